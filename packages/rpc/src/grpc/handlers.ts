@@ -1,0 +1,88 @@
+// What a program that serves or calls gRPC sees: the shapes of handlers, and the call.
+import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
+import type { ByteSource, Peer } from "../transport.ts";
+import type { Frames } from "./frames.ts";
+import type { Metadata } from "./metadata.ts";
+
+/** One call on the server, from its headers to its trailers. */
+export interface Call {
+  /** The method that was dispatched, never what a client's path looked like. */
+  readonly method: DescMethod;
+  readonly peer: Peer;
+  /** What the client sent beside the message; made on first use. */
+  readonly requestMetadata: Metadata;
+  /** Sent with the headers, which leave before the handler's first wait for data. */
+  readonly responseMetadata: Metadata;
+  /** Sent with the status. */
+  readonly responseTrailers: Metadata;
+  /** When the client gives up, in the clock's monotonic ms; undefined: never. */
+  readonly deadlineMs: number | undefined;
+  /** Aborted on cancel, deadline, disconnect, drain's end and the call's normal end. Made on first use: it costs 1 KB. */
+  readonly signal: AbortSignal;
+  /** True as soon as the call has ended for whatever reason. */
+  readonly isEnded: boolean;
+  /** Calls back once when the call ends, for whatever reason, in the same turn; at once when it has ended. Cheap. */
+  onEnd(listener: () => void): void;
+  /** Lets the response headers go now, so that an idle subscription shows as open. Idempotent. */
+  sendHeaders(): void;
+}
+
+/** A body of ready-made frames that the transport pulls; the cheapest form of a streaming answer. See `Call.stream`. */
+export interface FrameSource {
+  /** Attached once, before the first pull. */
+  attach(stream: FrameStream): void;
+  /** See ByteSource.pull: whole frames, up to about `maxBytes`. */
+  pull: ByteSource["pull"];
+}
+
+/** What a FrameSource does to its stream. */
+export interface FrameStream {
+  /** There is something to pull again. */
+  wake(): void;
+  /** The stream ends well after what was pulled. */
+  end(): void;
+  /** The stream ends with this error's status after what was pulled. */
+  fail(error: unknown): void;
+}
+
+/** What a handler may answer with: a message, or frames that are sent as they are. */
+export type Reply<O extends DescMessage> = MessageInitShape<O> | Frames;
+
+export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
+  request: MessageShape<I>,
+  call: Call,
+) => Reply<O> | Promise<Reply<O>>;
+export type ServerStreamingHandler<I extends DescMessage, O extends DescMessage> = (
+  request: MessageShape<I>,
+  call: Call,
+) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
+export type ClientStreamingHandler<I extends DescMessage, O extends DescMessage> = (
+  requests: AsyncIterable<MessageShape<I>>,
+  call: Call,
+) => Promise<Reply<O>>;
+export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
+  requests: AsyncIterable<MessageShape<I>>,
+  call: Call,
+) => AsyncIterable<Reply<O>>;
+
+/** A unary or streaming handler that takes the request's bytes undecoded (decompressed, within the limits). */
+export interface RawHandler<O extends DescMessage> {
+  readonly raw: true;
+  readonly unary?: (request: Uint8Array, call: Call) => Reply<O> | Promise<Reply<O>>;
+  readonly bidi?: (requests: AsyncIterable<Uint8Array>, call: Call) => AsyncIterable<Reply<O>>;
+}
+
+export type Handler<M extends DescMethod> =
+  | (M["methodKind"] extends "unary"
+      ? UnaryHandler<M["input"], M["output"]>
+      : M["methodKind"] extends "server_streaming"
+        ? ServerStreamingHandler<M["input"], M["output"]>
+        : M["methodKind"] extends "client_streaming"
+          ? ClientStreamingHandler<M["input"], M["output"]>
+          : BidiHandler<M["input"], M["output"]>)
+  | RawHandler<M["output"]>;
+
+/** Handlers of a service by the method's local name; a missing one answers UNIMPLEMENTED. */
+export type ServiceHandlers<S extends DescService> = {
+  readonly [K in keyof S["method"]]?: Handler<S["method"][K]>;
+};

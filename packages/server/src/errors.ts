@@ -1,0 +1,140 @@
+// Domain errors: what can go wrong, in words of the product. No gRPC here; `status.ts` maps them in one place.
+
+/** One field of a request and what is wrong with it. */
+export interface FieldViolation {
+  /** Path in the request: "filters[2]", "entries[17].message". */
+  readonly field: string;
+  readonly description: string;
+}
+
+/** The situations that callers must be able to tell apart. */
+export type ErrorKind =
+  | "invalid-argument"
+  | "not-found"
+  | "permission-denied"
+  | "out-of-range"
+  | "aborted"
+  | "data-loss"
+  | "limit-exceeded"
+  | "unavailable"
+  | "unimplemented"
+  | "failed-precondition";
+
+/** What a domain error may add for programs; `status.ts` makes typed details of it. */
+export interface ErrorFacts {
+  /** Stable, UPPER_SNAKE_CASE: becomes ErrorInfo.reason. */
+  readonly reason: string;
+  /** Becomes BadRequest. */
+  readonly violations?: readonly FieldViolation[];
+  /** Becomes RetryInfo: after how long the same call may succeed. */
+  readonly retryAfterMs?: number;
+  /** Becomes ResourceInfo. */
+  readonly resource?: { readonly type: string; readonly name: string };
+  /** Becomes QuotaFailure: what the limit is on, and the limit. */
+  readonly quota?: { readonly subject: string; readonly description: string };
+  /** Becomes ErrorInfo.metadata. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** An error with a sentence that names the action, the value and the limit. */
+export class SluiceError extends Error {
+  override readonly name: string = "SluiceError";
+  readonly kind: ErrorKind;
+  readonly facts: ErrorFacts;
+
+  constructor(kind: ErrorKind, message: string, facts: ErrorFacts, options?: ErrorOptions) {
+    super(message, options);
+    this.kind = kind;
+    this.facts = facts;
+  }
+}
+
+/** A field of a request is wrong. To recover: mend the request. */
+export class InvalidRequest extends SluiceError {
+  override readonly name = "InvalidRequest";
+  constructor(reason: string, violations: readonly FieldViolation[]) {
+    super("invalid-argument", violations.map((each) => `${each.field}: ${each.description}`).join("; "), {
+      reason,
+      violations,
+    });
+  }
+}
+
+/** A field that the contract has and this server does not know how to serve. To recover: leave it unset. */
+export class FieldNotBuilt extends SluiceError {
+  override readonly name = "FieldNotBuilt";
+  constructor(field: string) {
+    super("unimplemented", `Cannot use the field ${field}: this server does not support it yet; leave it unset`, {
+      reason: "FIELD_NOT_SUPPORTED",
+      metadata: { field },
+    });
+  }
+}
+
+/** A cursor points before what retention kept, or into an era that was cut. To recover: read from the first entry. */
+export class CursorExpired extends SluiceError {
+  override readonly name = "CursorExpired";
+  constructor(message: string, metadata: Readonly<Record<string, string>>) {
+    super("out-of-range", message, { reason: "CURSOR_EXPIRED", metadata });
+  }
+}
+
+/** Somebody else appended in between. To recover: read the end of the log and try again. */
+export class Fenced extends SluiceError {
+  override readonly name = "Fenced";
+  constructor(expected: number, actual: number) {
+    super("aborted", `Cannot append at ${expected}: the log's next sequence is ${actual}`, { reason: "FENCED" });
+  }
+}
+
+/** The log refuses writes after a failed sync until it was reopened and verified; reads go on. */
+export class LogReadOnly extends SluiceError {
+  override readonly name = "LogReadOnly";
+  constructor(log: string, cause: string) {
+    super("unavailable", `Cannot append to log "${log}": it is read-only since ${cause}; restart the server to verify it`, {
+      reason: "LOG_READ_ONLY",
+      retryAfterMs: 30_000,
+    });
+  }
+}
+
+/** No room on the disk. Nothing acknowledged is lost; reads go on. To recover: make room, then try again. */
+export class DiskFull extends SluiceError {
+  override readonly name = "DiskFull";
+  constructor(log: string) {
+    super("unavailable", `Cannot append to log "${log}": the disk is full; free space or lower the retention`, {
+      reason: "DISK_FULL",
+      retryAfterMs: 5_000,
+    });
+  }
+}
+
+/** A bound was reached. */
+export class LimitExceeded extends SluiceError {
+  override readonly name = "LimitExceeded";
+  constructor(message: string, subject: string, options?: { retryAfterMs?: number }) {
+    super("limit-exceeded", message, {
+      reason: "LIMIT_EXCEEDED",
+      quota: { subject, description: message },
+      ...(options?.retryAfterMs === undefined ? {} : { retryAfterMs: options.retryAfterMs }),
+    });
+  }
+}
+
+/** Stored bytes do not prove themselves. */
+export class DataLoss extends SluiceError {
+  override readonly name = "DataLoss";
+  constructor(message: string, metadata: Readonly<Record<string, string>>) {
+    super("data-loss", message, { reason: "CHECKSUM_MISMATCH", metadata });
+  }
+}
+
+/** Another process owns the data folder. */
+export class FolderInUse extends SluiceError {
+  override readonly name = "FolderInUse";
+  constructor(folder: string, owner: string) {
+    super("failed-precondition", `Cannot open the data folder ${folder}: ${owner} uses it; stop it or choose another with --data`, {
+      reason: "FOLDER_IN_USE",
+    });
+  }
+}
