@@ -1,0 +1,18 @@
+// The door of the generated code: every service and message by its own name. Two services are called by another name
+// here, because their own is taken or says too little: the unversioned `LogService` and OpenTelemetry's `LogsService`.
+export * from "./gen/sluice/logs/v1/logs_pb.ts";
+export * from "./gen/sluice/stream/v1/stream_pb.ts";
+export { LogService as SeedLogService } from "./gen/seed_pb.ts";
+
+export * from "./gen/opentelemetry/proto/common/v1/common_pb.ts";
+export * from "./gen/opentelemetry/proto/resource/v1/resource_pb.ts";
+export * from "./gen/opentelemetry/proto/logs/v1/logs_pb.ts";
+export {
+  LogsService as OtlpLogsService,
+  ExportLogsServiceRequestSchema,
+  ExportLogsServiceResponseSchema,
+  ExportLogsPartialSuccessSchema,
+  type ExportLogsServiceRequest,
+  type ExportLogsServiceResponse,
+  type ExportLogsPartialSuccess,
+} from "./gen/opentelemetry/proto/collector/logs/v1/logs_service_pb.ts";
