@@ -1,13 +1,33 @@
+// The test suites: `npm test` runs those that need npm alone, `npm run crash`, `conformance` and `interop` the others.
+
 import { defineConfig } from "vitest/config";
 
 const conditions = ["sluice-source", "node", "import", "module", "default"];
+
+/** @param files globs of a suite, relative to the repository */
+function suite(name: string, files: readonly string[], options: { testTimeout?: number; fileParallelism?: boolean } = {}) {
+  return {
+    extends: true as const,
+    test: { name, include: [...files], ...options },
+  };
+}
 
 export default defineConfig({
   resolve: { conditions },
   ssr: { resolve: { conditions } },
   test: {
-    include: ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"],
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 20_000,
+    allowOnly: false,
+    setupFiles: ["./test/support/leaks.ts"],
+    reporters: ["default", "./scripts/skipped-reporter.ts"],
+    projects: [
+      suite("unit", ["packages/*/src/**/*.test.ts"]),
+      suite("e2e", ["test/e2e/**/*.test.ts"]),
+      suite("interop", ["test/interop/**/*.test.ts"], { testTimeout: 120_000 }),
+      suite("repository", ["test/repository/**/*.test.ts"], { testTimeout: 120_000 }),
+      suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
+      suite("conformance", ["test/conformance/**/*.test.ts"], { testTimeout: 300_000 }),
+    ],
   },
 });
