@@ -5,6 +5,14 @@ export interface Limits {
   readonly entryBytesMax: number;
   /** Fields of one entry. */
   readonly entryFieldsMax: number;
+  /** Entries of one write: each that is refused costs a row of the answer. */
+  readonly batchEntriesMax: number;
+  /** UTF-8 bytes of an application's name: it is kept in memory. */
+  readonly applicationBytesMax: number;
+  /** UTF-8 bytes of a producer's id: it is kept in memory and in each of its entries. */
+  readonly producerBytesMax: number;
+  /** Applications that one read may name. */
+  readonly queryApplicationsMax: number;
   /** Different applications in one log: each costs memory for its statistics. */
   readonly applicationsMax: number;
   /** Idempotent producers remembered per log; beyond it the one idle for longest is forgotten. */
@@ -21,6 +29,10 @@ export interface Limits {
 export const DEFAULT_LIMITS: Limits = {
   entryBytesMax: 1024 * 1024,
   entryFieldsMax: 1024,
+  batchEntriesMax: 65_536,
+  applicationBytesMax: 256,
+  producerBytesMax: 256,
+  queryApplicationsMax: 1024,
   applicationsMax: 100_000,
   producersMax: 100_000,
   pendingBytesMax: 64 * 1024 * 1024,

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/logs/v1/logs.proto.
  */
 export const file_sluice_logs_v1_logs: GenFile = /*@__PURE__*/
-  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSKmBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBUINCgtfdGFpbF9saW5lc0IICgZfbGltaXRCDwoNX2hlYXJ0YmVhdF9tc0IRCg9fY29udHJvbF9mcmFtZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEirQEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eSKWAQoRV3JpdGVMb2dzUmVzcG9uc2USEAoIYWNjZXB0ZWQYASABKAMSEgoKZHVwbGljYXRlcxgCIAEoAxIvCghyZWplY3RlZBgDIAMoCzIdLnNsdWljZS5sb2dzLnYxLlJlamVjdGVkRW50cnkSFQoNbGFzdF9zZXF1ZW5jZRgEIAEoAxITCgtsYXN0X2N1cnNvchgFIAEoCSI8Cg1SZWplY3RlZEVudHJ5Eg0KBWluZGV4GAEgASgFEg4KBnJlYXNvbhgCIAEoCRIMCgR0ZXh0GAMgASgJIrIBChVXcml0ZUxvZ1N0cmVhbVJlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eSLFAQoWV3JpdGVMb2dTdHJlYW1SZXNwb25zZRIUCgxhY2tub3dsZWRnZWQYASABKAMSLwoIcmVqZWN0ZWQYAiADKAsyHS5zbHVpY2UubG9ncy52MS5SZWplY3RlZEVudHJ5EhUKDWxhc3Rfc2VxdWVuY2UYAyABKAMSEwoLbGFzdF9jdXJzb3IYBCABKAkSEgoKZHVwbGljYXRlcxgFIAEoAxIkCgRmbG93GAYgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IiYKF0xpc3RBcHBsaWNhdGlvbnNSZXF1ZXN0EgsKA2xvZxgBIAEoCSJNChhMaXN0QXBwbGljYXRpb25zUmVzcG9uc2USMQoMYXBwbGljYXRpb25zGAEgAygLMhsuc2x1aWNlLmxvZ3MudjEuQXBwbGljYXRpb24icwoLQXBwbGljYXRpb24SEwoLYXBwbGljYXRpb24YASABKAkSDwoHZW50cmllcxgCIAEoAxIXCg9maXJzdF90aW1lc3RhbXAYAyABKAMSFgoObGFzdF90aW1lc3RhbXAYBCABKAMSDQoFYnl0ZXMYBSABKAMqlAEKClNsb3dSZWFkZXISGwoXU0xPV19SRUFERVJfVU5TUEVDSUZJRUQQABIYChRTTE9XX1JFQURFUl9DQVRDSF9VUBABEhsKF1NMT1dfUkVBREVSX0RST1BfT0xERVNUEAISFgoSU0xPV19SRUFERVJfU0FNUExFEAMSGgoWU0xPV19SRUFERVJfRElTQ09OTkVDVBAEKk4KBU9yZGVyEhUKEU9SREVSX1VOU1BFQ0lGSUVEEAASFgoST1JERVJfT0xERVNUX0ZJUlNUEAESFgoST1JERVJfTkVXRVNUX0ZJUlNUEAIqVAoKRHVyYWJpbGl0eRIaChZEVVJBQklMSVRZX1VOU1BFQ0lGSUVEEAASEwoPRFVSQUJJTElUWV9ESVNLEAESFQoRRFVSQUJJTElUWV9NRU1PUlkQAjL2AgoKTG9nU2VydmljZRJKCgpTdHJlYW1Mb2dzEiAuc2x1aWNlLmxvZ3MudjEuTG9nU3RyZWFtUmVxdWVzdBoYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5MAESUAoJV3JpdGVMb2dzEiAuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dzUmVxdWVzdBohLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1Jlc3BvbnNlEmMKDldyaXRlTG9nU3RyZWFtEiUuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXF1ZXN0GiYuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXNwb25zZSgBMAESZQoQTGlzdEFwcGxpY2F0aW9ucxInLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXF1ZXN0Giguc2x1aWNlLmxvZ3MudjEuTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlYgZwcm90bzM", [file_sluice_stream_v1_stream]);
+  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSKmBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBUINCgtfdGFpbF9saW5lc0IICgZfbGltaXRCDwoNX2hlYXJ0YmVhdF9tc0IRCg9fY29udHJvbF9mcmFtZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0AEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eRIhChlzZXR0bGVkX3Byb2R1Y2VyX3NlcXVlbmNlGAYgASgDIpYBChFXcml0ZUxvZ3NSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoAxISCgpkdXBsaWNhdGVzGAIgASgDEi8KCHJlamVjdGVkGAMgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAQgASgDEhMKC2xhc3RfY3Vyc29yGAUgASgJIjwKDVJlamVjdGVkRW50cnkSDQoFaW5kZXgYASABKAUSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAki1QEKFVdyaXRlTG9nU3RyZWFtUmVxdWVzdBILCgNsb2cYASABKAkSEAoIcHJvZHVjZXIYAiABKAkSHwoXZmlyc3RfcHJvZHVjZXJfc2VxdWVuY2UYAyABKAMSKQoHZW50cmllcxgEIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Ei4KCmR1cmFiaWxpdHkYBSABKA4yGi5zbHVpY2UubG9ncy52MS5EdXJhYmlsaXR5EiEKGXNldHRsZWRfcHJvZHVjZXJfc2VxdWVuY2UYBiABKAMixQEKFldyaXRlTG9nU3RyZWFtUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgDEi8KCHJlamVjdGVkGAIgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAMgASgDEhMKC2xhc3RfY3Vyc29yGAQgASgJEhIKCmR1cGxpY2F0ZXMYBSABKAMSJAoEZmxvdxgGIAEoCzIWLnNsdWljZS5zdHJlYW0udjEuRmxvdyImChdMaXN0QXBwbGljYXRpb25zUmVxdWVzdBILCgNsb2cYASABKAkiTQoYTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlEjEKDGFwcGxpY2F0aW9ucxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkFwcGxpY2F0aW9uInMKC0FwcGxpY2F0aW9uEhMKC2FwcGxpY2F0aW9uGAEgASgJEg8KB2VudHJpZXMYAiABKAMSFwoPZmlyc3RfdGltZXN0YW1wGAMgASgDEhYKDmxhc3RfdGltZXN0YW1wGAQgASgDEg0KBWJ5dGVzGAUgASgDKpQBCgpTbG93UmVhZGVyEhsKF1NMT1dfUkVBREVSX1VOU1BFQ0lGSUVEEAASGAoUU0xPV19SRUFERVJfQ0FUQ0hfVVAQARIbChdTTE9XX1JFQURFUl9EUk9QX09MREVTVBACEhYKElNMT1dfUkVBREVSX1NBTVBMRRADEhoKFlNMT1dfUkVBREVSX0RJU0NPTk5FQ1QQBCpOCgVPcmRlchIVChFPUkRFUl9VTlNQRUNJRklFRBAAEhYKEk9SREVSX09MREVTVF9GSVJTVBABEhYKEk9SREVSX05FV0VTVF9GSVJTVBACKlQKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0RVUkFCSUxJVFlfRElTSxABEhUKEURVUkFCSUxJVFlfTUVNT1JZEAIy9gIKCkxvZ1NlcnZpY2USSgoKU3RyZWFtTG9ncxIgLnNsdWljZS5sb2dzLnYxLkxvZ1N0cmVhbVJlcXVlc3QaGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeTABElAKCVdyaXRlTG9ncxIgLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1JlcXVlc3QaIS5zbHVpY2UubG9ncy52MS5Xcml0ZUxvZ3NSZXNwb25zZRJjCg5Xcml0ZUxvZ1N0cmVhbRIlLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVxdWVzdBomLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVzcG9uc2UoATABEmUKEExpc3RBcHBsaWNhdGlvbnMSJy5zbHVpY2UubG9ncy52MS5MaXN0QXBwbGljYXRpb25zUmVxdWVzdBooLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXNwb25zZWIGcHJvdG8z", [file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.logs.v1.LogStreamRequest
@@ -29,7 +29,7 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
 
   /**
    * Minimum severity: TRACE, DEBUG, INFO, WARN (WARNING), ERROR, FATAL, each also with 2, 3 or 4 behind it (TRACE2 …
-   * FATAL4: OpenTelemetry's 24 numbers), in any case. Empty: all.
+   * FATAL4: OpenTelemetry's 24 numbers), in any case. Empty: all, also those without a severity.
    *
    * @generated from field: string log_level = 2;
    */
@@ -43,7 +43,16 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   startTimestamp: bigint;
 
   /**
-   * All must hold. Terms: text -text "quoted text" k=v k!=v k~regex k!~regex k>n k>=n k<n k<=n
+   * One term each; all must hold.
+   *   text  -text  "any text"  -"any text"   in `message`, case-sensitive
+   *   k=v  k!=v  k="v"                       equal; a key that is missing has the empty value
+   *   k~re  k!~re                            RE2 syntax, anywhere in the value; of values over 64 KiB (less for long
+   *                                          expressions) the beginning counts
+   *   k>n  k>=n  k<n  k<=n                   as numbers; a value that is none does not match
+   * A key is one of the entry's own (timestamp, level, application, message, source_file, line_number, sequence,
+   * observed_timestamp, producer, producer_sequence, severity_number, trace_id, span_id, trace_flags, event_name) or one
+   * of its `fields`; `fields.k` and "k" in quotes always mean the latter. Names of levels compare by severity:
+   * level>=warn. trace_id and span_id are hexadecimal.
    *
    * @generated from field: repeated string filters = 4;
    */
@@ -64,21 +73,21 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   log: string;
 
   /**
-   * Event time, Unix ns, exclusive. 0: no end.
+   * Event time, Unix ns, exclusive. 0: no end. A follow goes on: late entries may still come.
    *
    * @generated from field: int64 end_timestamp = 7;
    */
   endTimestamp: bigint;
 
   /**
-   * Cursor of the last entry already seen: the stream goes on after it.
+   * Cursor of the last entry already seen: the stream goes on after it. With `tail_lines`, the later place counts.
    *
    * @generated from field: string resume_after = 8;
    */
   resumeAfter: string;
 
   /**
-   * An expired cursor is OUT_OF_RANGE instead of a gap.
+   * A gap (an expired cursor, a reader overtaken by retention) ends the stream with OUT_OF_RANGE.
    *
    * @generated from field: bool strict_cursor = 9;
    */
@@ -99,7 +108,7 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   tailLines?: bigint | undefined;
 
   /**
-   * End after n entries.
+   * End after n entries; controls do not count.
    *
    * @generated from field: optional int64 limit = 12;
    */
@@ -113,7 +122,8 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   heartbeatMs?: number | undefined;
 
   /**
-   * Whether controls are sent. Default: on in sluice.logs.v1.LogService, off in the unversioned one.
+   * Whether controls are sent. Default: on in sluice.logs.v1.LogService, off in the unversioned one. Without them a gap
+   * ends the stream with OUT_OF_RANGE (DATA_LOSS when stored bytes are damaged) and the cursor to go on after.
    *
    * @generated from field: optional bool control_frames = 14;
    */
@@ -163,7 +173,7 @@ export const LogStreamRequestSchema: GenMessage<LogStreamRequest> = /*@__PURE__*
  */
 export type LogEntry = Message<"sluice.logs.v1.LogEntry"> & {
   /**
-   * Event time, Unix ns. 0: the server's time of receipt counts.
+   * Event time, Unix ns. 0 from a producer: the server writes its time of receipt here.
    *
    * @generated from field: int64 timestamp = 1;
    */
@@ -177,6 +187,8 @@ export type LogEntry = Message<"sluice.logs.v1.LogEntry"> & {
   level: string;
 
   /**
+   * May be empty: then it is the application with the empty name.
+   *
    * @generated from field: string application = 3;
    */
   application: string;
@@ -216,14 +228,14 @@ export type LogEntry = Message<"sluice.logs.v1.LogEntry"> & {
   cursor: string;
 
   /**
-   * The server's time of receipt, Unix ns.
+   * The time of receipt, Unix ns: the server's, or that of the OpenTelemetry program that collected the entry.
    *
    * @generated from field: int64 observed_timestamp = 10;
    */
   observedTimestamp: bigint;
 
   /**
-   * Behind it stands the resource that an OpenTelemetry program sent.
+   * The resource that an OpenTelemetry program sent, in the server's dictionary.
    *
    * @generated from field: int32 resource_id = 11;
    */
@@ -275,6 +287,8 @@ export type LogEntry = Message<"sluice.logs.v1.LogEntry"> & {
   spanId: Uint8Array;
 
   /**
+   * The flags of an OpenTelemetry record; the low 8 bits are W3C's trace flags.
+   *
    * @generated from field: uint32 trace_flags = 19;
    */
   traceFlags: number;
@@ -299,11 +313,15 @@ export type LogEntry = Message<"sluice.logs.v1.LogEntry"> & {
   otlpAttributes: Uint8Array[];
 
   /**
+   * How many attributes were lost on the way here.
+   *
    * @generated from field: uint32 dropped_attributes = 23;
    */
   droppedAttributes: number;
 
   /**
+   * The scope that an OpenTelemetry program sent, in the server's dictionary. The server's own, as resource_id.
+   *
    * @generated from field: int32 scope_id = 24;
    */
   scopeId: number;
@@ -336,7 +354,7 @@ export type WriteLogsRequest = Message<"sluice.logs.v1.WriteLogsRequest"> & {
 
   /**
    * With `producer`: the producer's number of the first entry of this batch, from 1; the others follow it without a
-   * hole. Entries that the log already has are not written again.
+   * hole, rejected ones included. Entries that the log already has are not written again.
    *
    * @generated from field: int64 first_producer_sequence = 3;
    */
@@ -351,6 +369,15 @@ export type WriteLogsRequest = Message<"sluice.logs.v1.WriteLogsRequest"> & {
    * @generated from field: sluice.logs.v1.Durability durability = 5;
    */
   durability: Durability;
+
+  /**
+   * With `producer`: every number up to here was answered or given up, and is never sent again. A batch that starts
+   * behind a number that is neither known to the log nor settled is refused (FAILED_PRECONDITION, PRODUCER_GAP): what was
+   * left out would count as a duplicate when it came later, and be lost.
+   *
+   * @generated from field: int64 settled_producer_sequence = 6;
+   */
+  settledProducerSequence: bigint;
 };
 
 /**
@@ -384,7 +411,8 @@ export type WriteLogsResponse = Message<"sluice.logs.v1.WriteLogsResponse"> & {
   rejected: RejectedEntry[];
 
   /**
-   * Sequence of the last entry of this batch in the log; 0 when none was accepted.
+   * Sequence of the last entry of this batch in the log; 0 when none was accepted. When all of it was there before: that
+   * of the producer's last entry.
    *
    * @generated from field: int64 last_sequence = 4;
    */
@@ -417,7 +445,8 @@ export type RejectedEntry = Message<"sluice.logs.v1.RejectedEntry"> & {
   index: number;
 
   /**
-   * Stable, in UPPER_SNAKE_CASE: INVALID_UTF8, RESERVED_FIELD, ENTRY_TOO_LARGE, MALFORMED, …
+   * Stable: MALFORMED, INVALID_UTF8, RESERVED_FIELD, ENTRY_TOO_LARGE, TOO_MANY_FIELDS, INVALID_SEVERITY, INVALID_TRACE_ID,
+   * INVALID_SPAN_ID, APPLICATION_TOO_LONG, TOO_MANY_APPLICATIONS.
    *
    * @generated from field: string reason = 2;
    */
@@ -443,7 +472,7 @@ export const RejectedEntrySchema: GenMessage<RejectedEntry> = /*@__PURE__*/
  */
 export type WriteLogStreamRequest = Message<"sluice.logs.v1.WriteLogStreamRequest"> & {
   /**
-   * Of the first message; later messages may leave these two empty.
+   * Of the first message; later messages may leave these two empty, and may not change them.
    *
    * @generated from field: string log = 1;
    */
@@ -470,6 +499,11 @@ export type WriteLogStreamRequest = Message<"sluice.logs.v1.WriteLogStreamReques
    * @generated from field: sluice.logs.v1.Durability durability = 5;
    */
   durability: Durability;
+
+  /**
+   * @generated from field: int64 settled_producer_sequence = 6;
+   */
+  settledProducerSequence: bigint;
 };
 
 /**
@@ -480,6 +514,8 @@ export const WriteLogStreamRequestSchema: GenMessage<WriteLogStreamRequest> = /*
   messageDesc(file_sluice_logs_v1_logs, 5);
 
 /**
+ * The first one comes at once, with `flow` alone.
+ *
  * @generated from message sluice.logs.v1.WriteLogStreamResponse
  */
 export type WriteLogStreamResponse = Message<"sluice.logs.v1.WriteLogStreamResponse"> & {
@@ -499,7 +535,8 @@ export type WriteLogStreamResponse = Message<"sluice.logs.v1.WriteLogStreamRespo
   rejected: RejectedEntry[];
 
   /**
-   * Everything of this stream up to here is durable.
+   * Everything of this stream up to this place of the log is durable; 0: nothing yet. With DURABILITY_MEMORY entries
+   * are acknowledged before.
    *
    * @generated from field: int64 last_sequence = 3;
    */
@@ -518,6 +555,8 @@ export type WriteLogStreamResponse = Message<"sluice.logs.v1.WriteLogStreamRespo
   duplicates: bigint;
 
   /**
+   * Items are entries, bytes are those of encoded entries.
+   *
    * @generated from field: sluice.stream.v1.Flow flow = 6;
    */
   flow?: Flow | undefined;

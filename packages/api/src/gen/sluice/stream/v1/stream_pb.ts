@@ -94,7 +94,7 @@ export const StreamControlSchema: GenMessage<StreamControl> = /*@__PURE__*/
   messageDesc(file_sluice_stream_v1_stream, 1);
 
 /**
- * Sent while nothing else is: the stream lives.
+ * Sent at a fixed interval, whatever else is sent: the stream lives, and this is how far it is behind.
  *
  * @generated from message sluice.stream.v1.Heartbeat
  */
@@ -114,7 +114,8 @@ export type Heartbeat = Message<"sluice.stream.v1.Heartbeat"> & {
   serverTimestamp: bigint;
 
   /**
-   * Entries between the reader and the head.
+   * Entries between the reader and the head, those included that it did not ask for. 0: it has everything up to
+   * `head_cursor`, which is then a place to resume from.
    *
    * @generated from field: int64 lag_entries = 3;
    */
@@ -145,7 +146,7 @@ export type Gap = Message<"sluice.stream.v1.Gap"> & {
   toCursor: string;
 
   /**
-   * How many entries are missing; exact.
+   * How many entries are missing; exact. With GAP_REASON_EPOCH: how many of those already seen are no longer in the log.
    *
    * @generated from field: int64 count = 3;
    */
