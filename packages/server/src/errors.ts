@@ -91,10 +91,14 @@ export class Fenced extends SluiceError {
 export class LogReadOnly extends SluiceError {
   override readonly name = "LogReadOnly";
   constructor(log: string, cause: string) {
-    super("unavailable", `Cannot append to log "${log}": it is read-only since ${cause}; restart the server to verify it`, {
-      reason: "LOG_READ_ONLY",
-      retryAfterMs: 30_000,
-    });
+    super(
+      "unavailable",
+      `Cannot append to log "${log}": it is read-only since ${cause}; restart the server to verify it`,
+      {
+        reason: "LOG_READ_ONLY",
+        retryAfterMs: 30_000,
+      },
+    );
   }
 }
 
@@ -121,6 +125,35 @@ export class LimitExceeded extends SluiceError {
   }
 }
 
+/** No right to it, or nothing there: one text for both, so that nobody can probe what exists. */
+export class PermissionDenied extends SluiceError {
+  override readonly name = "PermissionDenied";
+  constructor() {
+    super("permission-denied", "Cannot do this: there is no such thing here, or no right to it", {
+      reason: "PERMISSION_DENIED",
+    });
+  }
+}
+
+/** Something that a request names is not there. To recover: look at the names that exist. */
+export class NotFound extends SluiceError {
+  override readonly name = "NotFound";
+  constructor(type: string, name: string, hint: string) {
+    super("not-found", `Cannot find the ${type} "${name}": ${hint}`, { reason: "NOT_FOUND", resource: { type, name } });
+  }
+}
+
+/** The server is about to stop. To recover: try again, elsewhere or later. */
+export class Draining extends SluiceError {
+  override readonly name = "Draining";
+  constructor() {
+    super("unavailable", "Cannot take this call: the server is stopping; try again", {
+      reason: "DRAINING",
+      retryAfterMs: 1_000,
+    });
+  }
+}
+
 /** Stored bytes do not prove themselves. */
 export class DataLoss extends SluiceError {
   override readonly name = "DataLoss";
@@ -133,8 +166,12 @@ export class DataLoss extends SluiceError {
 export class FolderInUse extends SluiceError {
   override readonly name = "FolderInUse";
   constructor(folder: string, owner: string) {
-    super("failed-precondition", `Cannot open the data folder ${folder}: ${owner} uses it; stop it or choose another with --data`, {
-      reason: "FOLDER_IN_USE",
-    });
+    super(
+      "failed-precondition",
+      `Cannot open the data folder ${folder}: ${owner} uses it; stop it or choose another with --data`,
+      {
+        reason: "FOLDER_IN_USE",
+      },
+    );
   }
 }

@@ -1,0 +1,178 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type ConfigSources, loadConfig, settings } from "./config.ts";
+import { DEFAULT_LIMITS } from "./limits.ts";
+
+let folder: string;
+beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "sluice-config-"))));
+afterEach(() => rm(folder, { recursive: true }));
+
+const load = (sources: Partial<ConfigSources> = {}) =>
+  loadConfig({ flags: new Map(), environment: {}, folder, ...sources });
+const writeConfig = (text: string, name = "sluice.yaml") => writeFile(join(folder, name), text);
+
+describe("where values come from", () => {
+  test("without anything the defaults hold, those of limits.ts included", async () => {
+    const { config, values, file } = await load();
+    expect(config).toEqual({
+      listen: { host: "127.0.0.1", port: 8080 },
+      insecureListen: false,
+      data: join(folder, "data"),
+      logFormat: "text",
+      logLevel: "info",
+      segmentBytes: 256 * 1024 * 1024,
+      retentionBytes: undefined,
+      retentionAgeMs: undefined,
+      heartbeatMs: 30_000,
+      drainGraceMs: 10_000,
+      limits: DEFAULT_LIMITS,
+    });
+    expect(new Set(values.map((each) => each.origin.kind))).toEqual(new Set(["default"]));
+    expect(file).toBeUndefined();
+  });
+
+  test("a flag beats the environment, that beats the file, that beats the default", async () => {
+    await writeConfig("heartbeat: 1s\ndrainGrace: 1s\nlogLevel: warn\n");
+    const environment = { SLUICE_HEARTBEAT: "2s", SLUICE_DRAIN_GRACE: "2s" };
+    const { config, values } = await load({ environment, flags: new Map([["heartbeat", "3s"]]) });
+    expect(config).toMatchObject({ heartbeatMs: 3000, drainGraceMs: 2000, logLevel: "warn", logFormat: "text" });
+    const originOf = (key: string) => values.find((each) => each.key === key)?.origin;
+    expect(originOf("heartbeat")).toEqual({ kind: "flag", place: "--heartbeat" });
+    expect(originOf("drainGrace")).toEqual({ kind: "environment", place: "SLUICE_DRAIN_GRACE" });
+    expect(originOf("logLevel")).toEqual({ kind: "file", place: `${join(folder, "sluice.yaml")}:3` });
+    expect(originOf("logFormat")).toEqual({ kind: "default", place: "default" });
+  });
+
+  test("an empty variable counts as absent", async () => {
+    const { config } = await load({ environment: { SLUICE_HEARTBEAT: "", SLUICE_CONFIG: "" } });
+    expect(config.heartbeatMs).toBe(30_000);
+  });
+
+  test("flags and variables are named after the key", () => {
+    expect(settings.find((each) => each.key === "limits.entryBytesMax")).toMatchObject({
+      flag: "--limits-entry-bytes-max",
+      variable: "SLUICE_LIMITS_ENTRY_BYTES_MAX",
+    });
+    for (const { key, about } of settings) expect(about.description, key).toMatch(/^[A-Z].*\.$/u);
+  });
+
+  test("a relative data folder of the file is relative to the file, of a flag to the working directory", async () => {
+    await mkdir(join(folder, "etc"));
+    await writeConfig("data: store", "etc/s.yaml");
+    expect((await load({ file: "etc/s.yaml" })).config.data).toBe(join(folder, "etc/store"));
+    expect((await load({ file: "etc/s.yaml", flags: new Map([["data", "other"]]) })).config.data).toBe(
+      join(folder, "other"),
+    );
+  });
+
+  test("every kind of value is read from YAML and from text alike", async () => {
+    const asYaml = [
+      "insecureListen: true",
+      "listen: '[::1]:0'",
+      "retentionBytes: 1GiB",
+      "retentionAge: 1d12h",
+      "segmentBytes: 1048576",
+      "limits:",
+      "  filtersMax: 3",
+    ];
+    await writeConfig(asYaml.join("\n"));
+    const { config } = await load();
+    expect(config).toMatchObject({
+      insecureListen: true,
+      listen: { host: "::1", port: 0 },
+      retentionBytes: 2 ** 30,
+      retentionAgeMs: 36 * 3600_000,
+      segmentBytes: 2 ** 20,
+    });
+    expect(config.limits.filtersMax).toBe(3);
+    await rm(join(folder, "sluice.yaml"));
+    const environment = {
+      SLUICE_INSECURE_LISTEN: "yes",
+      SLUICE_LISTEN: "[::1]:0",
+      SLUICE_RETENTION_BYTES: "1024MiB",
+      SLUICE_RETENTION_AGE: "36h",
+      SLUICE_SEGMENT_BYTES: "1MiB",
+      SLUICE_LIMITS_FILTERS_MAX: "3",
+    };
+    expect((await load({ environment })).config).toEqual(config);
+  });
+});
+
+describe("what is refused, with file, key and what is allowed", () => {
+  const problemsOf = (sources: Partial<ConfigSources> = {}) =>
+    load(sources).then(
+      () => expect.unreachable("the configuration was accepted"),
+      (error: Error & { problems: string[] }) => error.problems,
+    );
+
+  test.each([
+    [
+      "limits:\n  entryBytesMax: 12 bananas\n",
+      ':2: limits.entryBytesMax: "12 bananas" has an unknown unit; allowed is a number of bytes',
+    ],
+    ["limits:\n  entryBytesMax: 1PiB\n", "unknown unit"],
+    ["limits:\n  entryBytesMax: 1B\n", '"1B" is outside; allowed is 1KiB to 64MiB'],
+    ["limits:\n  filtersMax: -1\n", "-1 is outside; allowed is a whole number from 0 to 1024"],
+    ["heartbeat: 30 seconds\n", ':1: heartbeat: "30 seconds" is no duration; allowed is a number with a unit'],
+    ["heartbeat: 30\n", '"30" is no duration'],
+    ["insecureListen: perhaps\n", '"perhaps" is neither; allowed are true and false'],
+    ["logLevel: loud\n", '"loud" is none of them; allowed are trace, debug, info, warn, error, fatal'],
+    ["listen: 8080\n", ":1: listen: allowed is HOST:PORT"],
+    ["listen: localhost:99999\n", '"localhost:99999" is no address; allowed is HOST:PORT'],
+    ["data: ''\n", "must not be empty; allowed is a path"],
+    ["retentionAge: never\n", '"never" is no duration'],
+    ["retentionBytes: 64KiB\n", "allowed is at least segmentBytes, 268435456 (default)"],
+    ["segmentBytes: 64KiB\n", "allowed is at most segmentBytes, 65536"],
+    ["retain: 1d\n", ':1: retain is no setting; "sluice config show" lists all of them'],
+    ["retention_age: 1d\n", ":1: retention_age is no setting: did you mean retentionAge?"],
+    ["limits:\n  entryBytsMax: 1MiB\n", ":2: limits.entryBytsMax is no setting: did you mean limits.entryBytesMax?"],
+    ["limits: 3\n", ":1: limits is a group"],
+    ["heartbeat: [1s, 2s]\n", ":1: heartbeat must have one value"],
+    ["heartbeat:\n", ":1: heartbeat must have one value"],
+    ["- a\n", ":1: must be a map of settings"],
+    ["heartbeat: 1s\nheartbeat: 2s\n", ":2: is no valid YAML: Map keys must be unique"],
+    ["heartbeat: 'x\n", "is no valid YAML"],
+  ])("%j", async (text, complaint) => {
+    await writeConfig(text);
+    const [problem] = await problemsOf();
+    expect(problem).toContain(complaint);
+  });
+
+  test("all problems at once, each with its place", async () => {
+    await writeConfig("logLevel: loud\n");
+    const problems = await problemsOf({
+      environment: { SLUICE_HEARTBEAT: "x" },
+      flags: new Map([["segmentBytes", "tiny"]]),
+    });
+    expect(problems).toEqual([
+      expect.stringMatching(/sluice\.yaml:1: logLevel: /u),
+      expect.stringMatching(/^--segment-bytes: segmentBytes: "tiny" is no size/u),
+      expect.stringMatching(/^SLUICE_HEARTBEAT: heartbeat: "x" is no duration/u),
+    ]);
+  });
+
+  test("a file that was asked for and is not there, or cannot be read", async () => {
+    expect(await problemsOf({ file: "other.yaml" })).toEqual([
+      `Cannot read the configuration ${join(folder, "other.yaml")}: there is no such file`,
+    ]);
+    expect(await problemsOf({ environment: { SLUICE_CONFIG: "." } })).toEqual([
+      `Cannot read the configuration ${folder} (named by SLUICE_CONFIG): it is a folder`,
+    ]);
+    await writeConfig(`# ${"x".repeat(1024 * 1024)}\n`);
+    expect((await problemsOf())[0]).toContain("the limit is 1048576");
+  });
+});
+
+test("a misspelt variable is pointed out, a platform's variable is not", async () => {
+  const { warnings } = await load({
+    environment: {
+      SLUICE_HEARTBEET: "1s",
+      SLUICE_PORT: "tcp://10.0.0.1:8080",
+      SLUICE_SERVICE_HOST: "10.0.0.1",
+      SLUICE_SERVER: "x:1",
+    },
+  });
+  expect(warnings).toEqual(["SLUICE_HEARTBEET is not read: did you mean SLUICE_HEARTBEAT?"]);
+});

@@ -1,0 +1,171 @@
+// The configuration: flags > environment (SLUICE_…) > file (sluice.yaml) > defaults, read by one schema.
+//
+// K1. Every value has an origin, and every complaint names it, the value, and what is allowed.
+// K2. All that is wrong is said at once, not one complaint per attempt.
+// K3. A relative path in the file is relative to the file; elsewhere to the working directory.
+import { readFile, stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import type { z } from "zod";
+import { type Config, configSchema, settings } from "./config/schema.ts";
+import {
+  ConfigError,
+  findMisspeltVariables,
+  type Origin,
+  type RawValue,
+  type RawValues,
+  readEnvironment,
+  readFileText,
+  readFlags,
+} from "./config/sources.ts";
+
+/** Where to look for the configuration. */
+export interface ConfigSources {
+  /** Values of the command line by key ("limits.entryBytesMax"), as they were typed; true for a bare flag. */
+  readonly flags: ReadonlyMap<string, string | boolean>;
+  readonly environment: NodeJS.ProcessEnv;
+  /** The working directory. */
+  readonly folder: string;
+  /** `--config`. Absent: SLUICE_CONFIG, else `sluice.yaml` in the working directory, if it is there. */
+  readonly file?: string | undefined;
+}
+
+/** A configuration, and where each part of it was found. */
+export interface LoadedConfig {
+  readonly config: Config;
+  /** One per setting, in the order of the schema. */
+  readonly values: readonly ConfigValue[];
+  /** The file that was read. */
+  readonly file: string | undefined;
+  /** What is not wrong, but probably not meant. */
+  readonly warnings: readonly string[];
+}
+
+export interface ConfigValue {
+  readonly key: string;
+  /** As it was written where it was found. */
+  readonly value: RawValue["value"];
+  readonly origin: Origin;
+}
+
+const DEFAULT_FILE = "sluice.yaml";
+const FILE_BYTES_MAX = 1024 * 1024;
+
+/** Gathers and checks the configuration. @throws ConfigError */
+export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> {
+  const file = await readConfigFile(sources);
+  const layers = [
+    readFlags(sources.flags, settings),
+    readEnvironment(sources.environment, settings),
+    file === undefined ? new Map<string, RawValue>() : readFileText(file.path, file.text, settings),
+  ];
+  const values = settings.map(({ key, about }): ConfigValue => {
+    const found = findFirst(layers, key);
+    return found === undefined
+      ? { key, value: about.default, origin: { kind: "default", place: "default" } }
+      : { key, ...found };
+  });
+  const parsed = configSchema.safeParse(nest(values));
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => explain(issue, values)));
+  const dataOrigin = values.find((each) => each.key === "data")?.origin;
+  const dataBase = dataOrigin?.kind === "file" && file !== undefined ? dirname(file.path) : sources.folder;
+  const config = toConfig(parsed.data, resolve(sources.folder, dataBase));
+  checkTogether(config, values);
+  return { config, values, file: file?.path, warnings: findMisspeltVariables(sources.environment, settings) };
+}
+
+async function readConfigFile(sources: ConfigSources): Promise<{ path: string; text: string } | undefined> {
+  const variable = sources.environment["SLUICE_CONFIG"];
+  const asked = sources.file ?? (variable === "" ? undefined : variable);
+  const path = resolve(sources.folder, asked ?? DEFAULT_FILE);
+  try {
+    const { size } = await stat(path);
+    if (size > FILE_BYTES_MAX) {
+      throw new ConfigError([
+        `Cannot read the configuration ${path}: it has ${size} bytes, the limit is ${FILE_BYTES_MAX}`,
+      ]);
+    }
+    return { path, text: await readFile(path, "utf8") };
+  } catch (error) {
+    if (error instanceof ConfigError) throw error;
+    const code = (error as NodeJS.ErrnoException).code ?? "";
+    if (code === "ENOENT" && asked === undefined) return undefined;
+    const by = sources.file === undefined && asked !== undefined ? " (named by SLUICE_CONFIG)" : "";
+    throw new ConfigError([`Cannot read the configuration ${path}${by}: ${READ_ERRORS[code] ?? String(error)}`], {
+      cause: error,
+    });
+  }
+}
+
+const READ_ERRORS: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  EACCES: "this user may not read it",
+  EPERM: "this user may not read it",
+  EISDIR: "it is a folder",
+  ENOTDIR: "a part of the path is no folder",
+};
+
+function findFirst(layers: readonly RawValues[], key: string): RawValue | undefined {
+  for (const layer of layers) {
+    const found = layer.get(key);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** { "limits.x": 1 } as the schema has it: { limits: { x: 1 } }. */
+function nest(values: readonly ConfigValue[]): object {
+  const root: Record<string, unknown> = {};
+  for (const { key, value } of values) {
+    const path = key.split(".");
+    const name = path.pop() ?? "";
+    let group = root;
+    for (const part of path) group = (group[part] ??= {}) as Record<string, unknown>;
+    group[name] = value;
+  }
+  return root;
+}
+
+function explain(issue: z.core.$ZodIssue, values: readonly ConfigValue[]): string {
+  const key = issue.path.join(".");
+  const place = values.find((each) => each.key === key)?.origin.place;
+  return place === undefined || place === "default" ? `${key}: ${issue.message}` : `${place}: ${key}: ${issue.message}`;
+}
+
+function toConfig(raw: z.output<typeof configSchema>, dataBase: string): Config {
+  const { data, retentionAge, heartbeat, drainGrace, ...rest } = raw;
+  return {
+    ...rest,
+    data: resolve(dataBase, data),
+    retentionAgeMs: retentionAge,
+    heartbeatMs: heartbeat,
+    drainGraceMs: drainGrace,
+  };
+}
+
+/** What no setting can know alone. */
+function checkTogether(config: Config, values: readonly ConfigValue[]): void {
+  const placeOf = (key: string) => values.find((each) => each.key === key)?.origin.place ?? key;
+  const problems: string[] = [];
+  if (config.limits.entryBytesMax > config.segmentBytes) {
+    problems.push(
+      `${placeOf("limits.entryBytesMax")}: limits.entryBytesMax is ${config.limits.entryBytesMax} bytes, more than a segment takes; ` +
+        `allowed is at most segmentBytes, ${config.segmentBytes} (${placeOf("segmentBytes")})`,
+    );
+  }
+  if (config.limits.entryBytesMax > config.limits.pendingBytesMax) {
+    problems.push(
+      `${placeOf("limits.entryBytesMax")}: limits.entryBytesMax is ${config.limits.entryBytesMax} bytes, more than may be pending; ` +
+        `allowed is at most limits.pendingBytesMax, ${config.limits.pendingBytesMax} (${placeOf("limits.pendingBytesMax")})`,
+    );
+  }
+  if (config.retentionBytes !== undefined && config.retentionBytes < config.segmentBytes) {
+    problems.push(
+      `${placeOf("retentionBytes")}: retentionBytes is ${config.retentionBytes}, less than one segment, and whole segments are removed; ` +
+        `allowed is at least segmentBytes, ${config.segmentBytes} (${placeOf("segmentBytes")})`,
+    );
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+export { type Config, type Setting, settings } from "./config/schema.ts";
+export { ConfigError, type Origin, unknownKey } from "./config/sources.ts";

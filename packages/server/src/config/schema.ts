@@ -1,0 +1,191 @@
+// The one schema of the configuration: flags, environment and file are read by it, `--help` and the guides are made of it.
+import { z } from "zod";
+import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
+import { type Address, address, byteSize, choice, count, duration, flag, orOff, path } from "./types.ts";
+import { formatBytes } from "./units.ts";
+
+/** What is said of a setting beside its type. */
+export interface About {
+  readonly description: string;
+  /** Stands for the value in `--help`; absent for a flag that takes none. */
+  readonly placeholder?: string;
+  /** As somebody would write it. */
+  readonly default: string | number | boolean;
+}
+
+const abouts = z.registry<About>();
+
+function setting<T extends z.ZodType<unknown, string | number | boolean>>(type: T, about: About) {
+  const withDefault = type.prefault(about.default as z.input<T>);
+  abouts.add(withDefault, about);
+  return withDefault;
+}
+
+const limits = z.strictObject({
+  entryBytesMax: setting(byteSize("1KiB", "64MiB"), {
+    description: "One log entry with the fields that the server adds; larger ones are refused.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.entryBytesMax),
+  }),
+  entryFieldsMax: setting(count(1, 65_536), {
+    description: "Fields of one log entry.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.entryFieldsMax,
+  }),
+  batchEntriesMax: setting(count(1, 10_000_000), {
+    description: "Entries of one write.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.batchEntriesMax,
+  }),
+  applicationBytesMax: setting(byteSize("16B", "64KiB"), {
+    description: "Length of an application's name in UTF-8.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.applicationBytesMax),
+  }),
+  producerBytesMax: setting(byteSize("16B", "64KiB"), {
+    description: "Length of a producer's id in UTF-8.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.producerBytesMax),
+  }),
+  queryApplicationsMax: setting(count(1, 1_000_000), {
+    description: "Applications that one read may name.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.queryApplicationsMax,
+  }),
+  applicationsMax: setting(count(1, 10_000_000), {
+    description: "Different applications in one log. Each costs memory for its statistics.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.applicationsMax,
+  }),
+  producersMax: setting(count(1, 10_000_000), {
+    description: "Idempotent producers remembered per log; beyond it the one idle for longest is forgotten.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.producersMax,
+  }),
+  pendingBytesMax: setting(byteSize("1MiB", "16GiB"), {
+    description: "Bytes appended to a log but not yet on disk; at the bound writers wait.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.pendingBytesMax),
+  }),
+  filtersMax: setting(count(0, 1024), {
+    description: "Filter terms of one request.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.filtersMax,
+  }),
+  filterBytesMax: setting(byteSize("16B", "1MiB"), {
+    description: "Length of one filter term.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.filterBytesMax),
+  }),
+  followersMax: setting(count(1, 10_000_000), {
+    description: "Streams that follow a log at the same time.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.followersMax,
+  }),
+});
+
+/** Every setting. A key of the file is a path in it; flags and variables are named after that. */
+export const configSchema = z.strictObject({
+  listen: setting(address, {
+    description: "Address to serve on, one port for everything. Port 0 picks a free one.",
+    placeholder: "host:port",
+    default: "127.0.0.1:8080",
+  }),
+  insecureListen: setting(flag, {
+    description: "Listen on an address that others can reach although nobody has to say who they are.",
+    default: false,
+  }),
+  data: setting(path, {
+    description: "Folder that holds all data; made when missing. One server at a time owns it.",
+    placeholder: "folder",
+    default: "data",
+  }),
+  logFormat: setting(choice(["text", "json"]), {
+    description: "The server's own log on stderr: text for people, json for programs.",
+    placeholder: "text|json",
+    default: "text",
+  }),
+  logLevel: setting(choice(["trace", "debug", "info", "warn", "error", "fatal"]), {
+    description: "The least important level of the server's own log that is written.",
+    placeholder: "level",
+    default: "info",
+  }),
+  segmentBytes: setting(byteSize("64KiB", "2GiB"), {
+    description: "Size at which a log's segment is sealed and the next one begun.",
+    placeholder: "size",
+    default: "256MiB",
+  }),
+  retentionBytes: setting(orOff(byteSize("64KiB", "4096TiB")), {
+    description: "Bytes that a log may take on disk; beyond it the oldest segments are removed.",
+    placeholder: "size|off",
+    default: "off",
+  }),
+  retentionAge: setting(orOff(duration("1s", "36500d")), {
+    description: "Age of a segment's newest entry after which it is removed.",
+    placeholder: "duration|off",
+    default: "off",
+  }),
+  heartbeat: setting(duration("0", "1d"), {
+    description:
+      "How often a stream that has nothing to send says that it lives; 0 switches it off. A request can change it.",
+    placeholder: "duration",
+    default: "30s",
+  }),
+  drainGrace: setting(duration("0", "1h"), {
+    description: "How long streams may go on after SIGTERM or Ctrl-C before they are ended.",
+    placeholder: "duration",
+    default: "10s",
+  }),
+  limits,
+});
+
+/** The configuration as the server takes it. */
+export interface Config {
+  readonly listen: Address;
+  readonly insecureListen: boolean;
+  /** Absolute path. */
+  readonly data: string;
+  readonly logFormat: "text" | "json";
+  readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+  readonly segmentBytes: number;
+  /** undefined: no bound. */
+  readonly retentionBytes: number | undefined;
+  /** undefined: no bound. */
+  readonly retentionAgeMs: number | undefined;
+  /** 0: off. */
+  readonly heartbeatMs: number;
+  readonly drainGraceMs: number;
+  readonly limits: Limits;
+}
+
+/** One setting, under all its names. */
+export interface Setting {
+  /** In the file: "limits.entryBytesMax". */
+  readonly key: string;
+  /** "--limits-entry-bytes-max". */
+  readonly flag: string;
+  /** "SLUICE_LIMITS_ENTRY_BYTES_MAX". */
+  readonly variable: string;
+  readonly about: About;
+}
+
+/** All settings, in the order of the schema. */
+export const settings: readonly Setting[] = settingsOf(configSchema, []);
+
+function settingsOf(schema: z.ZodObject, path: readonly string[]): Setting[] {
+  return Object.entries(schema.shape).flatMap(([name, type]) => {
+    const place = [...path, name];
+    if (type instanceof z.ZodObject) return settingsOf(type, place);
+    const about = abouts.get(type as z.ZodType);
+    if (about === undefined) throw new Error(`The setting ${place.join(".")} says nothing of itself`);
+    const words = place.flatMap((part) => part.split(/(?=[A-Z])/u)).map((word) => word.toLowerCase());
+    return [
+      {
+        key: place.join("."),
+        flag: `--${words.join("-")}`,
+        variable: `SLUICE_${words.join("_").toUpperCase()}`,
+        about,
+      },
+    ];
+  });
+}
