@@ -5,7 +5,11 @@ import { defineConfig } from "vitest/config";
 const conditions = ["sluice-source", "node", "import", "module", "default"];
 
 /** @param files globs of a suite, relative to the repository */
-function suite(name: string, files: readonly string[], options: { testTimeout?: number; fileParallelism?: boolean } = {}) {
+function suite(
+  name: string,
+  files: readonly string[],
+  options: { testTimeout?: number; fileParallelism?: boolean } = {},
+) {
   return {
     extends: true as const,
     test: { name, include: [...files], ...options },
@@ -22,7 +26,7 @@ export default defineConfig({
     setupFiles: ["./test/support/leaks.ts"],
     reporters: ["default", "./scripts/skipped-reporter.ts"],
     projects: [
-      suite("unit", ["packages/*/src/**/*.test.ts"]),
+      suite("unit", ["packages/*/src/**/*.test.ts", "bench/**/*.test.ts"]),
       suite("e2e", ["test/e2e/**/*.test.ts"]),
       suite("interop", ["test/interop/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("repository", ["test/repository/**/*.test.ts"], { testTimeout: 120_000 }),

@@ -1,7 +1,8 @@
-// `npm run gen`: the code that is generated from proto/, made by local plugins alone, without any network.
+// `npm run gen`: all generated code, made from .proto files by local plugins alone, without any network.
 //
 //   packages/api/src/gen   the services of Sluice and the OpenTelemetry protocol (buf.gen.yaml)
 //   packages/rpc/src/gen   the standard services of gRPC (buf.gen.rpc.yaml)
+//   bench/gen              the echo service of the benchmark (bench/buf.gen.yaml)
 
 import { type CommandResult, rootFolder, runCommand } from "./command.ts";
 
@@ -9,6 +10,7 @@ import { type CommandResult, rootFolder, runCommand } from "./command.ts";
 export const generated = [
   { template: "buf.gen.yaml", folder: "packages/api/src/gen" },
   { template: "buf.gen.rpc.yaml", folder: "packages/rpc/src/gen" },
+  { template: "bench/buf.gen.yaml", folder: "bench/gen" },
 ] as const;
 
 /**
