@@ -27,7 +27,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["server"],
       ["config", "status"],
       ["http", "logs"],
-      ["security"],
+      ["security", "telemetry"],
       ["stream"],
       ["store"],
       ["errors", "limits"],
