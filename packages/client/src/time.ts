@@ -1,0 +1,56 @@
+// Time and chance as the SDK needs them: parameters, so that a test or a simulation can own them.
+
+/** The server's clock fits as well. */
+export interface Clock {
+  /** Unix time in ns. */
+  nowNs(): bigint;
+  /** Monotonic ms. */
+  monotonicMs(): number;
+  setTimer(callback: () => void, ms: number): Timer;
+}
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Random {
+  bytes(count: number): Uint8Array;
+}
+
+/** Longest delay that the runtime's timers know (2^31 - 1 ms); a longer one would fire at once. */
+const TIMER_MS_MAX = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  nowNs: () => BigInt(Date.now()) * 1_000_000n,
+  monotonicMs: () => performance.now(),
+  setTimer(callback, ms) {
+    const timer = setTimeout(callback, Math.min(Math.max(ms, 0), TIMER_MS_MAX));
+    return { cancel: () => clearTimeout(timer) };
+  },
+};
+
+export const systemRandom: Random = {
+  bytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
+};
+
+/** A number in [0, 1). */
+export function fraction(random: Random): number {
+  const [a = 0, b = 0, c = 0, d = 0] = random.bytes(4);
+  return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
+}
+
+/** Resolves after `ms`. @throws the signal's reason as soon as it aborts. */
+export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const timer = clock.setTimer(() => {
+      signal.removeEventListener("abort", onAbort);
+      resolve();
+    }, ms);
+    function onAbort(): void {
+      timer.cancel();
+      reject(signal.reason);
+    }
+    signal.addEventListener("abort", onAbort, { once: true });
+  });
+}
