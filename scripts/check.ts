@@ -6,6 +6,7 @@ import { performance } from "node:perf_hooks";
 import { runCommand } from "./command.ts";
 import { checkHouseRules } from "./house.ts";
 import { findProtoBaseline } from "./proto-baseline.ts";
+import { leaveTestReport, type TestState } from "./test-report.ts";
 
 type Outcome =
   | { readonly kind: "passed"; readonly note?: string }
@@ -72,6 +73,7 @@ const steps: readonly Step[] = [
 async function main(): Promise<number> {
   const startMs = performance.now();
   const failures: string[] = [];
+  const report: Record<string, TestState> = {};
   const waiting = [...steps];
 
   async function work(): Promise<void> {
@@ -79,10 +81,12 @@ async function main(): Promise<number> {
       const stepStartMs = performance.now();
       const outcome = await step.run();
       print(outcome.kind, step.name, performance.now() - stepStartMs, remarkOf(outcome));
+      report[`check ${step.name}`] = outcome.kind;
       if (outcome.kind === "failed") failures.push(`── ${step.name} ──\n${outcome.findings}\n`);
     }
   }
   await Promise.all(Array.from({ length: availableParallelism() }, work));
+  await leaveTestReport("check", report);
 
   if (failures.length > 0) process.stdout.write(`\n${failures.join("\n")}\n`);
   print(

@@ -25,7 +25,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
-      ["config", "status"],
+      ["config", "status", "telemetry"],
       ["http", "logs"],
       ["security", "telemetry"],
       ["stream"],

@@ -1,0 +1,83 @@
+// `.ci/run` after `npm ci`: runs every suite in its short form, one after the other, each within a time limit, and ends
+// with the sum of their tests. The exit code is not 0 when a suite or a test failed.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { performance } from "node:perf_hooks";
+import { rootFolder } from "./command.ts";
+import { countTests, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
+
+interface Suite {
+  readonly name: string;
+  readonly command: readonly [string, ...string[]];
+  readonly limitMinutes: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** These may fetch the tools that they need (Go modules, Python packages) into `.cache/`. */
+const full = { SLUICE_SUITE: "full" };
+
+const suites: readonly Suite[] = [
+  { name: "tests", command: ["npm", "test"], limitMinutes: 5 },
+  { name: "check", command: ["npm", "run", "check"], limitMinutes: 2 },
+  { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
+  { name: "conformance", command: ["npm", "run", "conformance"], limitMinutes: 3, env: full },
+  { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 3, env: full },
+  { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
+];
+
+const reportFolder = join(rootFolder, ".cache", "test-reports");
+
+interface SuiteResult {
+  /** How the suite's process ended, in words. */
+  readonly end: string;
+  readonly report: TestReport;
+}
+
+async function runSuite({ name: suite, command: [name, ...args], limitMinutes, env }: Suite): Promise<SuiteResult> {
+  const reports = join(reportFolder, suite);
+  const child = spawn(name, args, {
+    cwd: rootFolder,
+    env: { ...process.env, CI: "true", SLUICE_TEST_REPORTS: reports, ...env },
+    stdio: ["ignore", "inherit", "inherit"],
+    detached: true,
+  });
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    // The whole group, or the servers that the tests started would stay.
+    if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+  }, limitMinutes * 60_000);
+  const [code] = (await once(child, "exit")) as [number | null];
+  clearTimeout(timer);
+
+  const report = await readTestReports(reports);
+  const end = isLate ? `stopped after ${limitMinutes} minutes` : `exit code ${code ?? "none"}`;
+  // A suite may fail without a failed test, when it crashes or hangs: then it counts as one.
+  const isExplained = (!isLate && code === 0) || countTests(report).failed > 0;
+  return { end, report: isExplained ? report : { ...report, [`${suite}: ${end}`]: "failed" } };
+}
+
+async function main(): Promise<number> {
+  await rm(reportFolder, { recursive: true, force: true });
+  const summary: string[] = [];
+  const reports: TestReport[] = [];
+  for (const suite of suites) {
+    process.stdout.write(`\n━━ ${suite.name}: ${suite.command.join(" ")} ━━\n`);
+    const startMs = performance.now();
+    const { end, report } = await runSuite(suite);
+    reports.push(report);
+    summary.push(`${suite.name.padEnd(12)} ${((performance.now() - startMs) / 1000).toFixed(0).padStart(4)} s  ${end}`);
+  }
+
+  const all = mergeTestReports(reports);
+  const { passed, failed, skipped } = countTests(all);
+  process.stdout.write(`\n${summary.join("\n")}\n\n`);
+  for (const [test, state] of Object.entries(all)) if (state === "failed") process.stdout.write(`failed: ${test}\n`);
+  process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
+  return failed > 0 ? 1 : 0;
+}
+
+process.exitCode = await main();

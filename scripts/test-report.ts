@@ -1,0 +1,50 @@
+// How the suites tell `.ci/run` what they ran: one JSON file each in the folder that SLUICE_TEST_REPORTS names.
+//
+// A test that several suites ran (the unit tests are part of `npm run check` too) counts once.
+
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+export type TestState = "passed" | "failed" | "skipped";
+
+/** Test, by suite, file and name → how it ended. */
+export type TestReport = Readonly<Record<string, TestState>>;
+
+export interface TestCounts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** What counts when a test ended differently in two runs: a failure before all, a skip last. */
+const weight: Readonly<Record<TestState, number>> = { failed: 2, passed: 1, skipped: 0 };
+
+/** Leaves a report when somebody asked for it by SLUICE_TEST_REPORTS. */
+export async function leaveTestReport(name: string, report: TestReport): Promise<void> {
+  const folder = process.env["SLUICE_TEST_REPORTS"];
+  if (folder === undefined || folder === "") return;
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, `${name}-${process.pid}.json`), JSON.stringify(report, undefined, 1));
+}
+
+/** All reports of a folder as one; an absent folder is no tests. */
+export async function readTestReports(folder: string): Promise<TestReport> {
+  const names = await readdir(folder).catch(() => []);
+  const texts = await Promise.all(names.map((name) => readFile(join(folder, name), "utf8")));
+  return mergeTestReports(texts.map((text) => JSON.parse(text) as TestReport));
+}
+
+export function mergeTestReports(reports: readonly TestReport[]): TestReport {
+  const merged: Record<string, TestState> = {};
+  for (const [test, state] of reports.flatMap((report) => Object.entries(report))) {
+    const known = merged[test];
+    if (known === undefined || weight[state] > weight[known]) merged[test] = state;
+  }
+  return merged;
+}
+
+export function countTests(report: TestReport): TestCounts {
+  const counts = { passed: 0, failed: 0, skipped: 0 };
+  for (const state of Object.values(report)) counts[state]++;
+  return counts;
+}

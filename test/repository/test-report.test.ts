@@ -1,0 +1,14 @@
+import { expect, test } from "vitest";
+import { countTests, mergeTestReports } from "../../scripts/test-report.ts";
+
+test("a test that two suites ran counts once, as passed when one of them skipped it", () => {
+  const merged = mergeTestReports([
+    { a: "skipped", b: "passed" },
+    { a: "passed", b: "skipped", c: "skipped" },
+  ]);
+  expect(countTests(merged)).toEqual({ passed: 2, failed: 0, skipped: 1 });
+});
+
+test("a failure is never covered by another run", () => {
+  expect(mergeTestReports([{ a: "failed" }, { a: "passed" }, { a: "skipped" }])).toEqual({ a: "failed" });
+});
