@@ -25,7 +25,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
-      ["config", "status", "telemetry"],
+      ["config", "status"],
       ["http", "logs"],
       ["security", "telemetry"],
       ["stream"],

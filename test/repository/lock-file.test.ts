@@ -11,6 +11,7 @@ interface Locked {
   readonly link?: boolean;
   readonly hasInstallScript?: boolean;
   readonly optional?: boolean;
+  readonly optionalDependencies?: Record<string, string>;
 }
 
 interface Manifest {
@@ -28,6 +29,12 @@ const { packages } = await readJson<{ packages: Record<string, Locked> }>("packa
 test("the lock file names no registry", () => {
   const named = Object.entries(packages).filter(([, { resolved, link }]) => resolved !== undefined && link !== true);
   expect(named).toEqual([]);
+});
+
+test("every platform's packages are locked, or npm ci fails on a new machine", () => {
+  const locked = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, "")));
+  const wanted = Object.values(packages).flatMap(({ optionalDependencies }) => Object.keys(optionalDependencies ?? {}));
+  expect(wanted.filter((name) => !locked.has(name))).toEqual([]);
 });
 
 /** Install scripts that may be left out (`npm ci --ignore-scripts`), with what they do. */
