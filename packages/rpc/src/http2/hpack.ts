@@ -1,0 +1,194 @@
+// Decodes header blocks (RFC 7541).
+//
+// A client repeats itself: after its first requests a block is a dozen bytes that were seen before. So a block is first
+// looked up as a whole, then each field in a table that knows what the field means, and only what is new is read.
+//
+// D1. A block that changed the dynamic table is never cached, and every change empties the block cache: a cached answer
+//     is what decoding again would give.
+// D2. All that is cached lives in the decoder, so nothing (also no never-indexed field) outlives the connection.
+// D3. A list beyond the size limit is decoded to its end all the same: the table stays in step with the peer's.
+import { ConnectionError, ErrorCode } from "./frame.ts";
+import { FieldKind, isPseudo, kindOfField, kindOfName } from "./header-field.ts";
+import { DecodedHeaders } from "./header-list.ts";
+import { DynamicTable, fieldBytes, STATIC_TABLE, TableField } from "./hpack-table.ts";
+import { decodeHuffman } from "./huffman.ts";
+import { RecentCache } from "./recent-cache.ts";
+
+/** What whole blocks and long strings may cost in memory, per connection. */
+const BLOCK_CACHE_BYTES = 32 * 1024;
+const TEXT_CACHE_BYTES = 32 * 1024;
+/** A shorter Huffman string is decoded faster than looked up. */
+const TEXT_CACHED_FROM = 48;
+
+export class HpackDecoder {
+  readonly #table: DynamicTable;
+  readonly #listBytesMax: number;
+  readonly #blocks = new RecentCache<DecodedHeaders>(BLOCK_CACHE_BYTES);
+  readonly #texts = new RecentCache<string>(TEXT_CACHE_BYTES);
+  /** What the peer may set the table's size to. */
+  readonly #tableBytesMax: number;
+
+  // The block being decoded.
+  #bytes: Buffer = EMPTY;
+  #at = 0;
+  #end = 0;
+  #fields: string[] = [];
+  #listBytes = 0;
+  #kinds = 0;
+  #fault = "";
+  #isPastPseudo = false;
+
+  /**
+   * @param tableBytesMax SETTINGS_HEADER_TABLE_SIZE as told to the peer, at least the default of 4096.
+   * @param listBytesMax larger header lists come out with `isTooLarge`.
+   */
+  constructor(tableBytesMax: number, listBytesMax: number) {
+    this.#tableBytesMax = tableBytesMax;
+    this.#table = new DynamicTable(4096);
+    this.#listBytesMax = listBytesMax;
+  }
+
+  /**
+   * Decodes one complete header block, `bytes[start..end)`. What is wrong with the list is said in the answer.
+   * @throws ConnectionError COMPRESSION_ERROR when the block is no HPACK.
+   */
+  decode(bytes: Buffer, start: number, end: number): DecodedHeaders {
+    const key = this.#blocks.isEmpty ? "" : bytes.toString("latin1", start, end);
+    if (key !== "") {
+      const known = this.#blocks.get(key);
+      if (known !== undefined) return known;
+    }
+    this.#begin(bytes, start, end);
+    const isTableChanged = this.#readFields();
+    const isTooLarge = this.#listBytes > this.#listBytesMax;
+    const list = new DecodedHeaders(this.#fields.slice(), this.#kinds, this.#fault, isTooLarge);
+    if (isTableChanged) this.#blocks.clear();
+    else this.#blocks.set(key === "" ? bytes.toString("latin1", start, end) : key, list, end - start + this.#listBytes);
+    return list;
+  }
+
+  #begin(bytes: Buffer, start: number, end: number): void {
+    this.#bytes = bytes;
+    this.#at = start;
+    this.#end = end;
+    this.#fields.length = 0;
+    this.#listBytes = 0;
+    this.#kinds = 0;
+    this.#fault = "";
+    this.#isPastPseudo = false;
+  }
+
+  /** Returns whether the dynamic table was changed. */
+  #readFields(): boolean {
+    let isTableChanged = false;
+    let isPastUpdates = false;
+    while (this.#at < this.#end) {
+      const first = this.#bytes[this.#at]!;
+      if ((first & 0x80) !== 0) {
+        const field = this.#field(this.#integer(7));
+        this.#add(field.name, field.value, field.kind);
+      } else if ((first & 0x40) !== 0) {
+        this.#readLiteral(6, true);
+        isTableChanged = true;
+      } else if ((first & 0x20) !== 0) {
+        if (isPastUpdates) throw compressionError("table size update after a field");
+        this.#resizeTable(this.#integer(5));
+        isTableChanged = true;
+        continue;
+      } else {
+        this.#readLiteral(4, false);
+      }
+      isPastUpdates = true;
+    }
+    return isTableChanged;
+  }
+
+  #resizeTable(bytesMax: number): void {
+    if (bytesMax > this.#tableBytesMax) throw compressionError(`table size update to ${bytesMax} bytes`);
+    this.#table.resize(bytesMax);
+  }
+
+  #readLiteral(prefixBits: number, isIndexed: boolean): void {
+    const index = this.#integer(prefixBits);
+    let name: string;
+    let nameKind: number;
+    if (index === 0) {
+      name = this.#text();
+      nameKind = kindOfName(name);
+    } else {
+      const named = this.#field(index);
+      name = named.name;
+      nameKind = named.nameKind;
+    }
+    const value = this.#text();
+    const kind = kindOfField(nameKind, value);
+    if (isIndexed) this.#table.insert(new TableField(name, value, nameKind, kind));
+    this.#add(name, value, kind);
+  }
+
+  #add(name: string, value: string, kind: number): void {
+    this.#listBytes += fieldBytes(name, value);
+    if (this.#listBytes > this.#listBytesMax) return;
+    this.#fields.push(name, value);
+    if (kind === FieldKind.ORDINARY) {
+      this.#isPastPseudo = true;
+      return;
+    }
+    if (isPseudo(kind)) {
+      if (this.#isPastPseudo) this.#fault = `pseudo-header field ${name} after others`;
+      if ((this.#kinds & kind) !== 0) this.#fault = `pseudo-header field ${name} twice`;
+    } else {
+      this.#isPastPseudo = true;
+      if (kind === FieldKind.MALFORMED) this.#fault = `malformed field ${JSON.stringify(name)}`;
+      if (kind === FieldKind.CONTENT_LENGTH && (this.#kinds & kind) !== 0) this.#fault = "content-length twice";
+    }
+    this.#kinds |= kind;
+  }
+
+  #field(index: number): TableField {
+    const field =
+      index <= STATIC_TABLE.length ? STATIC_TABLE[index - 1] : this.#table.at(index - STATIC_TABLE.length - 1);
+    if (field === undefined) throw compressionError(`no field with index ${index}`);
+    return field;
+  }
+
+  /** RFC 7541 §5.1; four bytes after the prefix bound what is accepted to 2²⁸. */
+  #integer(prefixBits: number): number {
+    if (this.#at >= this.#end) throw compressionError("block ends within a field");
+    const mask = (1 << prefixBits) - 1;
+    let value = this.#bytes[this.#at++]! & mask;
+    if (value < mask) return value;
+    for (let shift = 0; shift <= 21; shift += 7) {
+      if (this.#at >= this.#end) throw compressionError("block ends within an integer");
+      const byte = this.#bytes[this.#at++]!;
+      value += (byte & 0x7f) << shift;
+      if ((byte & 0x80) === 0) return value;
+    }
+    throw compressionError("integer of more than 28 bits");
+  }
+
+  /** RFC 7541 §5.2. */
+  #text(): string {
+    const isHuffman = this.#at < this.#end && (this.#bytes[this.#at]! & 0x80) !== 0;
+    const length = this.#integer(7);
+    const start = this.#at;
+    const end = start + length;
+    if (end > this.#end) throw compressionError("block ends within a string");
+    this.#at = end;
+    if (!isHuffman) return this.#bytes.toString("latin1", start, end);
+    if (length < TEXT_CACHED_FROM) return decodeHuffman(this.#bytes, start, end);
+    const key = this.#bytes.toString("latin1", start, end);
+    let text = this.#texts.get(key);
+    if (text === undefined) {
+      text = decodeHuffman(this.#bytes, start, end);
+      this.#texts.set(key, text, key.length + text.length);
+    }
+    return text;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+function compressionError(what: string): ConnectionError {
+  return new ConnectionError(ErrorCode.COMPRESSION_ERROR, `HPACK: ${what}`);
+}

@@ -1,0 +1,118 @@
+// The server role of a connection: the peer opens streams, the handler hears of each.
+import { HeaderBlock, type ServerTransportHandler } from "../transport.ts";
+import { Connection, type ConnectionOptions } from "./connection.ts";
+import { ConnectionError, ErrorCode, PREFACE, STREAM_ID_MAX } from "./frame.ts";
+import { type DecodedHeaders, requestFault } from "./header-list.ts";
+import type { Carrier } from "./sender.ts";
+import { Setting } from "./settings.ts";
+import { Stream } from "./stream.ts";
+import { StreamTable } from "./stream-table.ts";
+
+export interface ServerConnectionOptions extends ConnectionOptions {
+  /** Answers a request whose header list is over the limit; `:status` 431 by default. */
+  readonly headersTooLarge?: HeaderBlock | undefined;
+}
+
+const HEADERS_TOO_LARGE = new HeaderBlock([":status", "431", "content-length", "0"]);
+
+/** "none" → drain() → "announced": GOAWAY with no limit and a PING → its answer → "final": GOAWAY with the last stream. */
+type DrainStep = "none" | "announced" | "final";
+
+export class ServerConnection extends Connection {
+  readonly #handler: ServerTransportHandler;
+  readonly #headersTooLarge: HeaderBlock;
+  /** How much of the client's preface is still to come. */
+  #prefaceLeft = PREFACE.length;
+  #drainStep: DrainStep = "none";
+
+  constructor(carrier: Carrier, handler: ServerTransportHandler, options: ServerConnectionOptions) {
+    super(carrier, new StreamTable(1), options);
+    this.#handler = handler;
+    this.#headersTooLarge = options.headersTooLarge ?? HEADERS_TOO_LARGE;
+    this.announce([Setting.MAX_CONCURRENT_STREAMS, this.limits.concurrentStreamsMax]);
+  }
+
+  /** Two steps, so that a stream that was opened before the client heard of the drain is still served (RFC 9113 §6.8). */
+  override drain(): void {
+    if (this.#drainStep !== "none" || this.isClosed) return;
+    this.#drainStep = "announced";
+    this.control.goaway(STREAM_ID_MAX, ErrorCode.NO_ERROR, "");
+    this.ping(() => {
+      this.#drainStep = "final";
+      this.control.goaway(this.streams.lastPeerId, ErrorCode.NO_ERROR, "");
+      this.isDraining = true;
+      this.closeIfDrained();
+    });
+  }
+
+  protected override read(bytes: Buffer): void {
+    if (this.#prefaceLeft === 0) return super.read(bytes);
+    const from = PREFACE.length - this.#prefaceLeft;
+    const length = Math.min(this.#prefaceLeft, bytes.length);
+    if (PREFACE.compare(bytes, 0, length, from, from + length) !== 0) {
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "the connection does not begin with HTTP/2's preface");
+    }
+    this.#prefaceLeft -= length;
+    if (length < bytes.length) super.read(bytes.subarray(length));
+  }
+
+  protected override onFirstHeaders(
+    streamId: number,
+    _stream: Stream | undefined,
+    headers: DecodedHeaders,
+    endStream: boolean,
+  ): void {
+    if (!this.streams.isPeersId(streamId)) {
+      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, `the client opened stream ${streamId}, an even number`);
+    }
+    this.streams.lastPeerId = streamId;
+    const fault = requestFault(headers);
+    if (this.#drainStep === "final" || this.streams.count >= this.limits.concurrentStreamsMax) {
+      return this.#refuse(streamId, ErrorCode.REFUSED_STREAM, "");
+    }
+    if (fault !== "" && !headers.isTooLarge) return this.#refuse(streamId, ErrorCode.PROTOCOL_ERROR, fault);
+    const stream = new Stream(streamId, this, this.settings.initialWindowBytes);
+    stream.hasHeaders = true;
+    stream.isRemoteEnded = endStream;
+    this.streams.add(stream);
+    if (headers.isTooLarge) return this.#answerTooLarge(stream);
+    if (headers.contentLength >= 0) stream.expectedBytes = headers.contentLength;
+    if (endStream && stream.expectedBytes > 0) {
+      return this.failStream(streamId, stream, ErrorCode.PROTOCOL_ERROR, "content-length without a body");
+    }
+    const handler = this.#handler.onStream(stream, headers, endStream);
+    stream.handler = handler;
+    if (stream.endedAs !== undefined) handler.onClose(stream.endedAs);
+  }
+
+  #refuse(streamId: number, code: number, reason: string): void {
+    this.failStream(streamId, undefined, code, reason);
+  }
+
+  /** Nobody but the client hears of it; a stream without handler has no `onClose`. */
+  #answerTooLarge(stream: Stream): void {
+    this.countReset();
+    stream.sendHeaders(this.#headersTooLarge, { endStream: true });
+  }
+
+  /** RFC 9113 §8.1: a response that is complete before its request is followed by RST_STREAM with NO_ERROR. */
+  override onLocalEnd(stream: Stream): void {
+    stream.isLocalEnded = true;
+    if (stream.isRemoteEnded) this.closeIfEnded(stream);
+    else this.resetAndClose(stream, ErrorCode.NO_ERROR, { by: "both-sides", code: ErrorCode.NO_ERROR, reason: "" });
+  }
+
+  protected override onSettingsApplied(): void {}
+
+  /** A client that says GOAWAY opens no more streams; what runs is finished. */
+  override onGoaway(): void {
+    this.isDraining = true;
+    this.closeIfDrained();
+  }
+
+  protected override onStreamClosed(): void {}
+
+  protected override onConnectionClosed(): void {
+    this.#handler.onConnectionClose(this);
+  }
+}

@@ -1,0 +1,90 @@
+// Every bound of the RPC core, with its reason. All can be configured.
+
+/** Bounds of one HTTP/2 connection, and of what the connections of a server share. Bytes unless the name says otherwise. */
+export interface Http2Limits {
+  /** A decoded header list, counted as RFC 9113 §6.5.2 does (name + value + 32 per field); a token of 8 KiB still fits. */
+  readonly headerListBytesMax: number;
+  /** A header block before decoding, over all its CONTINUATION frames; more is a flood and ends the connection. */
+  readonly headerBlockBytesMax: number;
+  /** CONTINUATION frames of one block: empty ones are bytes that the limit above does not see. */
+  readonly continuationFramesMax: number;
+  /** The peer's compression table as kept here; the RFC's default, one page per connection. */
+  readonly headerTableBytes: number;
+  /** Streams the peer may have open at once; one above is refused with REFUSED_STREAM, which is safe to retry. */
+  readonly concurrentStreamsMax: number;
+  /** The largest frame accepted; the RFC's least, so that no frame of one stream delays others for long. */
+  readonly frameBytesMax: number;
+  /** A stream's receive window at first: a small request needs no WINDOW_UPDATE, and 1,000 idle uploads cost 64 MiB at most. */
+  readonly streamWindowBytes: number;
+  /** A stream's receive window when it is being read fast: 175 MB/s at a round trip of 20 ms needs 3.5 MiB. */
+  readonly streamWindowBytesMax: number;
+  /** The connection's receive window. It returns on receipt, so it bounds what is on its way, not what is unread. */
+  readonly connectionWindowBytes: number;
+  /** Bytes of one connection that were received and not consumed; above it the connection's credit is held back. */
+  readonly connectionUnreadBytesMax: number;
+  /** What all streams of a server may have in windows beyond their first size. */
+  readonly receiveBudgetBytes: number;
+  /** Answers to PING, SETTINGS and bad frames that wait for a peer that does not read; above it the connection ends. */
+  readonly controlBytesMax: number;
+  /** Streams the peer may open and give up before they were answered (rapid reset): so many at once … */
+  readonly resetBurst: number;
+  /** … and so many per second after that. Ordinary cancels, thousands at a time, stay far below. */
+  readonly resetsPerSecond: number;
+  /** What may wait at one stream before `write` says false. */
+  readonly writeMarkBytes: number;
+  /** One stream's turn while others wait: how long a bulk stream may delay a small one. */
+  readonly sliceBytes: number;
+  /** Handed to the socket at once. More would wait there, where it can be neither recalled nor overtaken. */
+  readonly flushBytes: number;
+  /** Sent in one turn of the event loop before what has arrived is looked at. */
+  readonly turnBytes: number;
+  /** From the connection's start to the peer's first SETTINGS, in ms. */
+  readonly handshakeTimeoutMs: number;
+  /** From our last frame to the socket's end: the peer's time to read it, in ms. */
+  readonly lingerMs: number;
+}
+
+export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
+  headerListBytesMax: 16 * 1024,
+  headerBlockBytesMax: 128 * 1024,
+  continuationFramesMax: 64,
+  headerTableBytes: 4096,
+  concurrentStreamsMax: 1000,
+  frameBytesMax: 16 * 1024,
+  streamWindowBytes: 64 * 1024,
+  streamWindowBytesMax: 8 * 1024 * 1024,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  connectionUnreadBytesMax: 16 * 1024 * 1024,
+  receiveBudgetBytes: 256 * 1024 * 1024,
+  controlBytesMax: 64 * 1024,
+  resetBurst: 10_000,
+  resetsPerSecond: 200,
+  writeMarkBytes: 64 * 1024,
+  sliceBytes: 16 * 1024,
+  flushBytes: 128 * 1024,
+  turnBytes: 1024 * 1024,
+  handshakeTimeoutMs: 10_000,
+  lingerMs: 1000,
+};
+
+/** Bounds of gRPC on top of it, for servers and clients. */
+export interface GrpcLimits {
+  /** A received message, as it lies on the wire and again when decompressed; the default of the other implementations. */
+  readonly messageBytesMax: number;
+  /** Client: calls that wait for a connection or a free stream; one above fails with RESOURCE_EXHAUSTED. */
+  readonly waitingCallsMax: number;
+  /** Client: what is kept of a request stream, so that a call the server never looked at can be sent again. */
+  readonly replayBytesMax: number;
+  /** Client: how often such a call is sent again, at once, before it fails with UNAVAILABLE. */
+  readonly replaysMax: number;
+  /** How long the peer may take to fetch the status of a call that was ended by its deadline or by a drain, in ms. */
+  readonly statusLingerMs: number;
+}
+
+export const DEFAULT_GRPC_LIMITS: GrpcLimits = {
+  messageBytesMax: 4 * 1024 * 1024,
+  waitingCallsMax: 10_000,
+  replayBytesMax: 64 * 1024,
+  replaysMax: 5,
+  statusLingerMs: 2000,
+};
