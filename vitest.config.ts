@@ -27,6 +27,7 @@ export default defineConfig({
     reporters: ["default", "./scripts/test-reporter.ts"],
     projects: [
       suite("unit", ["packages/*/src/**/*.test.ts", "bench/**/*.test.ts"]),
+      suite("rpc", ["test/rpc/**/*.test.ts"]),
       suite("e2e", ["test/e2e/**/*.test.ts"]),
       suite("interop", ["test/interop/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("repository", ["test/repository/**/*.test.ts"], { testTimeout: 120_000 }),
