@@ -49,10 +49,16 @@ export interface LogWriter {
   producer(id: string): ProducerState | undefined;
   /**
    * Appends, and resolves with the last sequence when it is durable. Assignment of sequences is synchronous: `next` has
-   * moved when this returns. @throws Fenced when `expectedNext` is not `next`; LogReadOnly; DiskFull.
+   * moved when this returns. @throws Fenced when `expectedNext` is not `next`; LogReadOnly; LimitExceeded; the promise
+   * rejects with DiskFull or LogReadOnly, and then `next` has gone back: nothing of the batch was or will be read.
    */
   append(expectedNext: number, batch: Batch): Promise<number>;
-  /** Resolves when everything up to `sequence` is durable. */
+  /**
+   * Resolves when `bytes` more fit under the bound of what is appended and not durable yet; undefined: they fit now.
+   * `append` past the bound is refused (LimitExceeded with a time to retry), so a stream of writes waits here first.
+   */
+  room(bytes: number): Promise<void> | undefined;
+  /** Resolves when everything up to `sequence` is durable; rejects when it can no longer become so. */
   durable(sequence: number): Promise<void>;
 }
 

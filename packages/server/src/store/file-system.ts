@@ -14,14 +14,44 @@ export interface File {
   close(): Promise<void>;
 }
 
+/** Errors carry Node's `code`: ENOENT, ENOSPC, EIO … */
 export interface FileSystem {
+  /** "read" and "read-write" need an existing file; "create" makes an empty one for reading and writing, or empties it. */
   open(path: string, mode: "read" | "create" | "read-write"): Promise<File>;
   /** Names in the folder, sorted. @throws when it is missing. */
   list(path: string): Promise<string[]>;
-  /** Makes the folder and its parents. */
+  /** Makes the folder and its parents; nothing when it is there. */
   makeFolder(path: string): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  /** Removes a file. */
   remove(path: string): Promise<void>;
   /** Makes the folder's entries (creations, renames, removals) durable. */
   syncFolder(path: string): Promise<void>;
+}
+
+/** The system's name of what went wrong ("ENOENT"), undefined for what is no system error. */
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+/** Reads `buffer` full, or throws: the file is shorter than it must be. */
+export async function readFully(file: File, buffer: Uint8Array, position: number): Promise<void> {
+  let filled = 0;
+  while (filled < buffer.length) {
+    const count = await file.read(filled === 0 ? buffer : buffer.subarray(filled), position + filled);
+    if (count === 0) {
+      throw new UnexpectedEnd(position + filled, position + buffer.length);
+    }
+    filled += count;
+  }
+}
+
+/** A file ends before bytes that must be there. */
+export class UnexpectedEnd extends Error {
+  override readonly name = "UnexpectedEnd";
+  readonly end: number;
+  constructor(end: number, wanted: number) {
+    super(`Cannot read up to byte ${wanted}: the file ends at ${end}`);
+    this.end = end;
+  }
 }

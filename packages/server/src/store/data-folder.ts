@@ -1,0 +1,73 @@
+// The folder that holds everything a server keeps.
+//
+//   FORMAT        version of what is below: "sluice-data 1"
+//   LOCK, OWNER   who has it open (`lock.ts`)
+//   logs/<name>/  one log: *.frames, *.index, *.producers, EPOCHS
+import { dirname } from "node:path";
+import type { FileSystem } from "./file-system.ts";
+import { SluiceError } from "../errors.ts";
+import { readWhole, writeAtomically } from "./atomic-file.ts";
+import { lockFolder } from "./lock.ts";
+
+const FORMAT_FILE = "FORMAT";
+const FORMAT_NAME = "sluice-data";
+const FORMAT_VERSION = 1;
+
+/** An open data folder; disposing gives it free. */
+export interface DataFolder extends AsyncDisposable {
+  readonly path: string;
+  /** Where a log lives. The name is one that was parsed: a single path segment. */
+  logFolder(name: string): string;
+  /** Names of the logs that are there, sorted. */
+  listLogs(): Promise<string[]>;
+}
+
+/** Makes or opens a data folder. @throws FolderInUse; SluiceError when a later version of Sluice wrote it */
+export async function openDataFolder(request: { folder: string; fileSystem: FileSystem }): Promise<DataFolder> {
+  const { folder, fileSystem } = request;
+  await fileSystem.makeFolder(folder);
+  await fileSystem.syncFolder(dirname(folder));
+  const lock = lockFolder(folder);
+  try {
+    await checkFormat(fileSystem, folder);
+    await fileSystem.makeFolder(`${folder}/logs`);
+    await fileSystem.syncFolder(folder);
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
+  }
+  return {
+    path: folder,
+    logFolder(name) {
+      if (name === "" || name.startsWith(".") || /[/\\]/.test(name))
+        throw new Error(`Not the name of a log: "${name}"`);
+      return `${folder}/logs/${name}`;
+    },
+    listLogs: () => fileSystem.list(`${folder}/logs`),
+    async [Symbol.asyncDispose]() {
+      lock[Symbol.dispose]();
+    },
+  };
+}
+
+/** Refuses what a later version wrote; says on disk what this one writes. */
+async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
+  const stored = await readWhole(fileSystem, `${folder}/${FORMAT_FILE}`);
+  if (stored === undefined) {
+    await writeAtomically(fileSystem, folder, FORMAT_FILE, Buffer.from(`${FORMAT_NAME} ${FORMAT_VERSION}\n`));
+    return;
+  }
+  const [name, version] = stored.toString("utf8").trim().split(" ");
+  if (name === FORMAT_NAME && version === String(FORMAT_VERSION)) return;
+  const found =
+    name === FORMAT_NAME
+      ? `is in format ${version}, this version of Sluice reads ${FORMAT_VERSION}`
+      : "is not one of Sluice's";
+  throw new SluiceError(
+    "failed-precondition",
+    `Cannot open the data folder ${folder}: it ${found}; choose another with --data`,
+    {
+      reason: "FOLDER_FORMAT",
+    },
+  );
+}

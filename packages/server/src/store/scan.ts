@@ -1,0 +1,135 @@
+// A cursor in motion: what one reader gets next, from the tail when it is there, else from disk.
+//
+// N1. Between two calls a scan holds its position and at most a look at a shared block: no file, no queue, no promise.
+// N2. Whatever is between two runs either does not match the query or was told as a gap.
+import type { GapRun, Run, Scan } from "./contract.ts";
+import type { HistoryBlock } from "./history.ts";
+import type { LogCore } from "./log-core.ts";
+import type { QueryPlan } from "./query.ts";
+import { allMatch, nextRun } from "./block.ts";
+
+/** What one step came to: a run, the head, or bytes that must be read first. */
+type Step = Run | undefined | Promise<unknown>;
+
+export class LogScan implements Scan {
+  readonly #core: LogCore;
+  readonly #plan: QueryPlan;
+  #position: number;
+  /** The block of history last read from; shared, and gone when it was evicted. */
+  #block: HistoryBlock | undefined = undefined;
+  #isClosed = false;
+
+  constructor(core: LogCore, after: number, plan: QueryPlan) {
+    this.#core = core;
+    this.#plan = plan;
+    this.#position = after;
+  }
+
+  get position(): number {
+    return this.#position;
+  }
+
+  next(maxBytes: number): Run | Promise<Run | undefined> | undefined {
+    const step = this.#step(maxBytes);
+    return step instanceof Promise ? this.#wait(step, maxBytes) : step;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#block = undefined;
+  }
+
+  async #wait(reading: Promise<unknown>, maxBytes: number): Promise<Run | undefined> {
+    let step: Step = reading;
+    while (step instanceof Promise) {
+      try {
+        await step;
+      } catch (error) {
+        // Retention may have taken the segment while it was read: then the next step tells the gap.
+        if (this.#position + 1 >= this.#core.chain.first) throw error;
+      }
+      step = this.#step(maxBytes);
+    }
+    return step;
+  }
+
+  #step(maxBytes: number): Step {
+    const { tail } = this.#core;
+    while (!this.#isClosed && this.#position < this.#core.headSequence) {
+      const next = this.#position + 1;
+      const step = next >= tail.first ? this.#fromTail(next, maxBytes) : this.#fromDisk(next, maxBytes);
+      if (step !== undefined) return step;
+    }
+    return undefined;
+  }
+
+  /** Undefined: nothing in this block matches; the position has moved behind it. */
+  #fromTail(next: number, maxBytes: number): Run | undefined {
+    const { tail } = this.#core;
+    this.#block = undefined;
+    const shared = tail.run(next, maxBytes);
+    if (this.#plan.isOpen) return this.#take(shared);
+    const block = tail.find(next);
+    const from = next - block.first;
+    // One new entry that matches is the usual case: all followers get the same run, whatever they asked for.
+    if (allMatch(block, this.#plan, from, from + shared.count)) return this.#take(shared);
+    const run = nextRun(block, this.#plan, from, block.count, maxBytes);
+    if (run !== undefined) return this.#take(run);
+    this.#position = block.first + block.count - 1;
+    return undefined;
+  }
+
+  #fromDisk(next: number, maxBytes: number): Step {
+    const { chain } = this.#core;
+    const block = this.#blockAt(next);
+    if (block !== undefined) return this.#fromBlock(block, next, maxBytes);
+    if (next < chain.first) return this.#gap(next, chain.first - 1, "retention");
+    const index = chain.indexOf(next);
+    const segment = chain.all[index]!;
+    if (next > segment.last) return this.#gap(next, chain.all[index + 1]!.first - 1, "corruption");
+    if (segment.whole !== undefined && !segment.whole.mayMatch(0, this.#plan)) {
+      this.#position = segment.last;
+      return undefined;
+    }
+    const table = segment.table();
+    if (table instanceof Promise) return table;
+    const page = table.find(next - segment.first);
+    if (!table.mayMatch(page, this.#plan)) {
+      this.#position = segment.first + table.firstEntry(page) + table.entries(page) - 1;
+      return undefined;
+    }
+    const found = this.#core.history.find(segment, page, next);
+    if (found === undefined) return this.#core.history.load(segment, table, page, this.#plan);
+    this.#block = found;
+    this.#core.history.readAhead(found, table, this.#plan, this.#core.tail.first);
+    return undefined;
+  }
+
+  #blockAt(next: number): HistoryBlock | undefined {
+    const block = this.#block;
+    if (block === undefined || block.isEvicted || next < block.first || next >= block.first + block.count)
+      return undefined;
+    return block;
+  }
+
+  #fromBlock(block: HistoryBlock, next: number, maxBytes: number): Run | undefined {
+    const run = nextRun(block, this.#plan, next - block.first, block.count, maxBytes);
+    const last = block.first + block.count - 1;
+    if (run === undefined || run.last === last) {
+      block.isFinished = true;
+      this.#block = undefined;
+    }
+    if (run !== undefined) return this.#take(run);
+    this.#position = last;
+    return undefined;
+  }
+
+  #take(run: Run): Run {
+    this.#position = run.last;
+    return run;
+  }
+
+  #gap(first: number, last: number, reason: GapRun["reason"]): Run {
+    return this.#take({ kind: "gap", first, last, reason });
+  }
+}

@@ -1,0 +1,192 @@
+// One segment: a file of frames and its index. The last one of a log is open and grows; all others are sealed.
+//
+// S1. A frames file holds nothing but whole frames, one after the other: any range between two starts can be sent.
+// S2. What the segment says (entries, bytes, index) covers durable entries only.
+// S3. An index that does not prove itself is rebuilt from the frames before anything is read through it.
+import type { Columns } from "./columns.ts";
+import type { FilePool } from "./file-pool.ts";
+import type { FileIndex } from "./index-file.ts";
+import type { LabelRows } from "./labels.ts";
+import type { MemoryIndex } from "./memory-index.ts";
+import type { PageTable } from "./page-table.ts";
+import { readFully } from "./file-system.ts";
+import { IndexDamaged } from "./index-file.ts";
+
+const NAME_DIGITS = 20;
+export const FRAMES_SUFFIX = ".frames";
+export const INDEX_SUFFIX = ".index";
+
+/** The file name of a segment: its first sequence, so that names sort as sequences do. */
+export function segmentFile(folder: string, first: number, suffix: string): string {
+  return `${folder}/${String(first).padStart(NAME_DIGITS, "0")}${suffix}`;
+}
+
+/** The sequence in a file name that ends with `suffix`; undefined for other files. */
+export function parseSegmentFile(name: string, suffix: string): number | undefined {
+  if (!name.endsWith(suffix) || name.length !== NAME_DIGITS + suffix.length) return undefined;
+  const digits = name.slice(0, NAME_DIGITS);
+  const first = Number(digits);
+  return /^\d+$/.test(digits) && Number.isSafeInteger(first) && first > 0 ? first : undefined;
+}
+
+/** Where the index is: complete in memory (open, or not written yet), or in its file. */
+type IndexState =
+  | { readonly kind: "memory"; readonly index: MemoryIndex }
+  | { readonly kind: "file"; readonly index: FileIndex; table: PageTable | undefined };
+
+/** What a segment needs of its surroundings. */
+export interface SegmentHost {
+  readonly pool: FilePool;
+  nextOrdinal(): number;
+  /** Rebuilds the index from the frames and calls `attachMemory`. */
+  rebuild(segment: Segment): Promise<void>;
+  /** A table was loaded: the host may tell other segments to drop theirs. */
+  onTableLoaded(segment: Segment): void;
+}
+
+/** 0: not looked at yet. */
+const PROVEN = 1;
+const DAMAGED_PAGE = 2;
+
+export class Segment {
+  /** Different for each segment of the process. */
+  readonly ordinal: number;
+  readonly first: number;
+  readonly framesPath: string;
+  readonly indexPath: string;
+  /** Unix ns; undefined while it is open. */
+  sealedAtNs: bigint | undefined;
+  readonly #host: SegmentHost;
+  #state: IndexState;
+  /** What is known of each page's bytes on disk, in this process. */
+  #proofs = new Uint8Array(0);
+  #rebuilding: Promise<void> | undefined;
+
+  constructor(host: SegmentHost, folder: string, first: number, index: MemoryIndex | FileIndex) {
+    this.#host = host;
+    this.ordinal = host.nextOrdinal();
+    this.first = first;
+    this.framesPath = segmentFile(folder, first, FRAMES_SUFFIX);
+    this.indexPath = segmentFile(folder, first, INDEX_SUFFIX);
+    this.#state = "pages" in index ? { kind: "memory", index } : { kind: "file", index, table: undefined };
+    this.sealedAtNs = "pages" in index ? undefined : index.facts.sealedAtNs;
+  }
+
+  get entries(): number {
+    return this.#state.kind === "memory" ? this.#state.index.entries : this.#state.index.facts.entries;
+  }
+
+  /** Sequence of the last entry; first - 1 when there is none. */
+  get last(): number {
+    return this.first + this.entries - 1;
+  }
+
+  get bytes(): number {
+    return this.#state.kind === "memory" ? this.#state.index.bytes : this.#state.index.facts.bytes;
+  }
+
+  get rows(): LabelRows {
+    return this.#state.index.rows;
+  }
+
+  /** One row that sums up all pages; undefined while the index is in memory. */
+  get whole(): PageTable | undefined {
+    return this.#state.kind === "file" ? this.#state.index.whole : undefined;
+  }
+
+  /** The index while it is in memory. */
+  get memoryIndex(): MemoryIndex | undefined {
+    return this.#state.kind === "memory" ? this.#state.index : undefined;
+  }
+
+  attachMemory(index: MemoryIndex): void {
+    this.#state = { kind: "memory", index };
+  }
+
+  attachFile(index: FileIndex): void {
+    this.#state = { kind: "file", index, table: undefined };
+  }
+
+  table(): PageTable | Promise<PageTable> {
+    if (this.#state.kind === "memory") return this.#state.index.table;
+    return this.#state.table ?? this.#loadTable();
+  }
+
+  /** Lets the page table go; it is read again when it is needed. */
+  dropTable(): void {
+    if (this.#state.kind === "file") this.#state.table = undefined;
+  }
+
+  /**
+   * Entries of the pages from..to of `table`, with starts counted from the segment's first byte. In memory they are
+   * taken in this turn, so that they agree with what the table says now (P3).
+   */
+  columns(table: PageTable, from: number, to: number): Columns | Promise<Columns> {
+    if (this.#state.kind === "memory") return this.#state.index.columns(from, to);
+    return this.#loadColumns(this.#state.index, table, from, to);
+  }
+
+  /** Frames start..end of the file. @throws what the file system says, UnexpectedEnd */
+  async readFrames(start: number, end: number): Promise<Uint8Array> {
+    // Not zeroed, and never from Node's shared pool: it is handed out by reference and filled before.
+    const bytes = Buffer.allocUnsafeSlow(end - start);
+    await this.#host.pool.use(this.framesPath, (file) => readFully(file, bytes, start));
+    return bytes;
+  }
+
+  /** True when no page of from..to must be proven before it is served. */
+  isProven(from: number, to: number): boolean {
+    for (let page = from; page < to; page++) {
+      if (this.#proofs[page] !== PROVEN) return false;
+    }
+    return true;
+  }
+
+  isKnownDamaged(page: number): boolean {
+    return this.#proofs[page] === DAMAGED_PAGE;
+  }
+
+  /** Remembers the outcome of a verification. A page that still grows is never remembered (P3). */
+  setProof(page: number, isIntact: boolean): void {
+    const state = this.#state;
+    const isLast = state.kind === "memory" && page === state.index.table.count - 1;
+    if (isLast && this.sealedAtNs === undefined) return;
+    if (page >= this.#proofs.length) {
+      const grown = new Uint8Array(Math.max(page + 1, this.#proofs.length * 2));
+      grown.set(this.#proofs);
+      this.#proofs = grown;
+    }
+    this.#proofs[page] = isIntact ? PROVEN : DAMAGED_PAGE;
+  }
+
+  async #loadTable(): Promise<PageTable> {
+    const state = this.#state;
+    if (state.kind === "memory") return state.index.table;
+    try {
+      state.table ??= await state.index.readTable();
+    } catch (error) {
+      await this.#repair(error);
+      return this.table();
+    }
+    this.#host.onTableLoaded(this);
+    return state.table;
+  }
+
+  async #loadColumns(index: FileIndex, table: PageTable, from: number, to: number): Promise<Columns> {
+    try {
+      return await index.readColumns(table, from, to);
+    } catch (error) {
+      await this.#repair(error);
+      return this.columns(table, from, to);
+    }
+  }
+
+  /** S3. Once for all who need it at the same time. */
+  async #repair(cause: unknown): Promise<void> {
+    if (!(cause instanceof IndexDamaged)) throw cause;
+    this.#rebuilding ??= this.#host.rebuild(this).finally(() => {
+      this.#rebuilding = undefined;
+    });
+    await this.#rebuilding;
+  }
+}
