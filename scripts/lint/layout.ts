@@ -17,7 +17,19 @@ interface PackageRow {
 }
 
 const layout: Readonly<Record<string, PackageRow>> = {
-  rpc: { imports: [] },
+  rpc: {
+    imports: [],
+    levels: [
+      ["index"],
+      ["listener"],
+      ["health", "reflection"],
+      ["grpc"],
+      ["socket-transport"],
+      ["socket"],
+      ["http2"],
+      ["transport", "limits", "clock", "gen"],
+    ],
+  },
   api: { imports: [] },
   client: { imports: ["@sluice/api", "@sluice/rpc"] },
   server: {
