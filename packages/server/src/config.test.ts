@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ConfigSources, loadConfig, settings } from "./config.ts";
+import { type ConfigError, type ConfigSources, loadConfig, settings } from "./config.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
 
 let folder: string;
@@ -104,7 +104,7 @@ describe("what is refused, with file, key and what is allowed", () => {
   const problemsOf = (sources: Partial<ConfigSources> = {}) =>
     load(sources).then(
       () => expect.unreachable("the configuration was accepted"),
-      (error: Error & { problems: string[] }) => error.problems,
+      (error: unknown) => (error as ConfigError).problems,
     );
 
   test.each([
@@ -123,7 +123,10 @@ describe("what is refused, with file, key and what is allowed", () => {
     ["listen: localhost:99999\n", '"localhost:99999" is no address; allowed is HOST:PORT'],
     ["data: ''\n", "must not be empty; allowed is a path"],
     ["retentionAge: never\n", '"never" is no duration'],
-    ["retentionBytes: 64KiB\n", "allowed is at least segmentBytes, 268435456 (default)"],
+    [
+      "retentionBytes: 64KiB\n",
+      "segmentBytes is 268435456 bytes, more than is retained, and whole segments are removed; allowed is at most retentionBytes, 65536",
+    ],
     ["segmentBytes: 64KiB\n", "allowed is at most segmentBytes, 65536"],
     ["retain: 1d\n", ':1: retain is no setting; "sluice config show" lists all of them'],
     ["retention_age: 1d\n", ":1: retention_age is no setting: did you mean retentionAge?"],

@@ -144,25 +144,31 @@ function toConfig(raw: z.output<typeof configSchema>, dataBase: string): Config 
 
 /** What no setting can know alone. */
 function checkTogether(config: Config, values: readonly ConfigValue[]): void {
+  const { limits, segmentBytes, retentionBytes } = config;
   const placeOf = (key: string) => values.find((each) => each.key === key)?.origin.place ?? key;
   const problems: string[] = [];
-  if (config.limits.entryBytesMax > config.segmentBytes) {
+  const atMost = (key: string, amount: number, bound: { key: string; amount: number; why: string }) => {
+    if (amount <= bound.amount) return;
     problems.push(
-      `${placeOf("limits.entryBytesMax")}: limits.entryBytesMax is ${config.limits.entryBytesMax} bytes, more than a segment takes; ` +
-        `allowed is at most segmentBytes, ${config.segmentBytes} (${placeOf("segmentBytes")})`,
+      `${placeOf(key)}: ${key} is ${amount} bytes, ${bound.why}; ` +
+        `allowed is at most ${bound.key}, ${bound.amount} (${placeOf(bound.key)})`,
     );
-  }
-  if (config.limits.entryBytesMax > config.limits.pendingBytesMax) {
-    problems.push(
-      `${placeOf("limits.entryBytesMax")}: limits.entryBytesMax is ${config.limits.entryBytesMax} bytes, more than may be pending; ` +
-        `allowed is at most limits.pendingBytesMax, ${config.limits.pendingBytesMax} (${placeOf("limits.pendingBytesMax")})`,
-    );
-  }
-  if (config.retentionBytes !== undefined && config.retentionBytes < config.segmentBytes) {
-    problems.push(
-      `${placeOf("retentionBytes")}: retentionBytes is ${config.retentionBytes}, less than one segment, and whole segments are removed; ` +
-        `allowed is at least segmentBytes, ${config.segmentBytes} (${placeOf("segmentBytes")})`,
-    );
+  };
+  const entry = ["limits.entryBytesMax", limits.entryBytesMax] as const;
+  atMost(...entry, { key: "segmentBytes", amount: segmentBytes, why: "more than a segment takes" });
+  atMost(...entry, { key: "limits.pendingBytesMax", amount: limits.pendingBytesMax, why: "more than may be pending" });
+  atMost(...entry, {
+    key: "limits.messageBytesMax",
+    amount: limits.messageBytesMax,
+    why: "more than a message brings",
+  });
+  if (retentionBytes !== undefined) {
+    const bound = {
+      key: "retentionBytes",
+      amount: retentionBytes,
+      why: "more than is retained, and whole segments are removed",
+    };
+    atMost("segmentBytes", segmentBytes, bound);
   }
   if (problems.length > 0) throw new ConfigError(problems);
 }

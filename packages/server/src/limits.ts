@@ -24,6 +24,10 @@ export interface Limits {
   readonly filterBytesMax: number;
   /** Open follows. */
   readonly followersMax: number;
+  /** One received gRPC message, on the wire and again when decompressed: a write's whole batch. */
+  readonly messageBytesMax: number;
+  /** Calls that one connection may have open; one above is refused, and the client sends it later. */
+  readonly callsPerConnectionMax: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
@@ -39,4 +43,6 @@ export const DEFAULT_LIMITS: Limits = {
   filtersMax: 64,
   filterBytesMax: 4096,
   followersMax: 1_000_000,
+  messageBytesMax: 4 * 1024 * 1024,
+  callsPerConnectionMax: 1000,
 };

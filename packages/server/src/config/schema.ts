@@ -82,6 +82,16 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.followersMax,
   }),
+  messageBytesMax: setting(byteSize("64KiB", "1GiB"), {
+    description: "One received message, before and after decompression: the whole batch of a write.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.messageBytesMax),
+  }),
+  callsPerConnectionMax: setting(count(1, 1_000_000), {
+    description: "Calls that one connection may have open at the same time.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.callsPerConnectionMax,
+  }),
 });
 
 /** Every setting. A key of the file is a path in it; flags and variables are named after that. */
