@@ -320,7 +320,7 @@ test("return ends a pending read well, and the call with it", async () => {
   attempt(1).push(entry(1)); // nobody is there any more
 });
 
-test("leaving the loop in the middle returns the call", async () => {
+test("leaving the loop in the middle cancels the call", async () => {
   const { attempt, stream, clock } = openStream({ follow: true });
   const reader = (async () => {
     for await (const each of stream) return each.message;
@@ -329,7 +329,7 @@ test("leaving the loop in the middle returns the call", async () => {
   await settle();
   attempt(1).push(entry(1), entry(2));
   expect(await reader).toBe("m1");
-  expect(attempt(1).isLeft).toBe(true);
+  expect(attempt(1).isCancelled).toBe(true);
   expect(clock.timers).toBe(0);
 });
 

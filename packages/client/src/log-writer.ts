@@ -8,7 +8,7 @@ import { Durability, type LogEntry, LogEntrySchema } from "@sluice/api";
 import { abortWith } from "./abort.ts";
 import { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
-import { Retrier, type RetryPolicy } from "./retry.ts";
+import { judge, Retrier, type RetryPolicy } from "./retry.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 import { type Answer, WriteSession, type WriteLogStreamCall } from "./write-session.ts";
 
@@ -148,6 +148,11 @@ export class LogWriter implements AsyncDisposable {
     return this.#queue.next;
   }
 
+  /** Resolves when the writer can do no more: it was closed, or it has failed. Never rejects. */
+  get ended(): Promise<void> {
+    return this.#running;
+  }
+
   /** Entries written and not yet answered, oldest first. After a failure: what may not have reached the log. */
   unacknowledged(): LogEntry[] {
     const entries: LogEntry[] = [];
@@ -234,7 +239,8 @@ export class LogWriter implements AsyncDisposable {
         } catch (error) {
           this.#stop.signal.throwIfAborted();
           if (session.hasProgress) retrier.succeeded();
-          if (this.#queue.length === 0) continue; // nobody waits for anything: call again when there is something
+          // When nobody waits for anything, the next call can wait for something to send.
+          if (this.#queue.length === 0 && judge(error).kind === "retry") continue;
           const retryInMs = retrier.failed(error);
           this.#options.onDisconnected?.(error, { retryInMs, failures: retrier.failures });
           await sleep(clock, retryInMs, this.#stop.signal);

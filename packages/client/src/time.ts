@@ -40,17 +40,16 @@ export function fraction(random: Random): number {
 }
 
 /** Resolves after `ms`. @throws the signal's reason as soon as it aborts. */
-export function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const timer = clock.setTimer(() => {
-      signal.removeEventListener("abort", onAbort);
-      resolve();
-    }, ms);
-    function onAbort(): void {
+export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = clock.setTimer(finish, ms);
+    signal.addEventListener("abort", finish, { once: true });
+    function finish(): void {
       timer.cancel();
-      reject(signal.reason);
+      signal.removeEventListener("abort", finish);
+      resolve();
     }
-    signal.addEventListener("abort", onAbort, { once: true });
   });
+  signal.throwIfAborted();
 }

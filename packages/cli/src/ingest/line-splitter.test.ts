@@ -14,6 +14,7 @@ const texts = (pieces: readonly Piece[]): string[] => pieces.map(({ bytes }) => 
 test("lines end with a newline, with or without a carriage return; the last one may lack it", () => {
   const pieces = split([Buffer.from("a\r\n\nb\nüc")]);
   expect(texts(pieces)).toEqual(["a", "", "b", "üc"]);
+  expect(pieces.map(({ start }) => start)).toEqual([0, 3, 4, 6]);
   expect(pieces.map(({ end, part, isLast }) => [end, part, isLast])).toEqual([
     [3, 0, true],
     [4, 0, true],

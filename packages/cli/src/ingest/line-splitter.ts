@@ -15,6 +15,8 @@ const CARRIAGE_RETURN = 0x0d;
 export interface Piece {
   /** Without the line's end. */
   readonly bytes: Uint8Array;
+  /** Offset of the first of them. */
+  readonly start: number;
   /** Offset behind the piece and its line's end: where one goes on after it. */
   readonly end: number;
   /** 0: the line is whole; else the number of this piece of it. */
@@ -79,10 +81,11 @@ export class LineSplitter {
 
   #take(length: number, next: number, place: { part: number; isLast: boolean }): Piece {
     const bytes = this.#rest.subarray(0, length);
+    const start = this.#offset;
     this.#rest = this.#rest.subarray(next);
     this.#searched = 0;
     this.#offset += next;
-    return { bytes, end: this.#offset, ...place };
+    return { bytes, start, end: this.#offset, ...place };
   }
 }
 

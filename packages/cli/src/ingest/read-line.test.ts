@@ -8,7 +8,7 @@ const local = (iso: string): bigint => BigInt(new Date(iso).getTime()) * 1_000_0
 
 function piece(bytes: string | Uint8Array, place: { part?: number; isLast?: boolean } = {}): Piece {
   const buffer = Buffer.from(bytes);
-  return { bytes: buffer, end: buffer.length, part: place.part ?? 0, isLast: place.isLast ?? true };
+  return { bytes: buffer, start: 0, end: buffer.length, part: place.part ?? 0, isLast: place.isLast ?? true };
 }
 const source = { application: "file", isFixed: false, nowMs };
 const read = (line: string) => readLine(piece(line), source)?.entry;

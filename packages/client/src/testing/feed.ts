@@ -9,13 +9,15 @@ export class Feed<T> implements AsyncIterable<T> {
   readonly #steps: Step<T>[] = [];
   #wake: (() => void) | undefined;
   readonly #signal: AbortSignal;
-  /** True when the reader called `return`. */
-  isLeft = false;
 
   /** @param signal makes the pending read throw, as a call's signal does. */
   constructor(signal: AbortSignal) {
     this.#signal = signal;
     signal.addEventListener("abort", () => this.#wake?.(), { once: true });
+  }
+
+  get isCancelled(): boolean {
+    return this.#signal.aborted;
   }
 
   push(...values: T[]): void {
@@ -44,10 +46,6 @@ export class Feed<T> implements AsyncIterable<T> {
           if (step?.kind === "error") throw step.error;
           await new Promise<void>((resolve) => (this.#wake = resolve));
         }
-      },
-      return: async () => {
-        this.isLeft = true;
-        return { done: true, value: undefined };
       },
     };
   }

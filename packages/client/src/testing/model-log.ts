@@ -20,6 +20,7 @@ export class ModelCall {
   readonly signal: AbortSignal;
   /** The client half-closed. */
   isEnded = false;
+  isLost = false;
 
   constructor(signal: AbortSignal) {
     this.signal = signal;
@@ -30,7 +31,9 @@ export class ModelCall {
     this.responses.push(create(WriteLogStreamResponseSchema, response));
   }
 
+  /** The connection breaks: no more requests are seen. */
   lose(): void {
+    this.isLost = true;
     this.responses.fail(new RpcError(Code.UNAVAILABLE, "connection lost"));
   }
 }
@@ -63,7 +66,7 @@ export class ModelServer {
   async #read(requests: AsyncIterable<Frames>, call: ModelCall): Promise<void> {
     let taken = 0;
     for await (const { bytes } of requests) {
-      if (call.signal.aborted) return;
+      if (call.signal.aborted || call.isLost) return;
       const request = fromBinary(WriteLogStreamRequestSchema, bytes.subarray(5));
       call.requests.push(request);
       this.#onRequest(request, call, taken);
@@ -78,14 +81,17 @@ export class ModelServer {
 export class ModelLog {
   readonly entries: LogEntry[] = [];
   readonly #last = new Map<string, number>();
+  /** Up to here a producer was answered, accepted or not. */
+  readonly #answered = new Map<string, number>();
 
   /** Takes a request of a call, as the contract says. Returns the response. */
   append(request: WriteLogStreamRequest, producer: string, taken: number): WriteLogStreamResponse {
     const first = Number(request.firstProducerSequence);
-    const known = this.#last.get(producer);
-    if (known !== undefined && first > Math.max(known, Number(request.settledProducerSequence)) + 1) {
-      throw new RpcError(Code.FAILED_PRECONDITION, `A gap: ${first} after ${known}`);
+    const answered = this.#answered.get(producer);
+    if (answered !== undefined && first > Math.max(answered, Number(request.settledProducerSequence)) + 1) {
+      throw new Error(`A gap: ${first} after ${answered}`);
     }
+    this.#answered.set(producer, Math.max(answered ?? 0, first + request.entries.length - 1));
     const rejected: RejectedEntry[] = [];
     let duplicates = 0;
     for (const [i, entry] of request.entries.entries()) {

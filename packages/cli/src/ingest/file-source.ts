@@ -1,0 +1,103 @@
+// One file as it lies on the disk, whatever its name is now: read piece by piece from a place in it, while it may grow.
+//
+// F1. Bytes are read once, in order. Before new ones are believed, those before them are read again and compared: a file
+//     that was truncated and has grown past the old place does not pass for the old one.
+import type { FileHandle } from "node:fs/promises";
+import { LineSplitter, type Piece } from "./line-splitter.ts";
+
+const CHUNK_BYTES = 256 * 1024;
+/** How much of what was read last is compared before going on. */
+const OVERLAP_BYTES = 64;
+/** How much of a file's beginning tells it from others. */
+export const HEAD_BYTES_MAX = 1024;
+
+/** Where reading begins. */
+export interface StartPlace {
+  readonly offset: number;
+  /** How many pieces of the line at `offset` lie before it; 0: a line begins there. */
+  readonly part: number;
+}
+
+/** What a look at the file's end brought. */
+export type ReadResult =
+  | { readonly kind: "pieces"; readonly pieces: Piece[] }
+  /** Nothing new. */
+  | { readonly kind: "end" }
+  /** Other content stands where ours was: what follows is another file in all but name. */
+  | { readonly kind: "truncated" };
+
+export class FileSource {
+  /** Device and inode: its identity as long as it is there. */
+  readonly key: string;
+  readonly #handle: FileHandle;
+  readonly #splitter: LineSplitter;
+  readonly #startOffset: number;
+  #offset: number;
+  /** The bytes before `#offset`, at most OVERLAP_BYTES. */
+  #overlap = Buffer.alloc(0);
+  /** The file's first bytes, as far as they were read. */
+  #head = Buffer.alloc(0);
+
+  /** Owns `handle`. */
+  constructor(handle: FileHandle, key: string, start: StartPlace = { offset: 0, part: 0 }) {
+    this.#handle = handle;
+    this.key = key;
+    this.#offset = start.offset;
+    this.#startOffset = start.offset;
+    this.#splitter = new LineSplitter(start.offset, start.part);
+  }
+
+  /** Where the next bytes are read. */
+  get offset(): number {
+    return this.#offset;
+  }
+
+  get startOffset(): number {
+    return this.#startOffset;
+  }
+
+  /** The file's first bytes, at most HEAD_BYTES_MAX; empty when reading began further on. */
+  get head(): Buffer {
+    return this.#head;
+  }
+
+  /** Unix ms. */
+  async modifiedMs(): Promise<number> {
+    return (await this.#handle.stat()).mtimeMs;
+  }
+
+  async size(): Promise<number> {
+    return (await this.#handle.stat()).size;
+  }
+
+  /** Reads on. */
+  async read(): Promise<ReadResult> {
+    const before = this.#overlap.length;
+    const buffer = Buffer.allocUnsafeSlow(before + CHUNK_BYTES);
+    const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.#offset - before);
+    if (bytesRead < before || !buffer.subarray(0, before).equals(this.#overlap)) return { kind: "truncated" }; // F1
+    if (bytesRead === before && (await this.size()) < this.#offset) return { kind: "truncated" };
+    if (bytesRead === before) return { kind: "end" };
+    const fresh = buffer.subarray(before, bytesRead);
+    if (this.#offset === this.#head.length && this.#offset < HEAD_BYTES_MAX) {
+      this.#head = Buffer.concat([this.#head, fresh]).subarray(0, HEAD_BYTES_MAX);
+    }
+    this.#offset += fresh.length;
+    this.#overlap = Buffer.from(buffer.subarray(Math.max(0, bytesRead - OVERLAP_BYTES), bytesRead));
+    return { kind: "pieces", pieces: [...this.#splitter.push(fresh)] };
+  }
+
+  /** The last line, when the file ends without a newline and nothing more will come. */
+  takeRest(): Piece | undefined {
+    return this.#splitter.end();
+  }
+
+  /** The file is gone on from its beginning, as another one. Owns the handle from now on; this source is over. */
+  restart(): FileSource {
+    return new FileSource(this.#handle, this.key);
+  }
+
+  async close(): Promise<void> {
+    await this.#handle.close();
+  }
+}

@@ -1,0 +1,130 @@
+// The client: one address, and what can be asked of it. Everything that it opens ends with it.
+import { type Application, LogService } from "@sluice/api";
+import { type ChannelOptions, createClient, openChannel } from "@sluice/rpc";
+import { DEFAULT_BACKOFF } from "./backoff.ts";
+import type { LogQuery } from "./log-position.ts";
+import { LogStream, type LogStreamOptions } from "./log-stream.ts";
+import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
+import { type RetryPolicy, STREAM_RETRY, UNARY_RETRY, withRetry } from "./retry.ts";
+import { type Clock, type Random, systemClock, systemRandom } from "./time.ts";
+
+export interface ClientOptions {
+  /** TLS with these options of `tls.connect`. Absent: plaintext. */
+  readonly tls?: NonNullable<ChannelOptions["tls"]>;
+  /** What the server is called in `:authority`. Default: the address. */
+  readonly authority?: string;
+  /** How long closing the client waits for what its writers have not seen acknowledged, ms. Default: 10 s. */
+  readonly closeTimeoutMs?: number;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+export interface UnaryOptions {
+  readonly signal?: AbortSignal;
+  /** Deadline of one attempt, ms. Default: 10 s. */
+  readonly timeoutMs?: number;
+  /** Default: four attempts. */
+  readonly retry?: Partial<RetryPolicy>;
+}
+
+/** See `connect`. */
+export interface SluiceClient extends AsyncDisposable {
+  /** "127.0.0.1:8080". */
+  readonly address: string;
+  /** Reads a log: history, and with `follow` what comes. Opened when it is iterated; it survives lost connections. */
+  streamLogs(query?: LogQuery, options?: LogStreamOptions): LogStream;
+  /** Opens a writer into a log. It survives lost connections, and puts no entry twice into the log. */
+  openLogWriter(options?: LogWriterOptions): LogWriter;
+  /** One row per application that ever wrote to the log (absent: "default") and still has entries. @throws RpcError */
+  listApplications(request?: { readonly log?: string }, options?: UnaryOptions): Promise<Application[]>;
+  /** Closes the writers, which sends and waits for what they have, ends the streams, then the connection. Idempotent. */
+  close(): Promise<void>;
+}
+
+const CLOSE_TIMEOUT_MS = 10_000;
+const UNARY_TIMEOUT_MS = 10_000;
+/** Streams and writers have a growing pause of their own; the channel's must not add much to it. */
+const CHANNEL_BACKOFF = { initialMs: DEFAULT_BACKOFF.initialMs / 4, maxMs: 1000 };
+
+/**
+ * A client of a Sluice server. It connects when the first call is made, and again whenever it must.
+ * @param address "host:port", "[::1]:port" or "unix:/path". @throws TypeError when it is none of them.
+ */
+export function connect(address: string, options: ClientOptions = {}): SluiceClient {
+  return new ChannelClient(address, options);
+}
+
+class ChannelClient implements SluiceClient {
+  readonly address: string;
+  readonly #clock: Clock;
+  readonly #random: Random;
+  readonly #channel: ReturnType<typeof openChannel>;
+  readonly #logs: ReturnType<typeof createClient<typeof LogService>>;
+  readonly #closeTimeoutMs: number;
+  readonly #writers = new Set<LogWriter>();
+  readonly #closed = new AbortController();
+  #closing: Promise<void> | undefined;
+
+  constructor(address: string, options: ClientOptions) {
+    this.address = address;
+    this.#clock = options.clock ?? systemClock;
+    this.#random = options.random ?? systemRandom;
+    this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
+    this.#channel = openChannel(address, {
+      backoff: CHANNEL_BACKOFF,
+      ...(options.tls === undefined ? {} : { tls: options.tls }),
+      ...(options.authority === undefined ? {} : { authority: options.authority }),
+    });
+    this.#logs = createClient(LogService, this.#channel);
+  }
+
+  streamLogs(query: LogQuery = {}, options: LogStreamOptions = {}): LogStream {
+    return new LogStream({ ...this.#context(), call: this.#logs.streamLogs }, query, options);
+  }
+
+  openLogWriter(options: LogWriterOptions = {}): LogWriter {
+    const writer = new LogWriter({ ...this.#context(), call: this.#logs.writeLogStream }, options);
+    this.#writers.add(writer);
+    void writer.ended.then(() => this.#writers.delete(writer));
+    return writer;
+  }
+
+  async listApplications(request: { readonly log?: string } = {}, options: UnaryOptions = {}): Promise<Application[]> {
+    const signal =
+      options.signal === undefined ? this.#closed.signal : AbortSignal.any([options.signal, this.#closed.signal]);
+    const timeoutMs = options.timeoutMs ?? UNARY_TIMEOUT_MS;
+    const { applications } = await withRetry(
+      () => this.#logs.listApplications({ log: request.log ?? "" }, { signal, timeoutMs }),
+      { policy: { ...UNARY_RETRY, ...options.retry }, clock: this.#clock, random: this.#random, signal },
+    );
+    return applications;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    const patience = new AbortController();
+    const timer = this.#clock.setTimer(() => {
+      const text = `The client was closed, and ${this.#closeTimeoutMs} ms were not enough to write what was left`;
+      patience.abort(new Error(text));
+    }, this.#closeTimeoutMs);
+    const writers = await Promise.allSettled(
+      Array.from(this.#writers, (writer) => writer.close({ signal: patience.signal })),
+    );
+    timer.cancel();
+    this.#closed.abort(new Error(`The client of ${this.address} was closed`));
+    await this.#channel.close();
+    for (const result of writers) if (result.status === "rejected") throw result.reason;
+  }
+
+  #context() {
+    return { clock: this.#clock, random: this.#random, retry: STREAM_RETRY, closed: this.#closed.signal };
+  }
+}
