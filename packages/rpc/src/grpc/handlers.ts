@@ -3,6 +3,7 @@ import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageSha
 import type { ByteSource, Peer } from "../transport.ts";
 import type { Frames } from "./frames.ts";
 import type { Metadata } from "./metadata.ts";
+import type { Code } from "./status.ts";
 
 /** One call on the server, from its headers to its trailers. */
 export interface Call {
@@ -22,7 +23,7 @@ export interface Call {
   /** True as soon as the call has ended for whatever reason. */
   readonly isEnded: boolean;
   /** Calls back once when the call ends, for whatever reason, in the same turn; at once when it has ended. Cheap. */
-  onEnd(listener: () => void): void;
+  onEnd(listener: (code: Code) => void): void;
   /** Lets the response headers go now, so that an idle subscription shows as open. Idempotent. */
   sendHeaders(): void;
 }
@@ -69,6 +70,11 @@ export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
 export interface RawHandler<O extends DescMessage> {
   readonly raw: true;
   readonly unary?: (request: Uint8Array, call: Call) => Reply<O> | Promise<Reply<O>>;
+  readonly serverStreaming?: (
+    request: Uint8Array,
+    call: Call,
+  ) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
+  readonly clientStreaming?: (requests: AsyncIterable<Uint8Array>, call: Call) => Promise<Reply<O>>;
   readonly bidi?: (requests: AsyncIterable<Uint8Array>, call: Call) => AsyncIterable<Reply<O>>;
 }
 
@@ -81,6 +87,9 @@ export type Handler<M extends DescMethod> =
           ? ClientStreamingHandler<M["input"], M["output"]>
           : BidiHandler<M["input"], M["output"]>)
   | RawHandler<M["output"]>;
+
+/** A handler whose types were checked where it was given. */
+export type AnyHandler = ((requests: never, call: Call) => unknown) | RawHandler<DescMessage>;
 
 /** Handlers of a service by the method's local name; a missing one answers UNIMPLEMENTED. */
 export type ServiceHandlers<S extends DescService> = {

@@ -1,0 +1,188 @@
+// gRPC's length-prefixed messages: one flag byte, four length bytes (big-endian), the message.
+//
+// F1. A MessageReader holds no more than what it was given: a length field alone never makes it allocate.
+// F2. What it hands out is never changed again; it may refer to the transport's buffers.
+import { Code, RpcError } from "./status.ts";
+
+/** Flag and length in front of every message. */
+export const FRAME_HEADER_BYTES = 5;
+
+/** Flag of a message that is compressed with the stream's `grpc-encoding`. */
+export const FLAG_COMPRESSED = 1;
+
+/** Pieces smaller than this are copied together, so that a trickle of bytes does not keep a socket buffer for each. */
+const COALESCE_BYTES = 1024;
+const TAIL_BYTES = 4096;
+
+/** Ready-made bytes that hold whole gRPC frames; they are sent as they are. The bytes must not change afterwards. */
+export class Frames {
+  readonly bytes: Uint8Array;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+  }
+}
+
+/** One message as a frame. */
+export function frameOf(message: Uint8Array, flag = 0): Uint8Array {
+  const length = message.length;
+  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + length);
+  frame[0] = flag;
+  frame[1] = length >>> 24;
+  frame[2] = length >>> 16;
+  frame[3] = length >>> 8;
+  frame[4] = length;
+  frame.set(message, FRAME_HEADER_BYTES);
+  return frame;
+}
+
+/** How many frames lie in `bytes`, which must hold whole ones. */
+export function countFrames(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at + FRAME_HEADER_BYTES <= bytes.length; at += FRAME_HEADER_BYTES + frameLengthAt(bytes, at))
+    count++;
+  return count;
+}
+
+/** Length of the message whose frame starts at `at`. */
+export function frameLengthAt(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at + 1] ?? 0) * 0x1000000 +
+    (((bytes[at + 2] ?? 0) << 16) | ((bytes[at + 3] ?? 0) << 8) | (bytes[at + 4] ?? 0))
+  );
+}
+
+/** @throws RpcError RESOURCE_EXHAUSTED */
+export function checkMessageLength(length: number, limit: number): void {
+  if (length > limit) {
+    throw new RpcError(
+      Code.RESOURCE_EXHAUSTED,
+      `Cannot receive a message of ${length} bytes: the limit is ${limit} bytes`,
+    );
+  }
+}
+
+/** Puts messages together from pieces that were split anywhere. Pulled: nothing is parsed before it is wanted. */
+export class MessageReader {
+  /** Bytes held. */
+  available = 0;
+  /** Flag of the message that `take` returned last. */
+  flag = 0;
+  readonly #limit: number;
+  #chunks: Uint8Array[] = [];
+  #headIndex = 0;
+  /** Where the unread part of the first chunk starts. */
+  #headOffset = 0;
+  /** A chunk of our own, last in the list, that still has room behind `#tailFill`. */
+  #tail: Buffer | undefined;
+  #tailFill = 0;
+
+  /** @param limit largest message in bytes, as it lies on the wire. */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  push(buffer: Buffer, start: number, end: number): void {
+    const length = end - start;
+    if (length === 0) return;
+    this.available += length;
+    if (length >= COALESCE_BYTES) {
+      this.#tail = undefined;
+      this.#chunks.push(buffer.subarray(start, end));
+      return;
+    }
+    if (this.#tail === undefined || this.#tailFill + length > this.#tail.length) {
+      this.#tail = Buffer.allocUnsafeSlow(TAIL_BYTES);
+      this.#tailFill = 0;
+      this.#chunks.push(this.#tail.subarray(0, 0));
+    }
+    const from = this.#tailFill;
+    buffer.copy(this.#tail, from, start, end);
+    this.#tailFill = from + length;
+    // The last chunk grows by making a new view; views handed out before stay as they are.
+    const last = this.#chunks.length - 1;
+    const view = this.#chunks[last];
+    const begin = view === undefined ? 0 : view.byteOffset - this.#tail.byteOffset;
+    this.#chunks[last] = this.#tail.subarray(begin, this.#tailFill);
+  }
+
+  /**
+   * The next whole message, or undefined when its end has not arrived.
+   * @throws RpcError RESOURCE_EXHAUSTED as soon as its length is known to exceed the limit; INTERNAL for a bad flag.
+   */
+  take(): Uint8Array | undefined {
+    if (this.available < FRAME_HEADER_BYTES) return undefined;
+    const flag = this.#peek(0);
+    const length = this.#peek(1) * 0x1000000 + ((this.#peek(2) << 16) | (this.#peek(3) << 8) | this.#peek(4));
+    if (flag > FLAG_COMPRESSED)
+      throw new RpcError(Code.INTERNAL, `Cannot read a message: its flag byte is ${flag}, not 0 or 1`);
+    checkMessageLength(length, this.#limit);
+    if (this.available < FRAME_HEADER_BYTES + length) return undefined;
+    this.flag = flag;
+    this.#skip(FRAME_HEADER_BYTES);
+    return this.#read(length);
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#chunks = [];
+    this.#headIndex = 0;
+    this.#headOffset = 0;
+    this.#tail = undefined;
+    this.available = 0;
+  }
+
+  #peek(distance: number): number {
+    let index = this.#headIndex;
+    let offset = this.#headOffset + distance;
+    for (;;) {
+      const chunk = this.#chunks[index];
+      if (chunk === undefined) return 0;
+      if (offset < chunk.length) return chunk[offset] ?? 0;
+      offset -= chunk.length;
+      index++;
+    }
+  }
+
+  #skip(count: number): void {
+    this.available -= count;
+    let offset = this.#headOffset + count;
+    let chunk = this.#chunks[this.#headIndex];
+    while (chunk !== undefined && offset >= chunk.length) {
+      offset -= chunk.length;
+      this.#headIndex++;
+      chunk = this.#chunks[this.#headIndex];
+    }
+    this.#headOffset = offset;
+    if (chunk === undefined) {
+      this.#chunks = [];
+      this.#headIndex = 0;
+      this.#headOffset = 0;
+      this.#tail = undefined;
+    } else if (this.#headIndex > 64 && this.#headIndex * 2 > this.#chunks.length) {
+      this.#chunks.splice(0, this.#headIndex);
+      this.#headIndex = 0;
+    }
+  }
+
+  #read(length: number): Uint8Array {
+    const head = this.#chunks[this.#headIndex];
+    if (head === undefined || length === 0) return new Uint8Array(0);
+    if (this.#headOffset + length <= head.length) {
+      const message = head.subarray(this.#headOffset, this.#headOffset + length);
+      this.#skip(length);
+      return message;
+    }
+    const message = new Uint8Array(length);
+    let at = 0;
+    while (at < length) {
+      const chunk = this.#chunks[this.#headIndex];
+      if (chunk === undefined) break;
+      const piece = chunk.subarray(this.#headOffset, this.#headOffset + length - at);
+      message.set(piece, at);
+      at += piece.length;
+      this.#skip(piece.length);
+    }
+    return message;
+  }
+}

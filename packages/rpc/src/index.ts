@@ -1,0 +1,48 @@
+// @sluice/rpc: gRPC for Node on an HTTP/2 of its own.
+export { createServer, type RpcServer, type ServerOptions } from "./grpc/server.ts";
+export { serve, type ServedService } from "./grpc/routes.ts";
+export { listen, ListenError, type DrainOptions, type Listener, type ListenOptions } from "./listener.ts";
+export {
+  Code,
+  codeName,
+  errorDetail,
+  retryAfter,
+  retryDelayMs,
+  RpcError,
+  type ErrorDetail,
+  type RpcErrorOptions,
+} from "./grpc/status.ts";
+export { Frames, FRAME_HEADER_BYTES, frameOf } from "./grpc/frames.ts";
+export { Metadata } from "./grpc/metadata.ts";
+export { openChannel, type Backoff, type Channel, type ChannelOptions, type ChannelState } from "./grpc/channel.ts";
+export {
+  createClient,
+  type Client,
+  type RawCallOptions,
+  type Request,
+  type Requests,
+  type Responses,
+} from "./grpc/client.ts";
+export type { CallOptions } from "./grpc/client-call.ts";
+export { codecOf, type Codec } from "./grpc/codec.ts";
+export type { Clock, ClockTimer } from "./grpc/deadline.ts";
+export type { CallObserver, Interceptor, Observe } from "./grpc/observe.ts";
+export type {
+  BidiHandler,
+  Call,
+  ClientStreamingHandler,
+  FrameSource,
+  FrameStream,
+  Handler,
+  RawHandler,
+  Reply,
+  ServerStreamingHandler,
+  ServiceHandlers,
+  UnaryHandler,
+} from "./grpc/handlers.ts";
+export { DEFAULT_GRPC_LIMITS, DEFAULT_HTTP2_LIMITS, type GrpcLimits, type Http2Limits } from "./limits.ts";
+export type { Peer } from "./transport.ts";
+export * from "./gen/google/rpc/error_details_pb.ts";
+export { HealthRegistry, serveHealth } from "./health.ts";
+export { serveReflection } from "./reflection.ts";
+export type { Http2Options, SocketTransport } from "./socket-transport.ts";

@@ -1,0 +1,35 @@
+// HTTP/2 over a connected socket, as listener and channel use it: the package's own, or a test's.
+import type { Socket } from "node:net";
+import type { Http2Limits } from "./limits.ts";
+import { connectSocket, createConnectionResources, serveSocket, type SocketOptions } from "./socket.ts";
+import type {
+  ClientTransportConnection,
+  ClientTransportHandler,
+  ServerTransportHandler,
+  TransportConnection,
+} from "./transport.ts";
+
+export interface SocketTransport {
+  /** @param options.firstBytes what was read from the socket already. */
+  serveSocket(
+    socket: Socket,
+    handler: ServerTransportHandler,
+    options?: { readonly firstBytes?: Buffer },
+  ): TransportConnection;
+  connectSocket(socket: Socket, handler: ClientTransportHandler): ClientTransportConnection;
+}
+
+export interface Http2Options {
+  /** Overrides of the defaults. */
+  readonly limits?: Partial<Http2Limits> | undefined;
+  /** PING a peer that was silent for `intervalMs`, and close when it still is `timeoutMs` later. Off by default. */
+  readonly keepalive?: SocketOptions["keepalive"];
+}
+
+export function ownHttp2(options: Http2Options = {}): SocketTransport {
+  const shared = { ...options, resources: createConnectionResources(options.limits) };
+  return {
+    serveSocket: (socket, handler, { firstBytes } = {}) => serveSocket(socket, handler, { ...shared, firstBytes }),
+    connectSocket: (socket, handler) => connectSocket(socket, handler, shared),
+  };
+}
