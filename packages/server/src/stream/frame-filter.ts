@@ -1,0 +1,62 @@
+// Picks frames out of runs.
+import type { EntryRun } from "../store/contract.ts";
+
+/** What the streams need of a filter that the index cannot answer. It knows the messages; they do not. */
+export interface FrameFilter {
+  /** Whether the frame `bytes[start..end)` is for the reader. Called in ascending order within the same bytes. */
+  matches(bytes: Uint8Array, start: number, end: number): boolean;
+  /** Whether one frame may take long, so that the clock must be looked at after each. */
+  readonly isCostly: boolean;
+  /** The sequence of the entry in a frame. */
+  sequenceOf(bytes: Uint8Array, start: number, end: number): number;
+}
+
+/** What became of frames `from` to `next` (exclusive) of a run. */
+export interface Selection {
+  /** The first frame that was not looked at. */
+  readonly next: number;
+  /** How many matched. */
+  readonly count: number;
+  /** The frames that matched, one after the other. */
+  readonly bytes: Uint8Array;
+}
+
+/** Frames between two looks at the clock, where a look costs more than a frame. */
+const FRAMES_PER_LOOK = 64;
+
+export interface SelectOptions {
+  readonly from: number;
+  /** Stop after so many matches. */
+  readonly countMax: number;
+  /** Stop when this says so. */
+  readonly isLate: () => boolean;
+}
+
+/** Selects the frames of `run` that match. Adjacent ones are copied as one; a run that matches whole is not copied. */
+export function selectFrames(run: EntryRun, filter: FrameFilter, options: SelectOptions): Selection {
+  const { from, countMax, isLate } = options;
+  const { bytes, starts } = run;
+  const lookMask = filter.isCostly ? 0 : FRAMES_PER_LOOK - 1;
+  const stretches: Uint8Array[] = [];
+  let stretchStart = -1;
+  let count = 0;
+  let next = from;
+  while (next < run.count && count < countMax) {
+    const start = starts[next]!;
+    if (filter.matches(bytes, start, starts[next + 1]!)) {
+      count++;
+      if (stretchStart < 0) stretchStart = start;
+    } else if (stretchStart >= 0) {
+      stretches.push(bytes.subarray(stretchStart, start));
+      stretchStart = -1;
+    }
+    next++;
+    if ((next & lookMask) === 0 && isLate()) break;
+  }
+  if (stretchStart >= 0) stretches.push(bytes.subarray(stretchStart, starts[next]));
+  return { next, count, bytes: joined(stretches) };
+}
+
+function joined(stretches: readonly Uint8Array[]): Uint8Array {
+  return stretches.length === 1 ? stretches[0]! : Buffer.concat(stretches);
+}

@@ -1,0 +1,72 @@
+// Finds where the last n entries begin that pass a filter which the index cannot answer.
+import type { LogReader, ScanQuery } from "../store/contract.ts";
+import type { FrameFilter } from "./frame-filter.ts";
+import { nextTurn } from "./turn.ts";
+
+/** Entries of the index's choice that are looked at in one go, backwards from the head; doubled up to the second. */
+const CHUNK_MIN = 4096;
+const CHUNK_MAX = 65_536;
+/** How long the event loop is held, in ms, and what is read at a time. */
+const TURN_MS = 3;
+const READ_BYTES = 256 * 1024;
+
+export interface TailOptions {
+  /** How many entries are wanted. */
+  readonly count: number;
+  readonly query: ScanQuery;
+  readonly filter: FrameFilter | undefined;
+  readonly nowMs: () => number;
+  /** Nobody waits for the answer any more. */
+  readonly isCancelled: () => boolean;
+}
+
+/** The position after which the last `count` entries lie that the query and the filter let through, up to the head. */
+export async function findTail(reader: LogReader, options: TailOptions): Promise<number> {
+  const { count, query, filter } = options;
+  const head = reader.head.sequence;
+  if (count === 0) return head;
+  if (filter === undefined) return await reader.findTail(count, head + 1, query);
+  let missing = count;
+  let before = head + 1;
+  for (let chunk = CHUNK_MIN; before > reader.first && !options.isCancelled(); chunk = Math.min(2 * chunk, CHUNK_MAX)) {
+    const after = await reader.findTail(chunk, before, query);
+    const matches = await matchesBetween(reader, after, before, { ...options, filter });
+    if (matches.length >= missing) return matches[matches.length - missing]! - 1;
+    missing -= matches.length;
+    before = Math.min(after + 1, before - 1);
+  }
+  return reader.first - 1;
+}
+
+/** Sequences of the matching entries after `after` and before `before`. */
+async function matchesBetween(
+  reader: LogReader,
+  after: number,
+  before: number,
+  options: TailOptions & { readonly filter: FrameFilter },
+): Promise<number[]> {
+  const { query, filter, nowMs, isCancelled } = options;
+  const matches: number[] = [];
+  const scan = reader.scan(after, query);
+  let lateMs = nowMs() + TURN_MS;
+  try {
+    while (scan.position < before - 1 && !isCancelled()) {
+      const run = await scan.next(READ_BYTES);
+      if (run === undefined) break;
+      if (run.kind === "gap") continue;
+      const { bytes, starts } = run;
+      for (let i = 0; i < run.count; i++) {
+        if (filter.matches(bytes, starts[i]!, starts[i + 1]!)) {
+          const sequence = filter.sequenceOf(bytes, starts[i]!, starts[i + 1]!);
+          if (sequence < before) matches.push(sequence);
+        }
+        if (nowMs() < lateMs) continue;
+        await nextTurn();
+        lateMs = nowMs() + TURN_MS;
+      }
+    }
+  } finally {
+    scan.close();
+  }
+  return matches;
+}
