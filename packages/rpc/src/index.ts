@@ -25,7 +25,7 @@ export {
 } from "./grpc/client.ts";
 export type { CallOptions } from "./grpc/client-call.ts";
 export { codecOf, type Codec } from "./grpc/codec.ts";
-export type { Clock, ClockTimer } from "./grpc/deadline.ts";
+export { processClock, type Clock, type ClockTimer } from "./clock.ts";
 export type { CallObserver, Interceptor, Observe } from "./grpc/observe.ts";
 export type {
   BidiHandler,

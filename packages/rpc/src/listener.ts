@@ -4,7 +4,7 @@
 // L2. After `drain` or disposal nothing of the listener is left: no socket, no timer, no open call.
 import { createServer as createNetServer, type AddressInfo, type Server as NetServer, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
-import { processClock, type Clock, type ClockTimer } from "./grpc/deadline.ts";
+import { processClock, type Clock, type ClockTimer } from "./clock.ts";
 import { drainingError, type RpcServer } from "./grpc/server.ts";
 import { DEFAULT_HTTP2_LIMITS } from "./limits.ts";
 import { ownHttp2, type Http2Options, type SocketTransport } from "./socket-transport.ts";

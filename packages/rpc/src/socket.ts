@@ -3,7 +3,7 @@
 // G1. Frames leave once per turn of the event loop, after everything that had arrived was handled: one write for all.
 // G2. When the connection is over, its socket is closed within `lingerMs`, and no timer is left.
 import type { Socket } from "node:net";
-import { processClock, type Clock, type ClockTimer } from "./grpc/deadline.ts";
+import { processClock, type Clock, type ClockTimer } from "./clock.ts";
 import { ClientConnection } from "./http2/client-connection.ts";
 import type { Connection, ConnectionOptions, ConnectionResources } from "./http2/connection.ts";
 import { ReceiveBudget } from "./http2/flow.ts";

@@ -10,7 +10,8 @@ import { ownHttp2, type Http2Options, type SocketTransport } from "../socket-tra
 import type { ClientTransportConnection } from "../transport.ts";
 import type { CallChannel, ClientCall } from "./client-call.ts";
 import type { Codec } from "./codec.ts";
-import { DeadlineWheel, processClock, type Clock, type ClockTimer } from "./deadline.ts";
+import { processClock, type Clock, type ClockTimer } from "../clock.ts";
+import { DeadlineWheel } from "./deadline.ts";
 import { Code, RpcError } from "./status.ts";
 
 export interface ChannelOptions {

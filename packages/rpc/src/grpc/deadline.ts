@@ -3,24 +3,7 @@
 // A call with a deadline costs two list operations, not a timer of the event loop. A deadline fires at most one slot
 // (8 ms) late and never early. It may lie any time ahead: what is due beyond the wheel's horizon goes round again.
 
-/** The part of a clock that calls need; the default is the process's own. */
-export interface Clock {
-  /** Monotonic ms. */
-  monotonicMs(): number;
-  setTimer(callback: () => void, ms: number): ClockTimer;
-}
-export interface ClockTimer {
-  cancel(): void;
-}
-
-/** Timers of this clock do not keep the process alive: the sockets they watch over do. */
-export const processClock: Clock = {
-  monotonicMs: () => performance.now(),
-  setTimer(callback, ms) {
-    const timer = setTimeout(callback, ms).unref();
-    return { cancel: () => clearTimeout(timer) };
-  },
-};
+import type { Clock, ClockTimer } from "../clock.ts";
 
 const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
 const TIMEOUT_DIGITS_MAX = 8;
