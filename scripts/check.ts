@@ -26,7 +26,7 @@ function tool(
   return {
     name,
     async run() {
-      const { code, output } = await runCommand(command);
+      const { code, output } = await runCommand(command, { env: { NO_COLOR: "1", FORCE_COLOR: undefined } });
       if (code !== 0) return { kind: "failed", findings: output.trim() };
       const said = note?.(output);
       return said === undefined ? { kind: "passed" } : { kind: "passed", note: said };
@@ -59,7 +59,7 @@ const steps: readonly Step[] = [
   tool(
     "unit tests",
     ["vitest", "run", "--project", "unit", "--silent=passed-only"],
-    (output) => /Tests\s+(.*)/.exec(output)?.[1],
+    (output) => /Tests {2}(.*)/.exec(output)?.[1],
   ),
   tool("lint", ["oxlint"], (output) => /Found ([1-9]\d* warnings?)/.exec(output)?.[1]),
   tool("dead code", ["knip"]),
