@@ -4,6 +4,7 @@
 // O2. A write that finds the pipe full is waited for: a slow reader slows the command, it does not fill the memory.
 // O3. A reader that has gone (EPIPE, `| head`) ends the command quietly: `stop` is aborted, nothing is printed.
 import { once } from "node:events";
+import type { Readable } from "node:stream";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EXIT, type ExitCode } from "./exit-codes.ts";
 import { type OutputStream, type Paint, paintFor } from "./terminal.ts";
@@ -12,7 +13,7 @@ export type OutputFormat = "text" | "json";
 
 /** The process around a command. A test brings its own. */
 export interface CommandContext {
-  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: OutputStream;
   readonly stderr: OutputStream;
   readonly environment: NodeJS.ProcessEnv;

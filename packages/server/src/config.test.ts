@@ -22,7 +22,7 @@ describe("where values come from", () => {
       data: join(folder, "data"),
       logFormat: "text",
       logLevel: "info",
-      segmentBytes: 256 * 1024 * 1024,
+      segmentBytes: 64 * 1024 * 1024,
       retentionBytes: undefined,
       retentionAgeMs: undefined,
       heartbeatMs: 30_000,
@@ -125,7 +125,7 @@ describe("what is refused, with file, key and what is allowed", () => {
     ["retentionAge: never\n", '"never" is no duration'],
     [
       "retentionBytes: 64KiB\n",
-      "segmentBytes is 268435456 bytes, more than is retained, and whole segments are removed; allowed is at most retentionBytes, 65536",
+      "segmentBytes is 67108864 bytes, more than is retained, and whole segments are removed; allowed is at most retentionBytes, 65536",
     ],
     ["segmentBytes: 64KiB\n", "allowed is at most segmentBytes, 65536"],
     ["retain: 1d\n", ':1: retain is no setting; "sluice config show" lists all of them'],

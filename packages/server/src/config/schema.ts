@@ -1,6 +1,7 @@
 // The one schema of the configuration: flags, environment and file are read by it, `--help` and the guides are made of it.
 import { z } from "zod";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
+import { DEFAULT_LOG_OPTIONS } from "../store/log.ts";
 import { type Address, address, byteSize, choice, count, duration, flag, orOff, path } from "./types.ts";
 import { formatBytes } from "./units.ts";
 
@@ -123,7 +124,7 @@ export const configSchema = z.strictObject({
   segmentBytes: setting(byteSize("64KiB", "2GiB"), {
     description: "Size at which a log's segment is sealed and the next one begun.",
     placeholder: "size",
-    default: "256MiB",
+    default: formatBytes(DEFAULT_LOG_OPTIONS.segmentBytes),
   }),
   retentionBytes: setting(orOff(byteSize("64KiB", "4096TiB")), {
     description: "Bytes that a log may take on disk; beyond it the oldest segments are removed.",

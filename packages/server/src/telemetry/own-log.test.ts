@@ -111,7 +111,7 @@ test("a loop that logs for each entry is held to 1,000 lines a second", async ()
   let appended = 0;
   ownLog.start(async (entries) => {
     appended += entries.length;
-    for (const _ of entries) logger.info("appended an entry");
+    for (const { message } of entries) logger.info({ message }, "appended an entry");
   });
   logger.info("start");
   await expect.poll(() => appended).toBe(1000);

@@ -65,7 +65,7 @@ export function createOwnLog(clock: Clock): OwnLog {
 
   async function sendAll(to: AppendOwn): Promise<void> {
     // Not in the caller's turn: what it logs besides joins, and what `to` logs is no recursion.
-    await undefined;
+    await Promise.resolve();
     while (waiting.length > 0) {
       const entries = takeWaiting();
       try {

@@ -1,0 +1,18 @@
+// The door of the package: to run a server in one's own process, and to look after its data.
+export {
+  type Config,
+  ConfigError,
+  type ConfigSources,
+  type ConfigValue,
+  type LoadedConfig,
+  loadConfig,
+  type Setting,
+  settings,
+} from "./config.ts";
+export { SluiceError } from "./errors.ts";
+export { PortInUse } from "./http/open-listener.ts";
+export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
+export { systemClock } from "./store/clock.ts";
+export { nodeFileSystem } from "./store/file-system-node.ts";
+export { createLogger, type Logger } from "./telemetry/logger.ts";
+export { createOwnLog, OWN_APPLICATION, type OwnLog } from "./telemetry/own-log.ts";

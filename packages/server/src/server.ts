@@ -1,0 +1,225 @@
+// The composition root: every object of a server is made here, in order, and taken down in the opposite order.
+//
+// R1. Whatever fails on the way up, what was opened before it is closed.
+// R2. On the way down nothing acknowledged is lost: streams end, then calls, then the log is closed, then the lock goes.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { type LogEntrySchema, LogService, OtlpLogsService, SeedLogService } from "@sluice/api";
+import {
+  createServer,
+  HealthRegistry,
+  type Interceptor,
+  type Listener,
+  type RpcServer,
+  serve,
+  serveHealth,
+  type ServedService,
+  serveReflection,
+} from "@sluice/rpc";
+import type { Config } from "./config.ts";
+import { openListener } from "./http/open-listener.ts";
+import { entryFrameCodec } from "./logs/frame-codec.ts";
+import { createLogService, type LogServiceHandle } from "./logs/service.ts";
+import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
+import { isUnforeseen, statusOf } from "./status.ts";
+import type { Clock } from "./store/contract.ts";
+import { openDataFolder } from "./store/data-folder.ts";
+import type { FileSystem } from "./store/file-system.ts";
+import { type Log, openLog } from "./store/log.ts";
+import type { Logger } from "./telemetry/logger.ts";
+import type { OwnLog } from "./telemetry/own-log.ts";
+
+/** What a server is given: time and files are its surroundings'. */
+export interface Surroundings {
+  readonly clock: Clock;
+  readonly fileSystem: FileSystem;
+  readonly logger: Logger;
+  /** Where the server's own log goes besides; it becomes the application "sluice". */
+  readonly ownLog?: OwnLog;
+}
+
+/** An entry as a producer gives it. */
+export type NewEntry = MessageInitShape<typeof LogEntrySchema>;
+
+/** A server that serves. Disposing it drains without grace. */
+export interface Server extends AsyncDisposable {
+  /** "127.0.0.1:8080". */
+  readonly address: string;
+  /** Appends entries on the server's own behalf. Resolves when they are durable, with how many were refused. */
+  ingest(entries: readonly NewEntry[]): Promise<{ rejected: number }>;
+  /** What is held right now, for whoever must be sure that nothing is left behind. */
+  counts(): ServerCounts;
+  /**
+   * Takes no more calls, ends every follow with UNAVAILABLE, lets the other calls go on for `graceMs`, and closes
+   * everything. May be called again to shorten the grace.
+   */
+  drain(options: { graceMs: number }): Promise<void>;
+}
+
+export interface ServerCounts {
+  readonly connections: number;
+  readonly openCalls: number;
+  readonly runningHandlers: number;
+  readonly armedDeadlines: number;
+  readonly followers: number;
+}
+
+/** The one log of this version; others will be a matter of configuration. */
+const LOG_NAME = "default";
+
+/**
+ * Opens the data folder, the log, the services and the port. Resolves when the server serves.
+ * @throws SluiceError: the folder is in use, the port is taken, the listen address is open to others, …
+ */
+export async function openServer(config: Config, surroundings: Surroundings): Promise<Server> {
+  const { clock, fileSystem, logger, ownLog } = surroundings;
+  const authorize = allowAll;
+  await using opened = new AsyncDisposableStack();
+
+  const folder = opened.use(await openDataFolder({ folder: config.data, fileSystem }));
+  const log = opened.use(await openDefaultLog(config, { clock, fileSystem, folder: folder.logFolder(LOG_NAME) }));
+  reportRecovery(log, logger);
+  const logs = createLogService({
+    logs: [{ name: LOG_NAME, reader: log.reader, writer: log.writer }],
+    authorize,
+    clock,
+    limits: config.limits,
+  });
+  if (ownLog !== undefined) {
+    opened.defer(() => ownLog.close());
+    ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
+  }
+
+  const services = [
+    serve(LogService, logs.handlers),
+    serve(SeedLogService, logs.seedHandlers),
+    serve(OtlpLogsService, logs.otlpHandlers),
+  ];
+  const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
+  const descriptive = [serveHealth(health)];
+  descriptive.push(...serveReflection([...services, ...descriptive]));
+  const rpc = createServer({
+    services: [...services, ...descriptive],
+    interceptors: [authorizeDescription(descriptive, authorize)],
+    limits: { messageBytesMax: config.limits.messageBytesMax },
+    clock,
+    ...errorsFor(logger),
+  });
+  const listener = opened.use(
+    await openListener(rpc, { ...config, callsPerConnectionMax: config.limits.callsPerConnectionMax, clock }),
+  );
+  const { address } = listener;
+  logger.info({ event: "listening", address }, `listening on ${address}`);
+  return new RunningServer({ listener, rpc, logs, health, opened: opened.move() });
+}
+
+interface Parts {
+  readonly listener: Listener;
+  readonly rpc: RpcServer;
+  readonly logs: LogServiceHandle;
+  readonly health: HealthRegistry;
+  /** Everything that was opened, in order. */
+  readonly opened: AsyncDisposableStack;
+}
+
+class RunningServer implements Server {
+  readonly address: string;
+  readonly #parts: Parts;
+  #closed: Promise<void> | undefined;
+
+  constructor(parts: Parts) {
+    this.address = parts.listener.address;
+    this.#parts = parts;
+  }
+
+  async ingest(entries: readonly NewEntry[]): Promise<{ rejected: number }> {
+    const { rejected = [] } = await this.#parts.logs.ingest(SERVER_SUBJECT, { entries: [...entries] });
+    return { rejected: rejected.length };
+  }
+
+  counts(): ServerCounts {
+    const { listener, rpc, logs } = this.#parts;
+    const { openCalls, runningHandlers, armedDeadlines } = rpc;
+    return { connections: listener.connections, openCalls, runningHandlers, armedDeadlines, followers: logs.followers };
+  }
+
+  drain(options: { graceMs: number }): Promise<void> {
+    const { listener, logs, health, opened } = this.#parts;
+    health.shutDown();
+    logs.drain();
+    const drained = listener.drain(options);
+    this.#closed ??= drained.then(() => opened.disposeAsync());
+    return this.#closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.drain({ graceMs: 0 });
+  }
+}
+
+function openDefaultLog(
+  config: Config,
+  surroundings: { readonly clock: Clock; readonly fileSystem: FileSystem; readonly folder: string },
+): Promise<Log> {
+  const { segmentBytes } = config;
+  const { pendingBytesMax, applicationsMax, producersMax } = config.limits;
+  return openLog({
+    ...surroundings,
+    name: LOG_NAME,
+    codec: entryFrameCodec,
+    options: { segmentBytes, pendingBytesMax, applicationsMax, producersMax },
+  });
+}
+
+/** Health and reflection touch no data, but are entrances like any other. The services ask for what they touch themselves. */
+function authorizeDescription(descriptive: readonly ServedService[], authorize: Authorize): Interceptor {
+  const names = new Set(descriptive.map(({ desc }) => desc.typeName));
+  return (call) => {
+    const name = call.method.parent.typeName;
+    if (names.has(name)) authorize(subjectOf(call), "describe", { type: "service", name });
+  };
+}
+
+/** Clients get a status for every error; what nobody foresaw goes into the server's own log besides. */
+function errorsFor(logger: Logger) {
+  const nameOf = ({ method }: Parameters<Interceptor>[0]) => `${method.parent.typeName}/${method.name}`;
+  return {
+    mapError(error: unknown, call: Parameters<Interceptor>[0]) {
+      if (isUnforeseen(error)) logger.error({ event: "call-failed", method: nameOf(call), error }, "a call failed");
+      return statusOf(error);
+    },
+    onError(error: unknown, call: Parameters<Interceptor>[0]) {
+      logger.error({ event: "late-failure", method: nameOf(call), error }, "something failed after its call had ended");
+    },
+  };
+}
+
+/** Says what opening the log found and did: nothing is cut or given up in silence. */
+function reportRecovery({ report, reader }: Log, logger: Logger): void {
+  const facts = { log: LOG_NAME, first: reader.first, last: reader.head.sequence, epoch: reader.head.epoch };
+  logger.info(
+    { event: "log-opened", ...facts, segments: report.segments },
+    report.isNew ? "made a new log" : "opened the log",
+  );
+  if (report.cut !== undefined) {
+    logger.warn(
+      { event: "log-cut", log: LOG_NAME, ...report.cut },
+      "cut a torn end that nobody was told to be durable",
+    );
+  }
+  if (report.lost !== undefined) {
+    logger.error(
+      { event: "log-lost", log: LOG_NAME, ...report.lost },
+      "durable entries are gone from the end of the log",
+    );
+  }
+  if (report.damagedEntries > 0) {
+    const { damagedEntries } = report;
+    logger.error({ event: "log-damaged", log: LOG_NAME, damagedEntries }, "entries do not match their checksum");
+  }
+  if (report.rebuiltIndexes.length > 0) {
+    logger.warn(
+      { event: "index-rebuilt", log: LOG_NAME, segments: report.rebuiltIndexes },
+      "rebuilt indexes from their frames",
+    );
+  }
+}
