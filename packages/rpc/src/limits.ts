@@ -67,6 +67,30 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   lingerMs: 1000,
 };
 
+/** What RFC 9113 and RFC 7541 grant to every peer before it has heard of any limit. */
+const GRANTED: Partial<Http2Limits> = {
+  headerTableBytes: 4096,
+  frameBytesMax: 16 * 1024,
+  streamWindowBytes: 65_535,
+  connectionWindowBytes: 65_535,
+};
+
+/**
+ * The defaults with overrides.
+ * @throws RangeError when one is below what the RFCs grant to every peer, or no number a limit can be.
+ */
+export function http2Limits(overrides: Partial<Http2Limits> = {}): Http2Limits {
+  const limits = { ...DEFAULT_HTTP2_LIMITS, ...overrides };
+  for (const key of Object.keys(DEFAULT_HTTP2_LIMITS) as (keyof Http2Limits)[]) {
+    const least = GRANTED[key] ?? 0;
+    // 2^31-1 is the largest window, and the longest timer.
+    if (!(limits[key] >= least && limits[key] <= 0x7fffffff)) {
+      throw new RangeError(`Cannot use ${limits[key]} for ${key}: it must be between ${least} and 2147483647`);
+    }
+  }
+  return limits;
+}
+
 /** Bounds of gRPC on top of it, for servers and clients. */
 export interface GrpcLimits {
   /** A received message, as it lies on the wire and again when decompressed; the default of the other implementations. */

@@ -11,7 +11,7 @@ import { ErrorCode } from "./http2/frame.ts";
 import { SlabPool } from "./http2/output.ts";
 import type { Carrier, HandOver } from "./http2/sender.ts";
 import { ServerConnection } from "./http2/server-connection.ts";
-import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from "./limits.ts";
+import { http2Limits, type Http2Limits } from "./limits.ts";
 import type {
   ClientTransportConnection,
   ClientTransportHandler,
@@ -44,8 +44,7 @@ export type ConnectSocketOptions = SocketOptions;
 
 /** Makes what the connections of one server or client share: send buffers, and the budget for receive windows. */
 export function createConnectionResources(limits: Partial<Http2Limits> = {}): ConnectionResources {
-  const { receiveBudgetBytes } = { ...DEFAULT_HTTP2_LIMITS, ...limits };
-  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(receiveBudgetBytes) };
+  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(http2Limits(limits).receiveBudgetBytes) };
 }
 
 /** Serves HTTP/2 on a connected socket, with prior knowledge or after ALPN. No callback comes before this returns. */
@@ -89,7 +88,7 @@ class SocketCarrier implements Carrier {
   constructor(socket: Socket, options: SocketOptions) {
     const { resources, clock = processClock, peerAddress, keepalive } = options;
     this.#socket = socket;
-    this.#limits = { ...DEFAULT_HTTP2_LIMITS, ...options.limits };
+    this.#limits = http2Limits(options.limits);
     this.#clock = clock;
     this.#keepalive = keepalive;
     this.connectionOptions = {

@@ -9,10 +9,10 @@ import type {
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { ConnectionError, ErrorCode, PREFACE, STREAM_ID_MAX } from "./frame.ts";
 import { type DecodedHeaders, responseFault } from "./header-list.ts";
+import { IndexingEncoder } from "./hpack-encoder.ts";
 import type { Carrier } from "./sender.ts";
 import { Setting } from "./settings.ts";
 import { Stream } from "./stream.ts";
-import { StreamTable } from "./stream-table.ts";
 
 export class ClientConnection extends Connection implements ClientTransportConnection {
   readonly #handler: ClientTransportHandler;
@@ -21,7 +21,7 @@ export class ClientConnection extends Connection implements ClientTransportConne
   #wasUnavailable = false;
 
   constructor(carrier: Carrier, handler: ClientTransportHandler, options: ConnectionOptions) {
-    super(carrier, new StreamTable(0), options);
+    super(carrier, { peerParity: 0, encoder: new IndexingEncoder() }, options);
     this.#handler = handler;
     this.sender.output.payload(PREFACE, 0, PREFACE.length);
     this.announce([Setting.ENABLE_PUSH, 0]);
@@ -105,10 +105,11 @@ export class ClientConnection extends Connection implements ClientTransportConne
 
   /** Streams above `lastStreamId` were not and will not be handled: safe to retry elsewhere (RFC 9113 §6.8). */
   override onGoaway(lastStreamId: number, code: number, reason: string): void {
+    // First of all no more streams here: who hears that its stream was refused may open another at once.
+    this.#startDraining();
     for (const stream of this.streams.snapshot()) {
       if (stream.id > lastStreamId) this.closeStream(stream, { by: "refused-by-goaway", code, reason });
     }
-    this.#startDraining();
   }
 
   override resume(): void {

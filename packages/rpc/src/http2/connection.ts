@@ -11,6 +11,7 @@ import { ControlWriter } from "./control-writer.ts";
 import { ConnectionWindow, isWindowTooLarge, type ReceiveBudget, StreamWindow } from "./flow.ts";
 import { ConnectionError, ErrorCode, readUint32 } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
+import type { BlockEncoder } from "./hpack-encoder.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import type { SlabPool } from "./output.ts";
 import { type Carrier, Sender, type SenderOwner } from "./sender.ts";
@@ -29,6 +30,13 @@ export interface ConnectionOptions {
   readonly limits: Http2Limits;
   readonly resources: ConnectionResources;
   readonly peer: Peer;
+}
+
+/** How the roles differ before anything has happened. */
+export interface Role {
+  /** 1 when the peer is the client, whose stream ids are odd. */
+  readonly peerParity: 0 | 1;
+  readonly encoder: BlockEncoder;
 }
 
 const WELL_ENDED: StreamEnd = { by: "both-sides", code: ErrorCode.NO_ERROR, reason: "" };
@@ -56,16 +64,16 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   #pingsSent = 0;
   #nowMs = 0;
 
-  constructor(carrier: Carrier, streams: StreamTable, options: ConnectionOptions) {
+  constructor(carrier: Carrier, role: Role, options: ConnectionOptions) {
     const { limits } = options;
     this.peer = options.peer;
     this.limits = limits;
-    this.streams = streams;
+    this.streams = new StreamTable(role.peerParity);
     this.#resources = options.resources;
     this.#carrier = carrier;
-    this.sender = new Sender(this, carrier, options.resources.slabs, limits);
+    this.sender = new Sender(this, carrier, role.encoder, options.resources.slabs, limits);
     this.control = new ControlWriter(this.sender, limits);
-    this.#inbound = new Inbound(this, streams, limits);
+    this.#inbound = new Inbound(this, this.streams, limits);
     this.#window = new ConnectionWindow(limits.connectionWindowBytes, limits.connectionUnreadBytesMax);
     this.#resets = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
   }
@@ -173,19 +181,19 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   // -- Streams: what their handlers ask for ----------------------------------------------------------------------------
 
   sendHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
-    if (isSending(stream)) this.sender.sendHeaders(stream, block, endStream);
+    if (stream.canSend) this.sender.sendHeaders(stream, block, endStream);
   }
 
   write(stream: Stream, bytes: Uint8Array): boolean {
-    return isSending(stream) ? this.sender.write(stream, bytes) : true;
+    return stream.canSend ? this.sender.write(stream, bytes) : true;
   }
 
   end(stream: Stream, trailers: HeaderBlock | undefined): void {
-    if (isSending(stream)) this.sender.end(stream, trailers);
+    if (stream.canSend) this.sender.end(stream, trailers);
   }
 
   setSource(stream: Stream, source: ByteSource): void {
-    if (isSending(stream)) this.sender.setSource(stream, source);
+    if (stream.canSend) this.sender.setSource(stream, source);
   }
 
   wake(stream: Stream): void {
@@ -335,10 +343,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   onSettings(bytes: Buffer, start: number, end: number, isFirst: boolean): void {
     const { settings, sender } = this;
     const before = settings.initialWindowBytes;
-    const tableBefore = settings.headerTableBytes;
     settings.read(bytes, start, end, !this.streams.isPeersId(1));
     sender.frameBytesMax = settings.frameBytesMax;
-    if (settings.leastTableBytes < tableBefore) sender.announceTableBytes(settings.leastTableBytes);
+    sender.limitTable(settings.leastTableBytes);
     this.#shiftWindows(settings.initialWindowBytes - before);
     this.control.settingsAcknowledgement();
     this.control.checkWaiting();
@@ -386,9 +393,4 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
       this.sender.offer(stream);
     }
   }
-}
-
-/** Whether anything more may be sent on the stream. */
-function isSending(stream: Stream): boolean {
-  return !stream.isClosed && !stream.isEnding && !stream.isLocalEnded;
 }

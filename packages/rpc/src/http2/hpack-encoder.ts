@@ -1,75 +1,156 @@
-// Encodes header blocks (RFC 7541) without any dynamic-table reference, so that one encoding serves every connection.
+// Encodes header blocks (RFC 7541): a server's without a table of its own, a client's with one.
+//
+// A server's answers are a few constant lists, encoded once for all connections. A client repeats fields rather than
+// lists (a method, a user agent, but a new timeout), and its peer reads an index faster than a text: that pays for a table.
+//
+// E1. A field goes into the table when it is seen for the second time in a row: what changes with each call never does.
+// E2. Credentials never go into a table, and no proxy on the way may put them into one (RFC 7541 §7.1.3).
+// E3. After the peer lowered the table's size, the next block begins with a size update (RFC 7541 §4.2). The size is
+//     never raised again, so one update is enough.
 import type { HeaderBlock } from "../transport.ts";
-import { STATIC_TABLE } from "./hpack-table.ts";
-import { encodeHuffman, huffmanLength } from "./huffman.ts";
+import { fieldBytes, STATIC_TABLE } from "./hpack-table.ts";
+import {
+  encodedBytesMax,
+  INDEXED,
+  INTEGER_BYTES_MAX,
+  LITERAL,
+  LITERAL_INDEXED,
+  LITERAL_NEVER_INDEXED,
+  SIZE_UPDATE,
+  staticIndex,
+  writeInteger,
+  writeLiteral,
+} from "./hpack-writer.ts";
 
-const INDEX_BY_NAME = new Map<string, number>();
-const INDEX_BY_FIELD = new Map<string, number>();
-for (const [place, field] of STATIC_TABLE.entries()) {
-  if (!INDEX_BY_NAME.has(field.name)) INDEX_BY_NAME.set(field.name, place + 1);
-  if (field.value !== "") INDEX_BY_FIELD.set(`${field.name}\n${field.value}`, place + 1);
+/** Encodes the blocks of one connection, in the order in which they are sent. */
+export interface BlockEncoder {
+  encode(block: HeaderBlock): Uint8Array;
+  /** The peer allows a table of this size, at most. */
+  limitTable(bytesMax: number): void;
 }
 
-/** Credentials: no proxy on the way may keep them in a table (RFC 7541 §7.1.3). */
 const NEVER_INDEXED = new Set(["authorization", "proxy-authorization", "cookie", "set-cookie"]);
+const DEFAULT_TABLE_BYTES = 4096;
 
-const INDEXED = 0x80;
-const LITERAL = 0x00;
-const LITERAL_NEVER_INDEXED = 0x10;
-const SIZE_UPDATE = 0x20;
-/** The most that an integer takes here. */
-const INTEGER_BYTES_MAX = 6;
+/** For servers: no table; every block is encoded once and keeps its bytes. */
+export class ConstantEncoder implements BlockEncoder {
+  #tableBytes = DEFAULT_TABLE_BYTES;
+  #mustUpdate = false;
 
-/** The block's encoded form, made on first use and kept in the block. */
-export function encodedBlock(block: HeaderBlock): Uint8Array {
-  return (block.encoded ??= encodeFields(block.fields));
+  encode(block: HeaderBlock): Uint8Array {
+    const encoded = (block.encoded ??= encodeFields(block.fields));
+    if (!this.#mustUpdate) return encoded;
+    this.#mustUpdate = false;
+    const out = Buffer.allocUnsafe(INTEGER_BYTES_MAX);
+    return Buffer.concat([out.subarray(0, writeInteger(out, 0, SIZE_UPDATE, this.#tableBytes)), encoded]);
+  }
+
+  /** The table is empty anyway, but the peer waits to be told so (E3). */
+  limitTable(bytesMax: number): void {
+    if (bytesMax >= this.#tableBytes) return;
+    this.#tableBytes = bytesMax;
+    this.#mustUpdate = true;
+  }
 }
 
-/** @param fields name, value, …; lower-case names, one latin1 character per byte. */
-export function encodeFields(fields: readonly string[]): Uint8Array {
-  let bytesMax = 0;
-  for (const text of fields) bytesMax += text.length + 2 * INTEGER_BYTES_MAX;
-  const out = Buffer.allocUnsafe(bytesMax);
+function encodeFields(fields: readonly string[]): Uint8Array {
+  const out = Buffer.allocUnsafe(encodedBytesMax(fields));
   let at = 0;
   for (let place = 0; place < fields.length; place += 2) at = writeField(out, at, fields[place]!, fields[place + 1]!);
   return Uint8Array.prototype.slice.call(out, 0, at);
 }
 
-/** A dynamic table size update (RFC 7541 §6.3), to be put before a block. */
-export function encodeSizeUpdate(bytesMax: number): Uint8Array {
-  const out = new Uint8Array(INTEGER_BYTES_MAX);
-  return out.subarray(0, writeInteger(out, 0, SIZE_UPDATE, 5, bytesMax));
-}
-
+/** Writes a field without any use of a dynamic table. */
 function writeField(out: Buffer, at: number, name: string, value: string): number {
-  const whole = INDEX_BY_FIELD.get(`${name}\n${value}`);
-  if (whole !== undefined) return writeInteger(out, at, INDEXED, 7, whole);
-  const named = INDEX_BY_NAME.get(name) ?? 0;
-  let place = writeInteger(out, at, NEVER_INDEXED.has(name) ? LITERAL_NEVER_INDEXED : LITERAL, 4, named);
-  if (named === 0) place = writeText(out, place, name);
-  return writeText(out, place, value);
+  const index = staticIndex(name, value);
+  if (index !== undefined) return writeInteger(out, at, INDEXED, index);
+  return writeLiteral(out, at, NEVER_INDEXED.has(name) ? LITERAL_NEVER_INDEXED : LITERAL, name, value);
 }
 
-function writeText(out: Buffer, at: number, text: string): number {
-  const huffmanBytes = huffmanLength(text);
-  if (huffmanBytes < text.length) {
-    return encodeHuffman(text, out, writeInteger(out, at, 0x80, 7, huffmanBytes));
-  }
-  const place = writeInteger(out, at, 0, 7, text.length);
-  return place + out.write(text, place, "latin1");
+interface Entry {
+  readonly name: string;
+  readonly value: string;
 }
 
-/** RFC 7541 §5.1. */
-function writeInteger(out: Uint8Array, at: number, pattern: number, prefixBits: number, value: number): number {
-  const mask = (1 << prefixBits) - 1;
-  let place = at;
-  if (value < mask) {
-    out[place++] = pattern | value;
-    return place;
+/** Lists kept in encoded form: a client sends few different ones while its table stays as it is. */
+const KNOWN_BLOCKS_MAX = 64;
+/** Names whose last value is remembered (E1). */
+const NAMES_MAX = 64;
+
+/** For clients: a dynamic table of what repeats. */
+export class IndexingEncoder implements BlockEncoder {
+  #tableBytes = DEFAULT_TABLE_BYTES;
+  #mustUpdate = false;
+  #usedBytes = 0;
+  /** The table, oldest first. */
+  readonly #entries: Entry[] = [];
+  /** Name → value → the entry's number; entries are numbered as they are inserted. */
+  readonly #numbers = new Map<string, Map<string, number>>();
+  #inserted = 0;
+  readonly #lastValues = new Map<string, string>();
+  /** Encodings that hold while the table stays as it is. */
+  readonly #known = new Map<HeaderBlock, Uint8Array>();
+  #out = Buffer.allocUnsafe(512);
+
+  encode(block: HeaderBlock): Uint8Array {
+    const known = this.#mustUpdate ? undefined : this.#known.get(block);
+    if (known !== undefined) return known;
+    const { fields } = block;
+    const bytesMax = encodedBytesMax(fields);
+    if (bytesMax > this.#out.length) this.#out = Buffer.allocUnsafe(2 * bytesMax);
+    const insertedBefore = this.#inserted;
+    const isUpdate = this.#mustUpdate;
+    let at = isUpdate ? writeInteger(this.#out, 0, SIZE_UPDATE, this.#tableBytes) : 0;
+    this.#mustUpdate = false;
+    for (let place = 0; place < fields.length; place += 2) at = this.#write(at, fields[place]!, fields[place + 1]!);
+    const encoded = Uint8Array.prototype.slice.call(this.#out, 0, at);
+    const isTableChanged = isUpdate || this.#inserted !== insertedBefore;
+    if (isTableChanged || this.#known.size === KNOWN_BLOCKS_MAX) this.#known.clear();
+    if (!isTableChanged) this.#known.set(block, encoded);
+    return encoded;
   }
-  out[place++] = pattern | mask;
-  let rest = value - mask;
-  for (; rest >= 0x80; rest = Math.floor(rest / 128)) out[place++] = 0x80 | (rest % 128);
-  out[place++] = rest;
-  return place;
+
+  limitTable(bytesMax: number): void {
+    if (bytesMax >= this.#tableBytes) return;
+    this.#tableBytes = bytesMax;
+    this.#mustUpdate = true;
+    this.#evict(bytesMax);
+  }
+
+  #write(at: number, name: string, value: string): number {
+    const number = this.#numbers.get(name)?.get(value);
+    if (number !== undefined)
+      return writeInteger(this.#out, at, INDEXED, STATIC_TABLE.length + this.#inserted - number);
+    if (!this.#isWorthIndexing(name, value)) return writeField(this.#out, at, name, value);
+    this.#insert(name, value);
+    return writeLiteral(this.#out, at, LITERAL_INDEXED, name, value);
+  }
+
+  #isWorthIndexing(name: string, value: string): boolean {
+    if (NEVER_INDEXED.has(name) || staticIndex(name, value) !== undefined) return false;
+    if (this.#lastValues.get(name) === value) return fieldBytes(name, value) <= this.#tableBytes;
+    if (this.#lastValues.size < NAMES_MAX || this.#lastValues.has(name)) this.#lastValues.set(name, value);
+    return false;
+  }
+
+  #insert(name: string, value: string): void {
+    const bytes = fieldBytes(name, value);
+    this.#evict(this.#tableBytes - bytes);
+    this.#entries.push({ name, value });
+    this.#usedBytes += bytes;
+    const numbers = this.#numbers.get(name);
+    if (numbers === undefined) this.#numbers.set(name, new Map([[value, this.#inserted]]));
+    else numbers.set(value, this.#inserted);
+    this.#inserted += 1;
+  }
+
+  #evict(bytesMax: number): void {
+    while (this.#usedBytes > bytesMax) {
+      const { name, value } = this.#entries.shift()!;
+      this.#usedBytes -= fieldBytes(name, value);
+      const numbers = this.#numbers.get(name)!;
+      numbers.delete(value);
+      if (numbers.size === 0) this.#numbers.delete(name);
+    }
+  }
 }

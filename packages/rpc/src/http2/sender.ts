@@ -7,10 +7,10 @@
 // S2. A stream is in `ready` or `parked` exactly when it has something to send that its own window allows; in `parked`
 //     when only the connection's window is missing.
 // S3. While the socket is full no stream sends anything: answers stay at their streams, which the peer's own limit counts.
-// S4. A stream's turn ends after `sliceBytes` when others wait.
+// S4. A stream's turn ends after `sliceBytes` when others wait; no more than that overtakes those that are in line.
 import type { ByteSource, HeaderBlock } from "../transport.ts";
 import { FrameType, Flag } from "./frame.ts";
-import { encodedBlock, encodeSizeUpdate } from "./hpack-encoder.ts";
+import type { BlockEncoder } from "./hpack-encoder.ts";
 import { Output, type SlabPool } from "./output.ts";
 import { type Stream, StreamList } from "./stream.ts";
 
@@ -50,25 +50,27 @@ export class Sender {
   isFull = false;
   readonly #owner: SenderOwner;
   readonly #carrier: Carrier;
+  readonly #encoder: BlockEncoder;
   readonly #limits: SenderLimits;
   readonly #ready = new StreamList();
   readonly #parked = new StreamList();
   /** Whose turn it is: what is asked for it meanwhile is seen at the turn's end. */
   #current: Stream | undefined = undefined;
   #isFlushRequested = false;
-  /** Size updates of the header table to put before the next block (RFC 7541 §4.2). */
-  #sizeUpdate: Uint8Array | undefined = undefined;
+  /** Sent past the streams in line since these last had a turn (S4). */
+  #overtakenBytes = 0;
 
-  constructor(owner: SenderOwner, carrier: Carrier, slabs: SlabPool, limits: SenderLimits) {
+  constructor(owner: SenderOwner, carrier: Carrier, encoder: BlockEncoder, slabs: SlabPool, limits: SenderLimits) {
     this.#owner = owner;
     this.#carrier = carrier;
+    this.#encoder = encoder;
     this.#limits = limits;
     this.output = new Output(slabs);
   }
 
-  /** The peer's decoder shrank its table: nothing is kept in it, but it has to be told (RFC 7541 §4.2). */
-  announceTableBytes(bytesMax: number): void {
-    this.#sizeUpdate = encodeSizeUpdate(bytesMax);
+  /** The peer's decoder keeps a table of this size, at most. */
+  limitTable(bytesMax: number): void {
+    this.#encoder.limitTable(bytesMax);
   }
 
   /** Something was written into `output` by the connection itself. */
@@ -129,11 +131,12 @@ export class Sender {
   write(stream: Stream, bytes: Uint8Array): boolean {
     const length = bytes.length;
     if (length === 0) return !stream.isWritableOwed;
-    const isSmall = length <= this.#limits.sliceBytes && length <= this.frameBytesMax;
-    if (isSmall && length <= stream.sendWindow && length <= this.window && this.#isNext(stream) && this.#hasRoom()) {
-      this.#writeData(stream, bytes, 0, length, 0);
-      this.requestFlush();
-      return true;
+    if (length <= stream.sendWindow && length <= this.window && this.#mayOvertake(length)) {
+      if (this.#isNext(stream) && this.#hasRoom()) {
+        this.#writeData(stream, bytes, 0, length, 0);
+        this.requestFlush();
+        return true;
+      }
     }
     if (stream.queue === undefined) stream.queue = [bytes];
     else stream.queue.push(bytes);
@@ -216,7 +219,16 @@ export class Sender {
     return !this.isFull;
   }
 
+  /** Whether a payload is small enough to leave at once, past the streams that are in line (S4). */
+  #mayOvertake(length: number): boolean {
+    if (length > this.#limits.sliceBytes || length > this.frameBytesMax) return false;
+    if (this.#ready.isEmpty) return true;
+    this.#overtakenBytes += length;
+    return this.#overtakenBytes <= this.#limits.sliceBytes;
+  }
+
   #pump(): void {
+    this.#overtakenBytes = 0;
     const { flushBytes, sliceBytes } = this.#limits;
     while (this.output.pendingBytes < flushBytes) {
       const stream = this.#ready.shift();
@@ -315,11 +327,7 @@ export class Sender {
   }
 
   #writeHeaders(streamId: number, block: HeaderBlock, endStream: boolean): void {
-    let bytes = encodedBlock(block);
-    if (this.#sizeUpdate !== undefined) {
-      bytes = Buffer.concat([this.#sizeUpdate, bytes]);
-      this.#sizeUpdate = undefined;
-    }
+    const bytes = this.#encoder.encode(block);
     const flags = endStream ? Flag.END_STREAM : 0;
     if (bytes.length <= this.frameBytesMax) {
       this.output.frame(bytes.length, FrameType.HEADERS, flags | Flag.END_HEADERS, streamId);

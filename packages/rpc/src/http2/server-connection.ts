@@ -1,12 +1,12 @@
 // The server role of a connection: the peer opens streams, the handler hears of each.
-import { HeaderBlock, type ServerTransportHandler } from "../transport.ts";
+import { HeaderBlock, type ServerTransportHandler, type StreamHandler } from "../transport.ts";
 import { Connection, type ConnectionOptions } from "./connection.ts";
 import { ConnectionError, ErrorCode, PREFACE, STREAM_ID_MAX } from "./frame.ts";
 import { type DecodedHeaders, requestFault } from "./header-list.ts";
+import { ConstantEncoder } from "./hpack-encoder.ts";
 import type { Carrier } from "./sender.ts";
 import { Setting } from "./settings.ts";
 import { Stream } from "./stream.ts";
-import { StreamTable } from "./stream-table.ts";
 
 export interface ServerConnectionOptions extends ConnectionOptions {
   /** Answers a request whose header list is over the limit; `:status` 431 by default. */
@@ -14,6 +14,15 @@ export interface ServerConnectionOptions extends ConnectionOptions {
 }
 
 const HEADERS_TOO_LARGE = new HeaderBlock([":status", "431", "content-length", "0"]);
+
+/** Of a stream that nobody but the client hears of. */
+const DEAF: StreamHandler = {
+  onHeaders() {},
+  onData() {},
+  onTrailers() {},
+  onWritable() {},
+  onClose() {},
+};
 
 /** "none" → drain() → "announced": GOAWAY with no limit and a PING → its answer → "final": GOAWAY with the last stream. */
 type DrainStep = "none" | "announced" | "final";
@@ -26,7 +35,7 @@ export class ServerConnection extends Connection {
   #drainStep: DrainStep = "none";
 
   constructor(carrier: Carrier, handler: ServerTransportHandler, options: ServerConnectionOptions) {
-    super(carrier, new StreamTable(1), options);
+    super(carrier, { peerParity: 1, encoder: new ConstantEncoder() }, options);
     this.#handler = handler;
     this.#headersTooLarge = options.headersTooLarge ?? HEADERS_TOO_LARGE;
     this.announce([Setting.MAX_CONCURRENT_STREAMS, this.limits.concurrentStreamsMax]);
@@ -89,9 +98,9 @@ export class ServerConnection extends Connection {
     this.failStream(streamId, undefined, code, reason);
   }
 
-  /** Nobody but the client hears of it; a stream without handler has no `onClose`. */
   #answerTooLarge(stream: Stream): void {
     this.countReset();
+    stream.handler = DEAF;
     stream.sendHeaders(this.#headersTooLarge, { endStream: true });
   }
 

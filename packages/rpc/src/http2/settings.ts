@@ -30,12 +30,11 @@ export function sharedSettings(limits: AnnouncedLimits): number[] {
 
 /** The peer's settings, at first the RFC's defaults. */
 export class PeerSettings {
-  headerTableBytes = 4096;
   concurrentStreamsMax = Infinity;
   initialWindowBytes = 65_535;
   frameBytesMax = 16_384;
-  /** The least table size said by the frame read last, Infinity when it said none (RFC 7541 §4.2 wants the least). */
-  leastTableBytes = Infinity;
+  /** The least HEADER_TABLE_SIZE ever said: this side's table never grows again. */
+  leastTableBytes = 4096;
 
   /**
    * Takes one SETTINGS frame; unknown settings are ignored. Only the last value of a setting counts.
@@ -43,13 +42,11 @@ export class PeerSettings {
    * @throws ConnectionError PROTOCOL_ERROR, FLOW_CONTROL_ERROR
    */
   read(bytes: Buffer, start: number, end: number, isFromServer: boolean): void {
-    this.leastTableBytes = Infinity;
     for (let at = start; at < end; at += 6) {
       const setting = (bytes[at]! << 8) | bytes[at + 1]!;
       const value = readUint32(bytes, at + 2);
       switch (setting) {
         case Setting.HEADER_TABLE_SIZE:
-          this.headerTableBytes = value;
           this.leastTableBytes = Math.min(this.leastTableBytes, value);
           break;
         case Setting.ENABLE_PUSH:

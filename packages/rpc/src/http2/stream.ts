@@ -84,6 +84,11 @@ export class Stream implements TransportStream {
     return this.isLocalEnded ? StreamState.HALF_CLOSED_LOCAL : StreamState.OPEN;
   }
 
+  /** Whether anything more may be given to it to send. */
+  get canSend(): boolean {
+    return !this.isClosed && !this.isEnding && !this.isLocalEnded;
+  }
+
   sendHeaders(block: HeaderBlock, options: { endStream: boolean }): void {
     this.owner.sendHeaders(this, block, options.endStream);
   }
