@@ -24,18 +24,24 @@ export class SegmentChain {
     return this.#segments[0]!.first;
   }
 
+  /** Of frames. */
   get bytes(): number {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
+  }
+
+  /** Of frames and indexes. */
+  get diskBytes(): number {
+    return this.#segments.reduce((sum, segment) => sum + segment.bytes + segment.indexBytes, 0);
   }
 
   add(segment: Segment): void {
     this.#segments.push(segment);
   }
 
-  /** Takes the oldest segment away. */
-  dropFirst(): Segment | undefined {
-    const dropped = this.#segments.shift();
-    if (dropped !== undefined) this.#withTable.delete(dropped);
+  /** Takes the oldest segment away; there must be a later one. */
+  dropFirst(): Segment {
+    const dropped = this.#segments.shift()!;
+    this.#withTable.delete(dropped);
     return dropped;
   }
 

@@ -22,12 +22,19 @@ export interface DataFolder extends AsyncDisposable {
   listLogs(): Promise<string[]>;
 }
 
+export interface DataFolderRequest {
+  readonly folder: string;
+  readonly fileSystem: FileSystem;
+  /** Takes the folder for this process, or throws. Another one than the system's only where the files are not real. */
+  readonly lock?: (folder: string) => Disposable;
+}
+
 /** Makes or opens a data folder. @throws FolderInUse; SluiceError when a later version of Sluice wrote it */
-export async function openDataFolder(request: { folder: string; fileSystem: FileSystem }): Promise<DataFolder> {
+export async function openDataFolder(request: DataFolderRequest): Promise<DataFolder> {
   const { folder, fileSystem } = request;
   await fileSystem.makeFolder(folder);
   await fileSystem.syncFolder(dirname(folder));
-  const lock = lockFolder(folder);
+  const lock = (request.lock ?? lockFolder)(folder);
   try {
     await checkFormat(fileSystem, folder);
     await fileSystem.makeFolder(`${folder}/logs`);

@@ -24,6 +24,13 @@ export interface DurableMark {
   readonly bytes: number;
   /** The last entry. */
   readonly sequence: number;
+  /** Unix ms: about when the segment got its first entry. */
+  readonly sinceMs: number;
+}
+
+/** Whether two marks say the same of what is durable. */
+export function isSamePlace(a: DurableMark, b: DurableMark): boolean {
+  return a.segment === b.segment && a.bytes === b.bytes && a.sequence === b.sequence;
 }
 
 export interface EpochsFile {

@@ -9,6 +9,7 @@
 // W4. A segment's folder is synced before the first entry of the segment is acknowledged, and a segment is complete and
 //     synced before the next one is made.
 import type { Batch, LogWriter, ProducerState } from "./contract.ts";
+import type { Incidents } from "./events.ts";
 import type { File } from "./file-system.ts";
 import type { LogCore } from "./log-core.ts";
 import type { ProducerEntry, ProducerTable } from "./producers.ts";
@@ -58,6 +59,7 @@ export class GroupCommit implements LogWriter {
   readonly #core: LogCore;
   readonly #producers: ProducerTable;
   readonly #segments: SegmentMaker;
+  readonly #incidents: Incidents;
   readonly #options: GroupCommitOptions;
   /** Of the open segment. */
   #file: File;
@@ -76,12 +78,14 @@ export class GroupCommit implements LogWriter {
     producers: ProducerTable;
     segments: SegmentMaker;
     file: File;
+    incidents: Incidents;
     options: GroupCommitOptions;
   }) {
     this.#core = parts.core;
     this.#producers = parts.producers;
     this.#segments = parts.segments;
     this.#file = parts.file;
+    this.#incidents = parts.incidents;
     this.#options = parts.options;
     this.#next = parts.core.headSequence + 1;
   }
@@ -253,6 +257,7 @@ export class GroupCommit implements LogWriter {
     const failed = error instanceof StepFailed ? error : new StepFailed("publishing", error);
     const code = errorCode(failed.cause);
     const isFull = code === "ENOSPC" || code === "EDQUOT";
+    if (isFull) this.#incidents.tell({ kind: "disk-full" });
     if (failed.step === "creating a segment") {
       this.#abandon(isFull ? new DiskFull(this.#core.name) : notNow(this.#core.name, failed));
       return;
@@ -271,6 +276,7 @@ export class GroupCommit implements LogWriter {
 
   #turnReadOnly(failed: StepFailed): void {
     this.#state = { kind: "read-only", cause: failed.message };
+    this.#incidents.tell({ kind: "read-only", cause: failed.message });
     this.#abandon(new LogReadOnly(this.#core.name, failed.message));
   }
 

@@ -4,25 +4,27 @@
 //     remembers its position and reads again.
 // R2. A page is served only after its bytes proved themselves once in this process; what does not is served as damage.
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
-import { crc32 } from "node:zlib";
 import type { Block } from "./block.ts";
 import type { Columns } from "./columns.ts";
 import type { FrameCodec } from "./contract.ts";
 import type { PageTable } from "./page-table.ts";
+import type { Read } from "./proof.ts";
 import type { QueryPlan } from "./query.ts";
 import type { Segment } from "./segment.ts";
 import { DAMAGED } from "./columns.ts";
-import { UnexpectedEnd, errorCode } from "./file-system.ts";
+import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 
 const BLOCK_BYTES = 512 * 1024;
 /** More pages than any segment has: keys are segment number × PAGES_MAX + page. */
 const PAGES_MAX = 2 ** 24;
+/** Blocks that must leave well after one left too early, until reading ahead begins again. */
+const PRESSURE_LASTS = 64;
 
 export interface HistoryOptions {
   readonly bytesMax: number;
   readonly codec: FrameCodec;
-  /** Entries first..last were found damaged. */
-  readonly onDamage: (segment: Segment, first: number, last: number) => void;
+  /** Entries were found damaged. */
+  readonly onDamage: (first: number, last: number) => void;
 }
 
 /** A block of one segment. */
@@ -40,7 +42,7 @@ export class HistoryBlock implements Block {
   /** It has left memory: whoever still holds it must ask again. */
   isEvicted = false;
 
-  constructor(segment: Segment, place: { first: number; pageEnd: number }, bytes: Uint8Array, columns: Columns) {
+  constructor(segment: Segment, place: { first: number; pageEnd: number }, { bytes, columns }: Read) {
     this.segment = segment;
     this.first = place.first;
     this.pageEnd = place.pageEnd;
@@ -122,74 +124,20 @@ export class History {
   }
 
   async #read(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
-    // Taken now: the last row of an open segment grows while the file is read (P3).
-    const proof = takeProof(table, from, to);
-    const place = { first: segment.first + table.firstEntry(from), pageEnd: to };
-    const columns = segment.columns(table, from, to);
-    const bytes = await this.#readFrames(segment, proof);
-    if (bytes === undefined) return this.#read(segment, table, from, from + 1);
-    const own = await columns;
-    for (let i = 0; i <= own.capacity; i++) {
-      own.starts[i]! -= proof.start;
+    const proof = takeProof(segment, table, from, to);
+    const [bytes, columns] = await Promise.all([readProvable(segment, proof), segment.columns(table, from, to)]);
+    // So that what is readable of a larger range is found out page by page.
+    if (bytes === undefined && to - from > 1) return this.#read(segment, table, from, from + 1);
+    const read = { bytes: bytes ?? new Uint8Array(0), columns };
+    for (let i = 0; i <= columns.capacity; i++) {
+      columns.starts[i]! -= proof.start;
     }
-    if (bytes.length < proof.end - proof.start || !segment.isProven(from, to)) {
-      this.#prove(segment, from, proof, { bytes, columns: own, first: place.first });
+    if (bytes === undefined || !(segment.isProven(from, to) || isIntact(segment, proof, bytes))) {
+      markDamage(segment, proof, read, this.#options.codec, this.#options.onDamage);
     }
-    const block = new HistoryBlock(segment, place, bytes, own);
+    const block = new HistoryBlock(segment, { first: proof.first, pageEnd: to }, read);
     this.#keep(keyOf(segment, from), block);
     return block;
-  }
-
-  /** Undefined: a part could not be read; ask for a single page. A single page that cannot be read is empty. */
-  async #readFrames(segment: Segment, proof: Proof): Promise<Uint8Array | undefined> {
-    try {
-      return await segment.readFrames(proof.start, proof.end);
-    } catch (error) {
-      if (!(error instanceof UnexpectedEnd) && errorCode(error) !== "EIO") throw error;
-      return proof.pages.length === 1 ? new Uint8Array(0) : undefined;
-    }
-  }
-
-  /** R2. Marks entries that do not prove themselves. */
-  #prove(
-    segment: Segment,
-    from: number,
-    proof: Proof,
-    read: { bytes: Uint8Array; columns: Columns; first: number },
-  ): void {
-    const { bytes } = read;
-    const isAllIntact =
-      bytes.length === proof.end - proof.start && crc32(bytes, proof.crcBefore) === proof.pages.at(-1)!.crc;
-    let { crcBefore } = proof;
-    let start = 0;
-    let entry = 0;
-    proof.pages.forEach((page, i) => {
-      const end = page.end - proof.start;
-      const isIntact =
-        isAllIntact || (bytes.length >= end && crc32(bytes.subarray(start, end), crcBefore) === page.crc);
-      segment.setProof(from + i, isIntact);
-      if (!isIntact) this.#markDamage(segment, read, entry, entry + page.entries);
-      crcBefore = page.crc;
-      start = end;
-      entry += page.entries;
-    });
-  }
-
-  /** Finds out which entries of a page are damaged: exactly those whose frames do not prove themselves. */
-  #markDamage(
-    segment: Segment,
-    read: { bytes: Uint8Array; columns: Columns; first: number },
-    from: number,
-    to: number,
-  ): void {
-    const { bytes, columns, first } = read;
-    for (let i = from; i < to; i++) {
-      const end = columns.starts[i + 1]!;
-      const found = end <= bytes.length ? this.#options.codec.describe(bytes, columns.starts[i]!, end) : undefined;
-      if (found?.sequence === first + i) continue;
-      columns.severities[i] = DAMAGED;
-      this.#options.onDamage(segment, first + i, first + i);
-    }
   }
 
   #keep(key: number, block: HistoryBlock): void {
@@ -210,26 +158,6 @@ export class History {
     this.#bytes -= block.bytes.length;
   }
 }
-
-/** What pages must prove, taken from the table in one turn. */
-interface Proof {
-  readonly start: number;
-  readonly end: number;
-  readonly crcBefore: number;
-  readonly pages: readonly { readonly entries: number; readonly end: number; readonly crc: number }[];
-}
-
-function takeProof(table: PageTable, from: number, to: number): Proof {
-  const pages = Array.from({ length: to - from }, (_, i) => ({
-    entries: table.entries(from + i),
-    end: table.end(from + i),
-    crc: table.crc(from + i),
-  }));
-  return { start: table.start(from), end: table.end(to - 1), crcBefore: table.crcBefore(from), pages };
-}
-
-/** Blocks that must leave well after one left too early, until reading ahead begins again. */
-const PRESSURE_LASTS = 64;
 
 function keyOf(segment: Segment, page: number): number {
   return segment.ordinal * PAGES_MAX + page;

@@ -21,6 +21,8 @@ import { LabelRows } from "./labels.ts";
 import { PAGE_ENTRIES, PageTable, ROW_BYTES, ROW_WORDS } from "./page-table.ts";
 
 const RECORD_BYTES = PAGE_ENTRIES * ENTRY_COLUMNS_BYTES;
+/** What a page takes in the file, besides the labels. */
+export const PAGE_INDEX_BYTES = RECORD_BYTES + ROW_BYTES;
 const TRAILER_BYTES = 64;
 const MAGIC = "sluiceix";
 const VERSION = 1;

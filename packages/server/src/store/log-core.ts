@@ -25,7 +25,6 @@ export class LogCore {
     history: History;
     labels: LabelDictionary;
     epochs: readonly Position[];
-    headSequence: number;
   }) {
     this.name = parts.name;
     this.chain = parts.chain;
@@ -33,7 +32,7 @@ export class LogCore {
     this.history = parts.history;
     this.labels = parts.labels;
     this.epochs = parts.epochs;
-    this.#head = { epoch: parts.epochs.at(-1)!.epoch, sequence: parts.headSequence };
+    this.#head = { epoch: parts.epochs.at(-1)!.epoch, sequence: parts.chain.open.last };
   }
 
   get head(): Position {

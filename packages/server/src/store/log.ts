@@ -9,8 +9,10 @@ import type { Clock, FrameCodec, LogReader, LogWriter } from "./contract.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { WriterState } from "./group-commit.ts";
 import type { RecoveryReport } from "./recovery.ts";
-import type { DamagedRange } from "./upkeep.ts";
+import type { DamagedRange, LogEvent } from "./events.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { Incidents } from "./events.ts";
+import { Scrubber } from "./scrubber.ts";
 import { FilePool } from "./file-pool.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { History } from "./history.ts";
@@ -39,6 +41,16 @@ export interface LogOptions {
   readonly openFilesMax: number;
   readonly applicationsMax: number;
   readonly producersMax: number;
+  /** The oldest segments are dropped when frames and indexes take more; undefined: never. */
+  readonly retentionBytes?: number | undefined;
+  /** The oldest segments are dropped when their newest entry came longer ago; undefined: never. */
+  readonly retentionAgeMs?: number | undefined;
+  /** Between two looks at retention by age and at what is to be tried again. */
+  readonly tickMs: number;
+  /** How fast sealed segments are read through, to find damage early. */
+  readonly scrubBytesPerSecond: number;
+  /** Between two such rounds. */
+  readonly scrubRestMs: number;
 }
 
 export const DEFAULT_LOG_OPTIONS: LogOptions = {
@@ -51,6 +63,9 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   openFilesMax: 128,
   applicationsMax: DEFAULT_LIMITS.applicationsMax,
   producersMax: DEFAULT_LIMITS.producersMax,
+  tickMs: 5_000,
+  scrubBytesPerSecond: 8 * MIB,
+  scrubRestMs: 24 * 60 * 60 * 1000,
 };
 
 export interface OpenLogRequest {
@@ -61,6 +76,8 @@ export interface OpenLogRequest {
   readonly clock: Clock;
   readonly codec: FrameCodec;
   readonly options?: Partial<LogOptions>;
+  /** Hears of what happens in the background. */
+  readonly onEvent?: (event: LogEvent) => void;
 }
 
 export interface LogState {
@@ -85,71 +102,90 @@ export interface Log extends AsyncDisposable {
 /** Opens a log, or makes it; recovers it first. One process, one opener: see `data-folder.ts`. */
 export async function openLog(request: OpenLogRequest): Promise<Log> {
   if (endianness() !== "LE") throw new Error("The store needs a little-endian machine: its files are read in place");
-  return EmbeddedLog.open(request, { ...DEFAULT_LOG_OPTIONS, ...request.options });
+  const options = { ...DEFAULT_LOG_OPTIONS, ...request.options };
+  const pool = new FilePool(request.fileSystem, { openMax: options.openFilesMax });
+  try {
+    return new EmbeddedLog(await openParts(request, options, pool));
+  } catch (error) {
+    await pool.close();
+    throw error;
+  }
+}
+
+/** What an open log consists of. */
+interface LogParts {
+  readonly core: LogCore;
+  readonly pool: FilePool;
+  readonly incidents: Incidents;
+  readonly upkeep: Upkeep;
+  readonly scrubber: Scrubber;
+  readonly writer: GroupCommit;
+  readonly report: RecoveryReport;
+}
+
+async function openParts(request: OpenLogRequest, options: LogOptions, pool: FilePool): Promise<LogParts> {
+  const { folder, name, fileSystem, clock, codec } = request;
+  await makeLogFolder(fileSystem, folder);
+  const labels = new LabelDictionary(options.applicationsMax);
+  const producers = new ProducerTable(options.producersMax);
+  const incidents = new Incidents(request.onEvent);
+  const source = { folder, fileSystem, codec, pool, labels, clock, producers };
+  const recovered = await recoverLog(source);
+  const retention = { bytes: options.retentionBytes, ageMs: options.retentionAgeMs };
+  const upkeep = new Upkeep({ ...source, recovered, incidents, retention, tickMs: options.tickMs });
+  const { chain } = upkeep;
+  const core = new LogCore({
+    name,
+    chain,
+    tail: new Tail(chain.open.last + 1, { bytesMax: options.tailBytes }),
+    history: new History({ bytesMax: options.historyBytesMax, codec, onDamage: incidents.noteDamage }),
+    labels,
+    epochs: recovered.epochs,
+  });
+  const writer = new GroupCommit({ core, producers, segments: upkeep, file: recovered.file, incidents, options });
+  const scrubOptions = { bytesPerSecond: options.scrubBytesPerSecond, restMs: options.scrubRestMs };
+  const scrubber = new Scrubber({ chain, codec, clock, incidents, options: scrubOptions });
+  return { core, pool, incidents, upkeep, scrubber, writer, report: recovered.report };
 }
 
 class EmbeddedLog implements Log {
-  readonly writer: GroupCommit;
-  readonly reader: EmbeddedReader;
-  readonly report: RecoveryReport;
-  readonly #core: LogCore;
-  readonly #pool: FilePool;
-  readonly #upkeep: Upkeep;
+  readonly reader: LogReader;
+  readonly #parts: LogParts;
 
-  private constructor(parts: {
-    core: LogCore;
-    pool: FilePool;
-    upkeep: Upkeep;
-    writer: GroupCommit;
-    report: RecoveryReport;
-  }) {
-    this.#core = parts.core;
-    this.#pool = parts.pool;
-    this.#upkeep = parts.upkeep;
-    this.writer = parts.writer;
+  constructor(parts: LogParts) {
+    this.#parts = parts;
     this.reader = new EmbeddedReader(parts.core);
-    this.report = parts.report;
+    parts.upkeep.start(() => parts.writer.roll());
+    parts.scrubber.start();
   }
 
-  static async open(request: OpenLogRequest, options: LogOptions): Promise<EmbeddedLog> {
-    const { folder, name, fileSystem, clock, codec } = request;
-    await makeLogFolder(fileSystem, folder);
-    const pool = new FilePool(fileSystem, { openMax: options.openFilesMax });
-    const labels = new LabelDictionary(options.applicationsMax);
-    const producers = new ProducerTable(options.producersMax);
-    const source = { folder, fileSystem, codec, pool, labels, clock };
-    const recovered = await recoverLog({ ...source, producers });
-    const upkeep = new Upkeep({ ...source, producers, recovered });
-    const headSequence = upkeep.chain.open.last;
-    const core = new LogCore({
-      name,
-      chain: upkeep.chain,
-      tail: new Tail(headSequence + 1, { bytesMax: options.tailBytes }),
-      history: new History({ bytesMax: options.historyBytesMax, codec, onDamage: upkeep.onDamage }),
-      labels,
-      epochs: recovered.epochs,
-      headSequence,
-    });
-    const writer = new GroupCommit({ core, producers, segments: upkeep, file: recovered.file, options });
-    return new EmbeddedLog({ core, pool, upkeep, writer, report: recovered.report });
+  get writer(): LogWriter {
+    return this.#parts.writer;
+  }
+
+  get report(): RecoveryReport {
+    return this.#parts.report;
   }
 
   get state(): LogState {
+    const { core, incidents, writer } = this.#parts;
     return {
-      writer: this.writer.state,
-      segments: this.#core.chain.all.length,
-      bytes: this.#core.chain.bytes,
-      pendingBytes: this.writer.pendingBytes,
-      damage: this.#upkeep.damage,
-      faults: this.#upkeep.faults,
+      writer: writer.state,
+      segments: core.chain.all.length,
+      bytes: core.chain.bytes,
+      pendingBytes: writer.pendingBytes,
+      damage: incidents.damage,
+      faults: incidents.faults,
     };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.writer.close();
-    await this.#upkeep.close();
-    this.#core.history.clear();
-    await this.#pool.close();
+    const { core, pool, upkeep, scrubber, writer } = this.#parts;
+    await scrubber.close();
+    await writer.close();
+    await upkeep.close();
+    core.history.clear();
+    await pool.close();
   }
 }
 

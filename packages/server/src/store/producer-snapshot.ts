@@ -1,15 +1,21 @@
-// The producer table as a file: `<first sequence of a segment>.producers` holds what was known just before that segment's
-// first entry. Recovery loads the newest one and replays the frames from there on.
+// The producer table as a file: `<sequence>.producers` holds what was known just before that entry. Recovery loads the
+// newest one and replays the frames from there on.
 //
-// O1. A segment is dropped only when a later segment's snapshot is durable: else its producers would be forgotten, and a
-//     retry of theirs would write a second time.
+// O1. A segment whose entries are the last ones of some producer is dropped only when a snapshot behind it is durable:
+//     else that producer would be forgotten, and a retry of its would write a second time.
 import { crc32 } from "node:zlib";
 import type { FileSystem } from "./file-system.ts";
 import type { ProducerEntry } from "./producers.ts";
 import { readWhole, writeAtomically } from "./atomic-file.ts";
-import { segmentFile } from "./segment.ts";
+import { sequenceName } from "./segment.ts";
 
 export const PRODUCERS_SUFFIX = ".producers";
+
+/** The name of the file with the table just before the entry at `position`. */
+export function snapshotFile(position: number): string {
+  return sequenceName(position) + PRODUCERS_SUFFIX;
+}
+
 const MAGIC = "sluicepr";
 const VERSION = 1;
 /** Magic, version, count, checksum of the rest. */
@@ -23,7 +29,7 @@ const ENTRIES_AT_ONCE = 5000;
 export async function writeSnapshot(
   fileSystem: FileSystem,
   folder: string,
-  first: number,
+  position: number,
   entries: readonly ProducerEntry[],
 ): Promise<void> {
   const parts: Buffer[] = [];
@@ -39,8 +45,7 @@ export async function writeSnapshot(
   header.writeUInt32LE(VERSION, 8);
   header.writeUInt32LE(entries.length, 12);
   header.writeUInt32LE(crc, 16);
-  const name = segmentFile("", first, PRODUCERS_SUFFIX).slice(1);
-  await writeAtomically(fileSystem, folder, name, Buffer.concat([header, ...parts]));
+  await writeAtomically(fileSystem, folder, snapshotFile(position), Buffer.concat([header, ...parts]));
 }
 
 function encode(entries: readonly ProducerEntry[]): Buffer {
@@ -68,9 +73,9 @@ function nextTurn(): Promise<void> {
 export async function readSnapshot(
   fileSystem: FileSystem,
   folder: string,
-  first: number,
+  position: number,
 ): Promise<ProducerEntry[] | undefined> {
-  const bytes = await readWhole(fileSystem, segmentFile(folder, first, PRODUCERS_SUFFIX));
+  const bytes = await readWhole(fileSystem, `${folder}/${snapshotFile(position)}`);
   if (bytes === undefined || bytes.length < HEADER_BYTES) return undefined;
   const isOurs = bytes.toString("latin1", 0, 8) === MAGIC && bytes.readUInt32LE(8) === VERSION;
   if (!isOurs || bytes.readUInt32LE(16) !== crc32(bytes.subarray(HEADER_BYTES))) return undefined;

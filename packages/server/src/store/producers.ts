@@ -43,6 +43,12 @@ export class ProducerTable {
     this.#pending.clear();
   }
 
+  /** Whether the last entry of any producer is before a sequence. Commits come in order, so the idlest one tells. */
+  hasBefore(sequence: number): boolean {
+    const [idlest] = this.#durable.values();
+    return idlest !== undefined && idlest.lastSequence < sequence;
+  }
+
   /** What is durable, longest idle first. Entries are never changed, so this is a snapshot. */
   durableEntries(): ProducerEntry[] {
     return [...this.#durable.values()];

@@ -5,34 +5,29 @@
 // V2. Nothing becomes visible that is not durable: what lies behind the mark (E2) may only be in the system's cache, even
 //     as clean pages after a failed sync. It is written again and synced before the log opens.
 // V3. What was cut, lost, damaged or rebuilt is reported.
-import type { Clock, FrameCodec, Position } from "./contract.ts";
+import type { Position } from "./contract.ts";
 import type { DurableMark, EpochsFile } from "./epochs.ts";
-import type { FilePool } from "./file-pool.ts";
-import type { File, FileSystem } from "./file-system.ts";
-import type { LabelDictionary } from "./labels.ts";
-import type { ProducerTable } from "./producers.ts";
-import type { WalkResult, WalkedBatch } from "./walk.ts";
-import { toBigInt } from "./columns.ts";
+import type { File } from "./file-system.ts";
+import type { FileIndex } from "./index-file.ts";
+import type { MemoryIndex } from "./memory-index.ts";
+import type { OpenedLast, TornTail } from "./open-segment.ts";
+import type { ProducerEntry, ProducerTable } from "./producers.ts";
+import type { IsExpected, SegmentSource } from "./segment-files.ts";
 import { PART_SUFFIX } from "./atomic-file.ts";
-import { epochOf, readEpochs, writeEpochs } from "./epochs.ts";
-import { errorCode, readFully } from "./file-system.ts";
-import { FileIndex, readIndexEnd, wholeOf, writeIndexFile } from "./index-file.ts";
-import { MemoryIndex } from "./memory-index.ts";
-import { PRODUCERS_SUFFIX, readSnapshot } from "./producer-snapshot.ts";
-import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, segmentFile } from "./segment.ts";
-import { attempt } from "./step.ts";
-import { FRAME_HEADER_BYTES, walkFrames } from "./walk.ts";
+import { epochOf, isSamePlace, readEpochs, writeEpochs } from "./epochs.ts";
+import { collectProducers, openLast } from "./open-segment.ts";
+import { PRODUCERS_SUFFIX, readSnapshot, snapshotFile } from "./producer-snapshot.ts";
+import { createSegmentFile, openIndex, rebuildIndex, walkSegment } from "./segment-files.ts";
+import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
 
-const REWRITE_BYTES = 1024 * 1024;
+const NS_PER_MS = 1_000_000n;
 
 /** What opening a log came to. */
 export interface RecoveryReport {
   readonly isNew: boolean;
   readonly segments: number;
   /** Bytes at the end of the last segment that proved nothing and were cut; nobody ever saw them, unless `lost` is set. */
-  readonly cut:
-    | { readonly file: string; readonly at: number; readonly bytes: number; readonly entries: number }
-    | undefined;
+  readonly cut: TornTail | undefined;
   /** Durable entries that are gone from the end of the log: the new epoch begins with `first`. */
   readonly lost: { readonly first: number; readonly last: number } | undefined;
   readonly newEpoch: Position | undefined;
@@ -44,13 +39,7 @@ export interface RecoveryReport {
   readonly removedFiles: readonly string[];
 }
 
-export interface RecoveryRequest {
-  readonly folder: string;
-  readonly fileSystem: FileSystem;
-  readonly codec: FrameCodec;
-  readonly pool: FilePool;
-  readonly labels: LabelDictionary;
-  readonly clock: Clock;
+export interface RecoveryRequest extends SegmentSource {
   readonly producers: ProducerTable;
 }
 
@@ -62,8 +51,8 @@ export interface Recovered {
   /** Of the open segment. */
   readonly file: File;
   readonly report: RecoveryReport;
-  /** The newest durable snapshot of producers: O1. */
-  readonly snapshotFirst: number;
+  /** Positions of producer snapshots, ascending: O1. */
+  readonly snapshots: readonly number[];
 }
 
 export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
@@ -72,43 +61,60 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
   const stored = await readEpochs(fileSystem, folder);
   const known = typeof stored === "string" ? undefined : stored;
   const isNew = files.frames.length === 0 && stored === "missing";
-  const mark = known?.mark ?? { segment: 1, bytes: 0, sequence: 0 };
-  const epochs = known?.epochs ?? [{ epoch: 1, sequence: 1 }];
-  const isExpected = (epoch: number, sequence: number) => known === undefined || epochOf(epochs, sequence) === epoch;
+  const nowMs = Number(request.clock.nowNs() / NS_PER_MS);
+  const before = known ?? {
+    epochs: [{ epoch: 1, sequence: 1 }],
+    mark: { segment: 1, bytes: 0, sequence: 0, sinceMs: nowMs },
+  };
+  const isExpected = (epoch: number, sequence: number) =>
+    known === undefined || epochOf(before.epochs, sequence) === epoch;
 
   if (files.frames.length === 0) {
-    await (await createSegmentFile(fileSystem, folder, mark.segment)).close();
-    files.frames.push(mark.segment);
+    await (await createSegmentFile(fileSystem, folder, before.mark.segment)).close();
+    files.frames.push(before.mark.segment);
   }
-  const sealed = await openSealed(request, files.frames.slice(0, -1), isExpected);
-  const snapshotFirst = await restoreProducers(request, files, isExpected);
-  const last = await openLast(request, files.frames.at(-1)!, mark, isExpected);
-  const lost = mark.sequence >= last.walked.next ? { first: last.walked.next, last: mark.sequence } : undefined;
-  const isContinued = isNew || (known !== undefined && lost === undefined);
-  const epochMax = known === undefined ? await highestEpoch(request, files.frames) : epochs.at(-1)!.epoch;
-  const newEpoch = isContinued ? undefined : { epoch: epochMax + 1, sequence: last.walked.next };
-  const content: EpochsFile = {
-    epochs: newEpoch === undefined ? epochs : withEpoch(epochs, newEpoch),
-    mark: { segment: last.first, bytes: last.walked.end, sequence: last.walked.next - 1 },
-  };
-  await saveEpochs(request, content, { before: known, mustBeWritten: isNew || newEpoch !== undefined });
-  return {
-    epochs: content.epochs,
-    mark: content.mark,
-    segments: [...sealed.segments, { first: last.first, index: last.index }],
-    file: last.file,
-    snapshotFirst,
-    report: {
-      isNew,
-      segments: files.frames.length,
-      cut: last.cut,
-      lost,
-      newEpoch,
-      damagedEntries: last.walked.damagedEntries,
-      rebuiltIndexes: sealed.rebuilt,
-      removedFiles: files.removed,
-    },
-  };
+  const sealed = await openSealed(request, files.frames, isExpected);
+  const last = await openLast(request, files.frames.at(-1)!, before.mark, isExpected);
+  try {
+    const snapshots = await restoreProducers(request, files, last, isExpected);
+    const { next } = last.walked;
+    const lost = before.mark.sequence >= next ? { first: next, last: before.mark.sequence } : undefined;
+    const isContinued = isNew || (known !== undefined && lost === undefined && !files.isLastMissing);
+    const epochMax = known === undefined ? await highestEpoch(request, files.frames) : before.epochs.at(-1)!.epoch;
+    const newEpoch = isContinued ? undefined : { epoch: epochMax + 1, sequence: next };
+    const after = {
+      epochs: newEpoch === undefined ? before.epochs : withEpoch(before.epochs, newEpoch),
+      mark: markOf(last, before.mark, nowMs),
+    };
+    const isMarked = await saveEpochs(request, after, { known, mustBeWritten: isNew || newEpoch !== undefined });
+    return {
+      epochs: after.epochs,
+      mark: isMarked ? after.mark : before.mark,
+      segments: [...sealed.segments, { first: last.first, index: last.index }],
+      file: last.file,
+      snapshots,
+      report: {
+        isNew,
+        segments: files.frames.length,
+        cut: last.cut,
+        lost,
+        newEpoch,
+        damagedEntries: last.walked.damagedEntries,
+        rebuiltIndexes: sealed.rebuilt,
+        removedFiles: files.removed,
+      },
+    };
+  } catch (error) {
+    await last.file.close();
+    throw error;
+  }
+}
+
+/** Everything that the log opens with is durable. */
+function markOf(last: OpenedLast, before: DurableMark, nowMs: number): DurableMark {
+  const { end, next } = last.walked;
+  const isSameSegment = before.segment === last.first && before.bytes > 0;
+  return { segment: last.first, bytes: end, sequence: next - 1, sinceMs: isSameSegment ? before.sinceMs : nowMs };
 }
 
 /** An older epoch that had begun behind the cut keeps its row, without entries: its cursors are past the cut. */
@@ -116,30 +122,33 @@ function withEpoch(epochs: readonly Position[], added: Position): Position[] {
   return [...epochs.map((each) => ({ epoch: each.epoch, sequence: Math.min(each.sequence, added.sequence) })), added];
 }
 
-/** A disk that is full at the start must not stop the reading: the mark may stay behind, it is a lower bound (E2). */
+/**
+ * A disk that is full at the start must not stop the reading: the mark may stay behind, it is a lower bound (E2).
+ * Returns whether the content is on disk.
+ */
 async function saveEpochs(
   request: RecoveryRequest,
   content: EpochsFile,
-  options: { before: EpochsFile | undefined; mustBeWritten: boolean },
-): Promise<void> {
-  const { before, mustBeWritten } = options;
-  if (before !== undefined && !mustBeWritten && isSameMark(before.mark, content.mark)) return;
+  options: { known: EpochsFile | undefined; mustBeWritten: boolean },
+): Promise<boolean> {
+  const { known, mustBeWritten } = options;
+  if (known !== undefined && !mustBeWritten && isSamePlace(known.mark, content.mark)) return true;
   try {
     await writeEpochs(request.fileSystem, request.folder, content);
+    return true;
   } catch (error) {
     if (mustBeWritten) throw error;
+    return false;
   }
-}
-
-function isSameMark(a: DurableMark, b: DurableMark): boolean {
-  return a.segment === b.segment && a.bytes === b.bytes && a.sequence === b.sequence;
 }
 
 interface Stock {
   /** First sequences of segments, ascending. */
   readonly frames: number[];
-  /** First sequences of producer snapshots, ascending. */
+  /** Positions of producer snapshots, ascending. */
   readonly snapshots: readonly number[];
+  /** The last segment has an index, so it had been sealed: a later segment is gone. */
+  readonly isLastMissing: boolean;
   readonly removed: string[];
 }
 
@@ -152,140 +161,73 @@ async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock
   const segments = new Set(frames);
   const snapshots = parse(PRODUCERS_SUFFIX);
   const removed = names.filter((name) => name.endsWith(PART_SUFFIX));
-  for (const first of parse(INDEX_SUFFIX)) {
-    if (!segments.has(first)) removed.push(segmentFile("", first, INDEX_SUFFIX).slice(1));
-  }
+  const indexes = parse(INDEX_SUFFIX);
+  // The last segment will grow: its index, if it has one, must not be taken for true when it is sealed again.
+  const stale = indexes.filter((first) => !segments.has(first) || first === frames.at(-1));
+  removed.push(...stale.map((first) => sequenceName(first) + INDEX_SUFFIX));
   for (const name of removed) await fileSystem.remove(`${folder}/${name}`);
-  return { frames, snapshots, removed };
+  return { frames, snapshots, isLastMissing: stale.includes(frames.at(-1) ?? 0), removed };
 }
 
-/** Makes the file of a segment and its name durable. */
-export async function createSegmentFile(fileSystem: FileSystem, folder: string, first: number): Promise<File> {
-  const file = await attempt(
-    "creating a segment",
-    fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "create"),
-  );
-  await attempt("syncing the folder", fileSystem.syncFolder(folder));
-  return file;
-}
-
-type IsExpected = (epoch: number, sequence: number) => boolean;
-
+/**
+ * Opens all segments but the last. An index is trusted when it ends where the next segment begins: one that was left from
+ * an earlier life of the segment does not.
+ */
 async function openSealed(
   request: RecoveryRequest,
-  firsts: readonly number[],
+  frames: readonly number[],
   isExpected: IsExpected,
 ): Promise<{ segments: { first: number; index: MemoryIndex | FileIndex }[]; rebuilt: number[] }> {
   const rebuilt: number[] = [];
   const segments: { first: number; index: MemoryIndex | FileIndex }[] = [];
-  for (const first of firsts) {
-    let index: MemoryIndex | FileIndex | undefined = await openIndex(request, first);
-    if (index === undefined) {
+  for (const [i, first] of frames.slice(0, -1).entries()) {
+    const index = await openIndex(request, first);
+    if (index !== undefined && first + index.facts.entries === frames[i + 1]) {
+      segments.push({ first, index });
+    } else {
+      segments.push({ first, index: await rebuildIndex(request, first, isExpected) });
       rebuilt.push(first);
-      index = await rebuildIndex(request, first, isExpected);
     }
-    segments.push({ first, index });
   }
   return { segments, rebuilt };
 }
 
-/** The index of a sealed segment from its file; undefined when that is missing or proves nothing. */
-export async function openIndex(request: IndexRequest, first: number): Promise<FileIndex | undefined> {
-  const path = segmentFile(request.folder, first, INDEX_SUFFIX);
-  try {
-    const file = await request.fileSystem.open(path, "read");
-    try {
-      const end = await readIndexEnd(file, request.labels);
-      return end?.facts.first === first ? new FileIndex(request.pool, path, end) : undefined;
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if (errorCode(error) === "ENOENT" || errorCode(error) === "EIO") return undefined;
-    throw error;
-  }
-}
-
-export type IndexRequest = Omit<RecoveryRequest, "producers">;
-
-/** Builds the index of a sealed segment from its frames, writes it, and opens what was written. */
-export async function rebuildIndex(
-  request: IndexRequest,
-  first: number,
+/**
+ * Fills the table: from the newest snapshot that stands within the log, then from the frames behind it. Returns the
+ * positions of the snapshots that are kept, ascending; the last of them is the one that was loaded.
+ */
+async function restoreProducers(
+  request: RecoveryRequest,
+  files: Stock,
+  last: OpenedLast,
   isExpected: IsExpected,
-): Promise<MemoryIndex | FileIndex> {
-  const { fileSystem, folder, pool, labels } = request;
-  const index = new MemoryIndex(labels);
-  await walkSegment(request, first, { isExpected, onEntries: (batch) => index.append(batch) });
-  const path = segmentFile(folder, first, INDEX_SUFFIX);
-  try {
-    pool.forget(path);
-    await writeIndexFile(fileSystem, path, index, { first, sealedAtNs: sealedAt(index, request.clock) });
-  } catch {
-    // No room for what can be derived: it serves from memory, and is written when the log is opened again.
-    return index;
-  }
-  return (await openIndex(request, first)) ?? index;
-}
-
-/** The age of a segment whose time of sealing is not known: its newest event, which is not in the future. */
-function sealedAt(index: MemoryIndex, clock: Clock): bigint {
-  const { low, high } = wholeOf(index.table).maxTimestamp(0);
-  const newest = toBigInt(low, high);
-  const now = clock.nowNs();
-  return newest < now ? newest : now;
-}
-
-/** Walks a whole segment that was durable to its end. */
-async function walkSegment(
-  { fileSystem, folder, codec, labels }: IndexRequest,
-  first: number,
-  to: { isExpected: IsExpected; onEntries: (batch: WalkedBatch) => void },
-): Promise<WalkResult> {
-  const file = await fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "read");
-  try {
-    const size = await file.size();
-    return await walkFrames({
-      file,
-      size,
-      codec,
-      first,
-      label: (name) => labels.restore(name),
-      searchUntil: size,
-      ...to,
-    });
-  } finally {
-    await file.close();
-  }
-}
-
-/** Fills the table from the newest snapshot and from sealed segments behind it. Returns where the snapshot stands. */
-async function restoreProducers(request: RecoveryRequest, files: Stock, isExpected: IsExpected): Promise<number> {
+): Promise<number[]> {
   const { fileSystem, folder, producers } = request;
-  const last = files.frames.at(-1)!;
-  let from = files.frames[0]!;
-  for (const first of files.snapshots.filter((each) => each <= last).reverse()) {
-    const entries = await readSnapshot(fileSystem, folder, first);
-    if (entries === undefined) continue;
-    for (const entry of entries) producers.commit(entry);
-    from = first;
-    break;
+  const kept = [...files.snapshots];
+  let loaded: ProducerEntry[] | undefined;
+  while (kept.length > 0 && loaded === undefined) {
+    const position = kept.at(-1)!;
+    if (position <= last.walked.next) loaded = await readSnapshot(fileSystem, folder, position);
+    if (loaded !== undefined) break;
+    files.removed.push(snapshotFile(position));
+    await fileSystem.remove(`${folder}/${snapshotFile(position)}`);
+    kept.pop();
   }
-  const onEntries = (batch: WalkedBatch) => replay(producers, batch);
-  for (const first of files.frames.slice(0, -1)) {
-    if (first >= from) await walkSegment(request, first, { isExpected, onEntries });
+  for (const entry of loaded ?? []) producers.commit(entry);
+  const from = kept.at(-1) ?? 0;
+  for (const [i, first] of files.frames.slice(0, -1).entries()) {
+    if (files.frames[i + 1]! <= from) continue;
+    const replayed = new Map<string, ProducerEntry>();
+    await walkSegment(request, first, { isExpected, onEntries: (batch) => collectProducers(replayed, batch) });
+    replay(producers, replayed, from);
   }
-  return from;
+  replay(producers, last.producers, from);
+  return kept;
 }
 
-function replay(producers: ProducerTable, batch: WalkedBatch): void {
-  for (const found of batch.descriptions) {
-    if (found === undefined || found.producer === "") continue;
-    producers.commit({
-      id: found.producer,
-      lastProducerSequence: found.producerSequence,
-      lastSequence: found.sequence,
-    });
+function replay(producers: ProducerTable, replayed: ReadonlyMap<string, ProducerEntry>, from: number): void {
+  for (const entry of replayed.values()) {
+    if (entry.lastSequence >= from) producers.commit(entry);
   }
 }
 
@@ -296,87 +238,4 @@ async function highestEpoch(request: RecoveryRequest, firsts: readonly number[])
     if (epochMax > 0) return epochMax;
   }
   return 1;
-}
-
-interface OpenedLast {
-  readonly first: number;
-  readonly index: MemoryIndex;
-  readonly file: File;
-  readonly walked: WalkResult;
-  readonly cut: RecoveryReport["cut"];
-}
-
-async function openLast(
-  request: RecoveryRequest,
-  first: number,
-  mark: DurableMark,
-  isExpected: IsExpected,
-): Promise<OpenedLast> {
-  const { fileSystem, folder, codec, labels, producers } = request;
-  const path = segmentFile(folder, first, FRAMES_SUFFIX);
-  const file = await fileSystem.open(path, "read-write");
-  try {
-    const size = await file.size();
-    const index = new MemoryIndex(labels);
-    const walked = await walkFrames({
-      file,
-      size,
-      codec,
-      first,
-      isExpected,
-      label: (name) => labels.restore(name),
-      searchUntil: durableBytes(mark, first, size),
-      onEntries(batch) {
-        index.append(batch);
-        replay(producers, batch);
-      },
-    });
-    const cut = walked.end < size ? await cutTail(file, path, walked.end, size) : undefined;
-    const provenFrom = Math.min(durableBytes(mark, first, size), walked.end);
-    await rewrite(file, provenFrom, walked.end);
-    if (cut !== undefined || provenFrom < walked.end) await file.sync();
-    return { first, index, file, walked, cut };
-  } catch (error) {
-    await file.close();
-    throw error;
-  }
-}
-
-/** How much of the last segment was durable for certain (E2). */
-function durableBytes(mark: DurableMark, first: number, size: number): number {
-  if (mark.segment > first) return size;
-  return mark.segment === first ? mark.bytes : 0;
-}
-
-async function cutTail(file: File, path: string, at: number, size: number): Promise<RecoveryReport["cut"]> {
-  const entries = await countBegun(file, at, size);
-  await file.truncate(at);
-  return { file: path, at, bytes: size - at, entries };
-}
-
-/** How many frames begin in a torn tail, going by what their headers say. */
-async function countBegun(file: File, start: number, size: number): Promise<number> {
-  const header = Buffer.alloc(FRAME_HEADER_BYTES);
-  let count = 0;
-  let at = start;
-  while (at < size) {
-    count++;
-    if (at + header.length > size) break;
-    await readFully(file, header, at);
-    const length = header.readUInt32BE(1);
-    // Zeros are no frames: the file had grown, its bytes had not come.
-    if (length === 0) break;
-    at += header.length + length;
-  }
-  return count;
-}
-
-/** V2. Writes what is there once more, so that the sync that follows has something to bring to disk. */
-async function rewrite(file: File, start: number, end: number): Promise<void> {
-  const buffer = Buffer.alloc(Math.min(REWRITE_BYTES, end - start));
-  for (let at = start; at < end; at += buffer.length) {
-    const part = buffer.subarray(0, Math.min(buffer.length, end - at));
-    await readFully(file, part, at);
-    await file.write([part], at);
-  }
 }

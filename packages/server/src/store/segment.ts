@@ -10,7 +10,7 @@ import type { LabelRows } from "./labels.ts";
 import type { MemoryIndex } from "./memory-index.ts";
 import type { PageTable } from "./page-table.ts";
 import { readFully } from "./file-system.ts";
-import { IndexDamaged } from "./index-file.ts";
+import { IndexDamaged, PAGE_INDEX_BYTES } from "./index-file.ts";
 
 const NAME_DIGITS = 20;
 export const FRAMES_SUFFIX = ".frames";
@@ -18,7 +18,12 @@ export const INDEX_SUFFIX = ".index";
 
 /** The file name of a segment: its first sequence, so that names sort as sequences do. */
 export function segmentFile(folder: string, first: number, suffix: string): string {
-  return `${folder}/${String(first).padStart(NAME_DIGITS, "0")}${suffix}`;
+  return `${folder}/${sequenceName(first)}${suffix}`;
+}
+
+/** A sequence as it begins a file name. */
+export function sequenceName(sequence: number): string {
+  return String(sequence).padStart(NAME_DIGITS, "0");
 }
 
 /** The sequence in a file name that ends with `suffix`; undefined for other files. */
@@ -85,6 +90,12 @@ export class Segment {
     return this.#state.kind === "memory" ? this.#state.index.bytes : this.#state.index.facts.bytes;
   }
 
+  /** Of the index, as it is or will be stored. */
+  get indexBytes(): number {
+    const pages = this.#state.kind === "memory" ? this.#state.index.table.count : this.#state.index.pageCount;
+    return pages * PAGE_INDEX_BYTES;
+  }
+
   get rows(): LabelRows {
     return this.#state.index.rows;
   }
@@ -140,10 +151,6 @@ export class Segment {
       if (this.#proofs[page] !== PROVEN) return false;
     }
     return true;
-  }
-
-  isKnownDamaged(page: number): boolean {
-    return this.#proofs[page] === DAMAGED_PAGE;
   }
 
   /** Remembers the outcome of a verification. A page that still grows is never remembered (P3). */

@@ -6,12 +6,14 @@
 import type { Batch, FrameCodec, FrameDescription } from "./contract.ts";
 import type { File } from "./file-system.ts";
 import { DAMAGED } from "./columns.ts";
-import { readFully } from "./file-system.ts";
+import { errorCode, readFully } from "./file-system.ts";
 
 /** Read at once. A longer frame is read whole. */
 const CHUNK_BYTES = 1024 * 1024;
 /** gRPC: one byte of flag, four of length. */
 export const FRAME_HEADER_BYTES = 5;
+/** What a disk gives or does not give as a whole. */
+const SECTOR_BYTES = 4096;
 /** A frame holds at least its checksum: tag and four bytes. */
 const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 5;
 /** Handed on at once. */
@@ -45,6 +47,8 @@ export interface WalkResult {
   readonly next: number;
   readonly damagedEntries: number;
   readonly epochMax: number;
+  /** The disk did not give all bytes. */
+  readonly isUnreadable: boolean;
 }
 
 /** Walks from byte 0 to `size`, or to the first byte that proves nothing and behind which nothing is to be found. */
@@ -69,6 +73,7 @@ class Walk {
   #next: number;
   #damaged = 0;
   #epochMax = 0;
+  #isUnreadable = false;
 
   constructor(request: WalkRequest) {
     this.#request = request;
@@ -87,7 +92,13 @@ class Walk {
       if (found === undefined) break;
       await this.#takeDamaged(found);
     }
-    return { end: this.#at, next: this.#next, damagedEntries: this.#damaged, epochMax: this.#epochMax };
+    return {
+      end: this.#at,
+      next: this.#next,
+      damagedEntries: this.#damaged,
+      epochMax: this.#epochMax,
+      isUnreadable: this.#isUnreadable,
+    };
   }
 
   /** Brings a whole frame into the window, and what follows it if there is room; its end, undefined when it has none. */
@@ -108,9 +119,28 @@ class Walk {
   async #load(start: number, byteCount: number): Promise<void> {
     const count = Math.min(byteCount, this.#request.size - start);
     const window = count <= CHUNK_BYTES ? this.#buffer.subarray(0, count) : new Uint8Array(count);
-    await readFully(this.#request.file, window, start);
+    try {
+      await readFully(this.#request.file, window, start);
+    } catch (error) {
+      if (errorCode(error) !== "EIO") throw error;
+      await this.#loadReadable(window, start);
+    }
     this.#window = window;
     this.#windowStart = start;
+  }
+
+  /** Sector by sector, with zeros for what the disk does not give: they prove nothing, so they come out as damage. */
+  async #loadReadable(window: Uint8Array, start: number): Promise<void> {
+    for (let at = 0; at < window.length; at += SECTOR_BYTES) {
+      const sector = window.subarray(at, at + SECTOR_BYTES);
+      try {
+        await readFully(this.#request.file, sector, start + at);
+      } catch (error) {
+        if (errorCode(error) !== "EIO") throw error;
+        sector.fill(0);
+        this.#isUnreadable = true;
+      }
+    }
   }
 
   /** Where the frame at a byte ends, if its header is one. The header is in the window. */

@@ -1,0 +1,95 @@
+// The files of one segment: made, walked, and their index opened or built anew.
+import type { Clock, FrameCodec } from "./contract.ts";
+import type { FilePool } from "./file-pool.ts";
+import type { File, FileSystem } from "./file-system.ts";
+import type { LabelDictionary } from "./labels.ts";
+import type { WalkRequest, WalkResult } from "./walk.ts";
+import { errorCode } from "./file-system.ts";
+import { FileIndex, readIndexEnd, writeIndexFile } from "./index-file.ts";
+import { MemoryIndex } from "./memory-index.ts";
+import { FRAMES_SUFFIX, INDEX_SUFFIX, segmentFile } from "./segment.ts";
+import { attempt } from "./step.ts";
+import { walkFrames } from "./walk.ts";
+
+/** Where segments are, and what it takes to read them. */
+export interface SegmentSource {
+  readonly folder: string;
+  readonly fileSystem: FileSystem;
+  readonly codec: FrameCodec;
+  readonly pool: FilePool;
+  readonly labels: LabelDictionary;
+  readonly clock: Clock;
+}
+
+/** Whether an entry may belong to an epoch. */
+export type IsExpected = WalkRequest["isExpected"];
+
+/** Makes the file of a segment and its name durable. */
+export async function createSegmentFile(fileSystem: FileSystem, folder: string, first: number): Promise<File> {
+  const file = await attempt(
+    "creating a segment",
+    fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "create"),
+  );
+  await attempt("syncing the folder", fileSystem.syncFolder(folder));
+  return file;
+}
+
+/** The index of a sealed segment from its file; undefined when that is missing or proves nothing. */
+export async function openIndex(source: SegmentSource, first: number): Promise<FileIndex | undefined> {
+  const path = segmentFile(source.folder, first, INDEX_SUFFIX);
+  try {
+    const file = await source.fileSystem.open(path, "read");
+    try {
+      const end = await readIndexEnd(file, source.labels);
+      return end?.facts.first === first ? new FileIndex(source.pool, path, end) : undefined;
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (errorCode(error) === "ENOENT" || errorCode(error) === "EIO") return undefined;
+    throw error;
+  }
+}
+
+/** Builds the index of a sealed segment from its frames, writes it, and opens what was written. */
+export async function rebuildIndex(
+  source: SegmentSource,
+  first: number,
+  isExpected: IsExpected,
+): Promise<MemoryIndex | FileIndex> {
+  const { fileSystem, folder, pool, labels, clock } = source;
+  const index = new MemoryIndex(labels);
+  await walkSegment(source, first, { isExpected, onEntries: (batch) => index.append(batch) });
+  const path = segmentFile(folder, first, INDEX_SUFFIX);
+  try {
+    await writeIndexFile(fileSystem, path, index, { first, sealedAtNs: clock.nowNs() });
+  } catch {
+    // No room for what can be derived: it serves from memory, and is written when the log is opened again.
+    return index;
+  }
+  pool.forget(path);
+  return (await openIndex(source, first)) ?? index;
+}
+
+/** Walks a whole segment that was durable to its end. */
+export async function walkSegment(
+  { fileSystem, folder, codec, labels }: SegmentSource,
+  first: number,
+  to: { isExpected: IsExpected; onEntries: WalkRequest["onEntries"] },
+): Promise<WalkResult> {
+  const file = await fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "read");
+  try {
+    const size = await file.size();
+    return await walkFrames({
+      file,
+      size,
+      codec,
+      first,
+      label: (name) => labels.restore(name),
+      searchUntil: size,
+      ...to,
+    });
+  } finally {
+    await file.close();
+  }
+}
