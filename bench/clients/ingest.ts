@@ -1,0 +1,259 @@
+// Writers at the highest rate that a server acknowledges: entries over WriteLogStream, or OpenTelemetry's Export.
+
+import { readFileSync } from "node:fs";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  AnyValueSchema,
+  ExportLogsServiceRequestSchema,
+  ExportLogsServiceResponseSchema,
+  KeyValueSchema,
+  LogEntrySchema,
+  LogRecordSchema,
+  WriteLogStreamRequestSchema,
+  WriteLogStreamResponseSchema,
+  type LogEntry,
+} from "@sluice/api";
+import { Answers } from "./answers.ts";
+import { carryOut } from "./client-process.ts";
+import { MessageReader } from "./grpc-messages.ts";
+import { HeaderEncoder } from "./hpack.ts";
+import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
+import { requestFields } from "./request-headers.ts";
+
+export interface IngestTask {
+  readonly address: string;
+  readonly protocol: "stream" | "otlp";
+  /** Each has a connection of its own. */
+  readonly writers: number;
+  readonly messagesPerWriter: number;
+  readonly entriesPerMessage: number;
+  /** Messages of a writer that are sent and not yet answered, at most. */
+  readonly messagesUnderWay: number;
+  readonly entriesFile: string;
+  /** Unique to the run: begins the writers' producer ids. */
+  readonly run: string;
+}
+
+export interface IngestOutcome {
+  readonly entries: number;
+  readonly seconds: number;
+}
+
+/** One writer on one connection: sends its messages, and hears of what was acknowledged. */
+interface Writer extends WireHandler {
+  start(connection: WireConnection): void;
+  readonly done: Promise<void>;
+  verify(): void;
+}
+
+/** One WriteLogStream: messages in order on one stream, within the flow that the server grants. */
+class StreamWriter implements Writer {
+  readonly #task: IngestTask;
+  readonly #producer: string;
+  readonly #bodies: readonly Buffer[];
+  readonly #reader = new MessageReader();
+  readonly #answers = new Answers();
+  readonly #done = Promise.withResolvers<void>();
+  #connection: WireConnection | undefined;
+  #sent = 0;
+  #acknowledged = 0;
+  /** Entries that the server admits in all, by its last flow; without flow there is only our own limit. */
+  #admitted = Number.POSITIVE_INFINITY;
+
+  constructor(task: IngestTask, index: number, bodies: readonly Buffer[]) {
+    this.#task = task;
+    this.#producer = `${task.run}-${index}`;
+    this.#bodies = bodies;
+  }
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  start(connection: WireConnection): void {
+    this.#connection = connection;
+    const fields = requestFields("/sluice.logs.v1.LogService/WriteLogStream", this.#task.address, "plain", 0);
+    connection.write(frame(frameType.headers, flag.endHeaders, 1, new HeaderEncoder().encode(fields)));
+    this.#advance();
+  }
+
+  #advance(): void {
+    const { messagesPerWriter, entriesPerMessage, messagesUnderWay } = this.#task;
+    while (this.#sent < messagesPerWriter) {
+      const next = (this.#sent + 1) * entriesPerMessage;
+      if (next - this.#acknowledged > messagesUnderWay * entriesPerMessage || next > this.#admitted) return;
+      const first = create(WriteLogStreamRequestSchema, {
+        producer: this.#sent === 0 ? this.#producer : "",
+        firstProducerSequence: BigInt(this.#sent * entriesPerMessage + 1),
+      });
+      const body = this.#bodies[this.#sent % this.#bodies.length] ?? Buffer.alloc(0);
+      this.#sent++;
+      // Messages that are concatenated are merged: the numbers of this one, the entries of a prepared one.
+      const message = grpcFrame(Buffer.concat([toBinary(WriteLogStreamRequestSchema, first), body]));
+      this.#connection?.send(1, dataFrames(1, message, { endStream: this.#sent === messagesPerWriter }));
+    }
+  }
+
+  onData(_streamId: number, buffer: Buffer, start: number, end: number): void {
+    for (const message of this.#reader.take(buffer.subarray(start, end))) {
+      const response = fromBinary(WriteLogStreamResponseSchema, message);
+      const [rejected] = response.rejected;
+      if (rejected !== undefined) throw new Error(`Entry ${rejected.index} was rejected: ${rejected.text}`);
+      if (response.duplicates > 0n) throw new Error(`${response.duplicates} entries were taken for duplicates`);
+      this.#acknowledged = Number(response.acknowledged);
+      if (response.flow !== undefined) this.#admitted = Number(response.flow.seen) + response.flow.window;
+    }
+  }
+
+  onHeaders(_streamId: number, block: Buffer): void {
+    this.#answers.count(block);
+  }
+
+  onEnd(): void {
+    this.#done.resolve();
+  }
+
+  onReadEnd(): void {
+    this.#advance();
+  }
+
+  verify(): void {
+    const entries = this.#task.messagesPerWriter * this.#task.entriesPerMessage;
+    if (this.#acknowledged !== entries)
+      throw new Error(`${this.#acknowledged} of ${entries} entries were acknowledged`);
+    this.#answers.verify(1);
+  }
+}
+
+/** OpenTelemetry's Export: a unary call for each batch. */
+class Exporter implements Writer {
+  readonly #task: IngestTask;
+  readonly #bodies: readonly Buffer[];
+  readonly #encoder = new HeaderEncoder();
+  readonly #answers = new Answers();
+  readonly #readers = new Map<number, MessageReader>();
+  readonly #done = Promise.withResolvers<void>();
+  #connection: WireConnection | undefined;
+  #sent = 0;
+  #answered = 0;
+
+  constructor(task: IngestTask, bodies: readonly Buffer[]) {
+    this.#task = task;
+    this.#bodies = bodies;
+  }
+
+  get done(): Promise<void> {
+    return this.#done.promise;
+  }
+
+  start(connection: WireConnection): void {
+    this.#connection = connection;
+    this.onReadEnd();
+  }
+
+  onData(streamId: number, buffer: Buffer, start: number, end: number): void {
+    const reader = this.#readers.get(streamId) ?? new MessageReader();
+    this.#readers.set(streamId, reader);
+    for (const message of reader.take(buffer.subarray(start, end))) {
+      const { partialSuccess } = fromBinary(ExportLogsServiceResponseSchema, message);
+      if (partialSuccess !== undefined && partialSuccess.rejectedLogRecords > 0n) {
+        throw new Error(`${partialSuccess.rejectedLogRecords} records were rejected: ${partialSuccess.errorMessage}`);
+      }
+    }
+  }
+
+  onHeaders(_streamId: number, block: Buffer): void {
+    this.#answers.count(block);
+  }
+
+  onEnd(streamId: number): void {
+    this.#readers.delete(streamId);
+    this.#answered++;
+  }
+
+  onReadEnd(): void {
+    const { messagesPerWriter, messagesUnderWay, address } = this.#task;
+    if (this.#answered === messagesPerWriter) this.#done.resolve();
+    while (this.#sent < messagesPerWriter && this.#sent - this.#answered < messagesUnderWay) {
+      const streamId = this.#sent * 2 + 1;
+      const path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+      const block = this.#encoder.encode(requestFields(path, address, "plain", 0));
+      const body = this.#bodies[this.#sent % this.#bodies.length] ?? Buffer.alloc(0);
+      this.#sent++;
+      this.#connection?.write(frame(frameType.headers, flag.endHeaders, streamId, block));
+      this.#connection?.send(streamId, dataFrames(streamId, grpcFrame(body), { endStream: true }));
+    }
+  }
+
+  verify(): void {
+    this.#answers.verify(this.#task.messagesPerWriter);
+  }
+}
+
+async function runIngest(task: IngestTask): Promise<IngestOutcome> {
+  const bodies = encodeBodies(task);
+  const lines = await Promise.all(
+    Array.from({ length: task.writers }, async (_, index) => {
+      const writer: Writer =
+        task.protocol === "stream" ? new StreamWriter(task, index, bodies) : new Exporter(task, bodies);
+      return { writer, connection: await WireConnection.open(task.address, writer) };
+    }),
+  );
+  const start = performance.now();
+  await Promise.all(
+    lines.map(async ({ writer, connection }) => {
+      writer.start(connection);
+      await Promise.race([writer.done, connection.failure]);
+    }),
+  );
+  const seconds = (performance.now() - start) / 1000;
+  for (const { writer, connection } of lines) {
+    connection.close();
+    writer.verify();
+  }
+  return { entries: task.writers * task.messagesPerWriter * task.entriesPerMessage, seconds };
+}
+
+/** As many different messages as the entries make; writers go round in them. */
+function encodeBodies(task: IngestTask): Buffer[] {
+  const messages = new MessageReader().take(readFileSync(task.entriesFile));
+  const entries = messages.map((message) => fromBinary(LogEntrySchema, message));
+  const bodies: Buffer[] = [];
+  for (let start = 0; start < entries.length; start += task.entriesPerMessage) {
+    const batch = Array.from(
+      { length: task.entriesPerMessage },
+      (_, index) => entries[(start + index) % entries.length],
+    );
+    const known = batch.filter((entry) => entry !== undefined);
+    bodies.push(Buffer.from(task.protocol === "stream" ? encodeStreamBody(known) : encodeExport(known)));
+  }
+  return bodies;
+}
+
+function encodeStreamBody(entries: LogEntry[]): Uint8Array {
+  return toBinary(WriteLogStreamRequestSchema, create(WriteLogStreamRequestSchema, { entries }));
+}
+
+function encodeExport(entries: readonly LogEntry[]): Uint8Array {
+  const text = (value: string) => create(AnyValueSchema, { value: { case: "stringValue", value } });
+  const attribute = (key: string, value: string) => create(KeyValueSchema, { key, value: text(value) });
+  const logRecords = entries.map((entry) =>
+    create(LogRecordSchema, {
+      timeUnixNano: entry.timestamp,
+      observedTimeUnixNano: entry.timestamp,
+      severityNumber: 9,
+      severityText: entry.level,
+      body: text(entry.message),
+      attributes: Object.entries(entry.fields).map(([key, value]) => attribute(key, value)),
+      traceId: Buffer.from(entry.fields["trace_id"] ?? "", "hex"),
+      spanId: Buffer.from("00f067aa0ba902b7", "hex"),
+    }),
+  );
+  const resource = { attributes: [attribute("service.name", "myapp")] };
+  const request = create(ExportLogsServiceRequestSchema, {
+    resourceLogs: [{ resource, scopeLogs: [{ scope: { name: "bench" }, logRecords }] }],
+  });
+  return toBinary(ExportLogsServiceRequestSchema, request);
+}
+
+await carryOut(runIngest);

@@ -1,0 +1,63 @@
+// A contest: the same measurement of several servers, in turns, so that what the machine does meanwhile meets all.
+
+import type { Measured, MissingPeer } from "./report.ts";
+import { ServerProcess, type ServerCommand } from "./server-process.ts";
+
+/** Who takes part: ourselves, or a peer. */
+export interface Contestant {
+  readonly who: string;
+  readonly command: ServerCommand;
+}
+
+/** A contestant, or the reason why there is none on this machine. */
+export type Entrant =
+  | { readonly kind: "ready"; readonly contestant: Contestant }
+  | ({ readonly kind: "missing" } & MissingPeer);
+
+export interface Server {
+  readonly who: string;
+  readonly process: ServerProcess;
+}
+
+/** Starts all contestants, calls `work`, and ends them whatever happened. */
+export async function withServers<T>(
+  contestants: readonly Contestant[],
+  work: (servers: readonly Server[]) => Promise<T>,
+): Promise<T> {
+  await using stack = new AsyncDisposableStack();
+  const servers: Server[] = [];
+  for (const { who, command } of contestants) {
+    servers.push({ who, process: stack.use(await ServerProcess.start(command)) });
+  }
+  return await work(servers);
+}
+
+/**
+ * Measures every server `runs` times. A round takes each once; the next round begins with another one. A first round
+ * is not counted: it warms them up.
+ * @throws Error naming the server whose measurement failed
+ */
+export async function takeTurns(
+  servers: readonly Server[],
+  runs: number,
+  measure: (server: Server) => Promise<number>,
+): Promise<Measured[]> {
+  const samples = new Map<string, number[]>(servers.map(({ who }) => [who, []]));
+  for (let round = 0; round <= runs; round++) {
+    for (let turn = 0; turn < servers.length; turn++) {
+      const server = servers[(round + turn) % servers.length];
+      if (server === undefined) continue;
+      const sample = await measureOne(server, measure);
+      if (round > 0) samples.get(server.who)?.push(sample);
+    }
+  }
+  return [...samples].map(([who, taken]) => ({ who, samples: taken }));
+}
+
+async function measureOne(server: Server, measure: (server: Server) => Promise<number>): Promise<number> {
+  try {
+    return await measure(server);
+  } catch (cause) {
+    throw new Error(`${server.who}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}

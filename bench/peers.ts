@@ -1,0 +1,66 @@
+// Who the peers are, and how each is started. Every form of a peer is a contestant of its own: as its users write it,
+// and the best tuned form that we found.
+
+import { join } from "node:path";
+import { buildPeer, root, type BuiltPeer } from "./build.ts";
+import type { Entrant } from "./contest.ts";
+import type { ServerCommand } from "./server-process.ts";
+
+interface NodePeer {
+  readonly file: string;
+  readonly form: string;
+}
+interface CompiledPeer {
+  readonly build: BuiltPeer;
+  readonly form: string;
+}
+
+const peers = {
+  "grpc-js": { file: "grpc-js.ts", form: "plain" },
+  "grpc-js encoded": { file: "grpc-js.ts", form: "encoded" },
+  "connect-es": { file: "connect-es.ts", form: "plain" },
+  "node:http2": { file: "node-http2.ts", form: "plain" },
+  "grpc-go": { build: "grpc-go", form: "plain" },
+  "grpc-go tuned": { build: "grpc-go", form: "tuned" },
+  "grpc-go encoded": { build: "grpc-go", form: "encoded" },
+  tonic: { build: "tonic", form: "plain" },
+  "tonic tuned": { build: "tonic", form: "tuned" },
+  "tonic encoded": { build: "tonic", form: "encoded" },
+} satisfies Record<string, NodePeer | CompiledPeer>;
+
+export type PeerName = keyof typeof peers;
+
+export interface PeerOptions {
+  readonly entriesFile: string;
+  /** Entries of a history. */
+  readonly count: number;
+  /** Folder for what is written; undefined: it is dropped. */
+  readonly data?: string;
+  /** Preloads the memory probe where the peer runs on Node. */
+  readonly withMemoryProbe?: boolean;
+}
+
+export async function findPeer(who: PeerName, options: PeerOptions): Promise<Entrant> {
+  const peer: NodePeer | CompiledPeer = peers[who];
+  const rest = ["--entries", options.entriesFile, "--count", `${options.count}`, "--form", peer.form];
+  if (options.data !== undefined) rest.push("--data", options.data);
+  if ("file" in peer) {
+    const file = join(root, "bench/servers", peer.file);
+    const command = nodeServer([file, ...rest], options.withMemoryProbe ?? false);
+    return { kind: "ready", contestant: { who, command } };
+  }
+  const build = await buildPeer(peer.build);
+  if (build.kind === "missing") return { kind: "missing", who, reason: build.reason };
+  return { kind: "ready", contestant: { who, command: { command: build.program, arguments: rest } } };
+}
+
+/** Runs a server's source on the Node that runs this. */
+export function nodeServer(rest: readonly string[], withMemoryProbe: boolean): ServerCommand {
+  const probe = withMemoryProbe ? ["--expose-gc", "--import", join(root, "bench/servers/memory-probe.ts")] : [];
+  return { command: process.execPath, arguments: ["--conditions=sluice-source", ...probe, ...rest] };
+}
+
+/** True when the memory of this peer can be asked for. */
+export function isOnNode(who: string): boolean {
+  return !(who in peers) || "file" in peers[who as PeerName];
+}

@@ -1,0 +1,82 @@
+// The Connect-ES peer, as its guide has it: generated descriptors, async generators, Node's HTTP/2 server. Its API
+// takes messages only, so there is no form with bytes encoded beforehand.
+
+import { createServer } from "node:http2";
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import type { ConnectRouter } from "@connectrpc/connect";
+import { connectNodeAdapter } from "@connectrpc/connect-node";
+import {
+  LogEntrySchema,
+  LogService,
+  OtlpLogsService,
+  SeedLogService,
+  type AnyValue,
+  type ExportLogsServiceRequest,
+} from "@sluice/api";
+import { EchoService } from "../gen/bench/v1/echo_pb.ts";
+import { frameOf, openJournal } from "./journal.ts";
+import { announce, messagesOf, parseServerOptions, versionOf } from "./server-options.ts";
+
+const options = parseServerOptions();
+const journal = await openJournal(options.data);
+const entries = messagesOf(options.frames).map((message) => fromBinary(LogEntrySchema, message));
+
+async function* history() {
+  for (let index = 0; index < options.count; index++) {
+    const entry = entries[index % entries.length];
+    if (entry !== undefined) yield entry;
+  }
+}
+
+function text(value: AnyValue | undefined): string {
+  return value?.value.case === "stringValue" ? value.value.value : "";
+}
+
+function entriesOf(request: ExportLogsServiceRequest): MessageInitShape<typeof LogEntrySchema>[] {
+  return request.resourceLogs.flatMap(({ resource, scopeLogs }) => {
+    const application = text(resource?.attributes.find(({ key }) => key === "service.name")?.value);
+    return scopeLogs
+      .flatMap(({ logRecords }) => logRecords)
+      .map((record) => ({
+        timestamp: record.timeUnixNano,
+        level: record.severityText,
+        application,
+        message: text(record.body),
+        fields: Object.fromEntries(record.attributes.map(({ key, value }) => [key, text(value)])),
+        severityNumber: record.severityNumber,
+        traceId: record.traceId,
+        spanId: record.spanId,
+      }));
+  });
+}
+
+function routes(router: ConnectRouter): void {
+  router.service(SeedLogService, { streamLogs: history });
+  router.service(LogService, {
+    streamLogs: history,
+    async *writeLogStream(requests) {
+      let acknowledged = 0n;
+      for await (const request of requests) {
+        const frames = request.entries.map((entry) => frameOf(toBinary(LogEntrySchema, entry)));
+        await journal.append(Buffer.concat(frames));
+        acknowledged += BigInt(request.entries.length);
+        yield { acknowledged };
+      }
+    },
+  });
+  router.service(OtlpLogsService, {
+    async export(request) {
+      const stored = entriesOf(request).map((entry) =>
+        frameOf(toBinary(LogEntrySchema, create(LogEntrySchema, entry))),
+      );
+      await journal.append(Buffer.concat(stored));
+      return {};
+    },
+  });
+  router.service(EchoService, { echo: (request) => ({ payload: request.payload }) });
+}
+
+const server = createServer({ settings: { maxConcurrentStreams: 1000 } }, connectNodeAdapter({ routes }));
+server.listen(options.port, "127.0.0.1", () => {
+  announce(`@connectrpc/connect-node ${versionOf("@connectrpc/connect-node")}`, server.address());
+});

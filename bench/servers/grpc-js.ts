@@ -1,0 +1,188 @@
+// The grpc-js peer. `plain` is as its guide has it: definitions loaded from the .proto files, objects in and out.
+// `encoded` is the fastest that its API admits: serializers that pass bytes through.
+
+import { once } from "node:events";
+import { join } from "node:path";
+import { callbackify } from "node:util";
+import {
+  Server,
+  ServerCredentials,
+  status,
+  type sendUnaryData,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+} from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { frameOf, openJournal, type Journal } from "./journal.ts";
+import { announce, messagesOf, parseServerOptions, versionOf, type ServerOptions } from "./server-options.ts";
+
+const root = join(import.meta.dirname, "../..");
+const definitions = loadSync(
+  [
+    "seed.proto",
+    "sluice/logs/v1/logs.proto",
+    "opentelemetry/proto/collector/logs/v1/logs_service.proto",
+    "bench/v1/echo.proto",
+  ],
+  { includeDirs: [join(root, "proto"), join(root, "bench/proto")], longs: String },
+);
+
+function serviceDefinition(name: string): ServiceDefinition {
+  const definition = definitions[name];
+  if (definition === undefined || "format" in definition) throw new Error(`${name} is no service`);
+  return definition;
+}
+
+interface EchoMessage {
+  readonly payload: Buffer;
+}
+interface StreamRequest {
+  readonly follow?: boolean;
+}
+interface WriteRequest {
+  readonly entries: readonly object[];
+}
+interface ExportRequest {
+  readonly resourceLogs: readonly {
+    readonly resource: { readonly attributes: readonly OtlpAttribute[] } | null;
+    readonly scopeLogs: readonly { readonly logRecords: readonly OtlpRecord[] }[];
+  }[];
+}
+interface OtlpAttribute {
+  readonly key: string;
+  readonly value: { readonly stringValue: string } | null;
+}
+interface OtlpRecord {
+  readonly timeUnixNano: string;
+  readonly severityNumber: number;
+  readonly severityText: string;
+  readonly body: { readonly stringValue: string } | null;
+  readonly attributes: readonly OtlpAttribute[];
+  readonly traceId: Buffer;
+  readonly spanId: Buffer;
+}
+
+const streamLogs = serviceDefinition("LogService")["StreamLogs"];
+if (streamLogs === undefined) throw new Error("The definitions lack StreamLogs");
+const { responseSerialize: serializeEntry, responseDeserialize: deserializeEntry } = streamLogs;
+
+async function writeAll<T>(
+  call: ServerWritableStream<unknown, T>,
+  messages: readonly T[],
+  count: number,
+): Promise<void> {
+  for (let index = 0; index < count && !call.cancelled; index++) {
+    const message = messages[index % messages.length];
+    if (message !== undefined && !call.write(message)) await once(call, "drain");
+  }
+  call.end();
+}
+
+function registerPlain(server: Server, options: ServerOptions, journal: Journal): void {
+  const entries = messagesOf(options.frames).map((message) => deserializeEntry(message) as object);
+  const followers = new Set<ServerWritableStream<unknown, unknown>>();
+  const stream = (call: ServerWritableStream<StreamRequest, unknown>): void => {
+    if (call.request.follow !== true) {
+      writeAll(call, entries, options.count).catch((error: unknown) => call.emit("error", error));
+      return;
+    }
+    followers.add(call);
+    call.on("cancelled", () => followers.delete(call));
+    call.sendMetadata(call.metadata);
+  };
+  const publish = (published: readonly object[]): void => {
+    for (const entry of published) for (const follower of followers) follower.write(entry);
+  };
+  const exportLogs = callbackify(async (request: ExportRequest) => {
+    await journal.append(Buffer.concat(entriesOf(request).map((entry) => frameOf(serializeEntry(entry)))));
+  });
+  server.addService(serviceDefinition("LogService"), { StreamLogs: stream });
+  server.addService(serviceDefinition("sluice.logs.v1.LogService"), {
+    StreamLogs: stream,
+    WriteLogStream: (call: ServerDuplexStream<WriteRequest, object>) => {
+      writeStream(call, journal, publish).catch((error: unknown) => call.emit("error", error));
+    },
+  });
+  server.addService(serviceDefinition("opentelemetry.proto.collector.logs.v1.LogsService"), {
+    Export: (call: ServerUnaryCall<ExportRequest, object>, callback: sendUnaryData<object>) => {
+      exportLogs(call.request, (error: Error | null) => {
+        callback(error === null ? null : { code: status.INTERNAL, details: error.message }, {});
+      });
+    },
+  });
+  server.addService(serviceDefinition("bench.v1.EchoService"), {
+    Echo: (call: ServerUnaryCall<EchoMessage, EchoMessage>, callback: sendUnaryData<EchoMessage>) => {
+      callback(null, { payload: call.request.payload });
+    },
+  });
+}
+
+async function writeStream(
+  call: ServerDuplexStream<WriteRequest, object>,
+  journal: Journal,
+  publish: (entries: readonly object[]) => void,
+): Promise<void> {
+  let acknowledged = 0;
+  // Iterated without destroying it at its end: the other direction is still open.
+  const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterable<WriteRequest>;
+  for await (const request of requests) {
+    await journal.append(Buffer.concat(request.entries.map((entry) => frameOf(serializeEntry(entry)))));
+    publish(request.entries);
+    acknowledged += request.entries.length;
+    call.write({ acknowledged });
+  }
+  call.end();
+}
+
+function entriesOf(request: ExportRequest): object[] {
+  const text = (value: OtlpAttribute["value"] | undefined): string => value?.stringValue ?? "";
+  return request.resourceLogs.flatMap(({ resource, scopeLogs }) => {
+    const application = text(resource?.attributes.find(({ key }) => key === "service.name")?.value);
+    return scopeLogs
+      .flatMap(({ logRecords }) => logRecords)
+      .map((record) => ({
+        timestamp: record.timeUnixNano,
+        level: record.severityText,
+        application,
+        message: text(record.body),
+        fields: Object.fromEntries(record.attributes.map(({ key, value }) => [key, text(value)])),
+        severityNumber: record.severityNumber,
+        traceId: record.traceId,
+        spanId: record.spanId,
+      }));
+  });
+}
+
+function registerEncoded(server: Server, options: ServerOptions): void {
+  const pass = (bytes: Buffer): Buffer => bytes;
+  const shape = {
+    requestSerialize: pass,
+    requestDeserialize: pass,
+    responseSerialize: pass,
+    responseDeserialize: pass,
+  };
+  const messages = messagesOf(options.frames);
+  server.addService(
+    {
+      StreamLogs: { path: "/LogService/StreamLogs", requestStream: false, responseStream: true, ...shape },
+      Echo: { path: "/bench.v1.EchoService/Echo", requestStream: false, responseStream: false, ...shape },
+    },
+    {
+      StreamLogs: (call: ServerWritableStream<Buffer, Buffer>) => {
+        writeAll(call, messages, options.count).catch((error: unknown) => call.emit("error", error));
+      },
+      Echo: (call: ServerUnaryCall<Buffer, Buffer>, callback: sendUnaryData<Buffer>) => callback(null, call.request),
+    },
+  );
+}
+
+const options = parseServerOptions();
+const server = new Server({ "grpc.max_concurrent_streams": 1000 });
+if (options.form === "encoded") registerEncoded(server, options);
+else registerPlain(server, options, await openJournal(options.data));
+server.bindAsync(`127.0.0.1:${options.port}`, ServerCredentials.createInsecure(), (error, port) => {
+  if (error !== null) throw error;
+  announce(`@grpc/grpc-js ${versionOf("@grpc/grpc-js")}`, `127.0.0.1:${port}`);
+});

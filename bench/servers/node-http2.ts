@@ -1,0 +1,85 @@
+// Bare `node:http2` as a peer: no gRPC library, no protobuf; ready-made frames, written in blocks where there are many.
+// The least that a server on Node's own HTTP/2 must do, and so the most that it can reach.
+
+import { createServer, type ServerHttp2Stream } from "node:http2";
+import { entryFrameBytes } from "../entries.ts";
+import { announce, parseServerOptions } from "./server-options.ts";
+
+const options = parseServerOptions();
+const followers = new Set<ServerHttp2Stream>();
+const answer = { ":status": 200, "content-type": "application/grpc" };
+const trailers = { "grpc-status": "0" };
+/** A message with nothing but `acknowledged: 1`. */
+const acknowledgement = Buffer.from("00000000020801", "hex");
+
+function openStream(stream: ServerHttp2Stream): void {
+  stream.respond(answer, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers(trailers));
+  stream.on("error", () => stream.close());
+}
+
+/** The same block again and again, as fast as the client takes it, and the rest at the end. */
+function sendHistory(stream: ServerHttp2Stream): void {
+  let left = options.count * entryFrameBytes;
+  const pump = (): void => {
+    while (left > 0) {
+      const block = options.frames.subarray(0, Math.min(left, options.frames.length));
+      left -= block.length;
+      if (left === 0) stream.end(block);
+      else if (!stream.write(block)) return;
+    }
+  };
+  stream.on("drain", pump);
+  pump();
+}
+
+function follow(stream: ServerHttp2Stream): void {
+  followers.add(stream);
+  stream.on("close", () => followers.delete(stream));
+}
+
+/** Each message is a WriteLogStreamRequest of one entry (field 4, a length of two bytes): its bytes are published. */
+function takeAppends(stream: ServerHttp2Stream): void {
+  let pending: Buffer = Buffer.alloc(0);
+  stream.on("data", (bytes: Buffer) => {
+    pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
+    while (pending.length >= 5) {
+      const end = 5 + pending.readUInt32BE(1);
+      if (pending.length < end) break;
+      const entry = pending.subarray(5 + 3, end);
+      const frame = Buffer.alloc(5 + entry.length);
+      frame.writeUInt32BE(entry.length, 1);
+      frame.set(entry, 5);
+      for (const follower of followers) follower.write(frame);
+      stream.write(acknowledgement);
+      pending = pending.subarray(end);
+    }
+  });
+  stream.on("end", () => stream.end());
+}
+
+function onBody(stream: ServerHttp2Stream, take: (body: Buffer) => void): void {
+  const chunks: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+  stream.on("end", () => take(Buffer.concat(chunks)));
+}
+
+const server = createServer({ settings: { maxConcurrentStreams: 1000 } });
+server.on("stream", (stream: ServerHttp2Stream, headers) => {
+  openStream(stream);
+  switch (headers[":path"]) {
+    case "/bench.v1.EchoService/Echo":
+      onBody(stream, (body) => stream.end(body));
+      break;
+    case "/LogService/StreamLogs":
+      // An empty request is one for history.
+      onBody(stream, (body) => (body.length <= 5 ? sendHistory(stream) : follow(stream)));
+      break;
+    case "/sluice.logs.v1.LogService/WriteLogStream":
+      takeAppends(stream);
+      break;
+    default:
+      stream.close();
+  }
+});
+server.listen(options.port, "127.0.0.1", () => announce(`node:http2 of Node ${process.version}`, server.address()));

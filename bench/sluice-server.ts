@@ -1,0 +1,47 @@
+// Ourselves as a contestant: the real `sluice serve` with a data folder, and what fills that folder beforehand.
+
+import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { root } from "./build.ts";
+import { runClient } from "./client-run.ts";
+import type { IngestOutcome, IngestTask } from "./clients/ingest.ts";
+import type { Contestant } from "./contest.ts";
+import { nodeServer } from "./peers.ts";
+import { ServerProcess } from "./server-process.ts";
+
+export const us = "sluice";
+
+const manifest = JSON.parse(readFileSync(join(root, "packages/cli/package.json"), "utf8")) as { version: string };
+export const ourVersion = `${manifest.version}, Node ${process.version}`;
+
+/** The real server over `data`, with nothing configured but where it listens and stores. */
+export function sluice(
+  data: string,
+  options: { readonly withMemoryProbe: boolean } = { withMemoryProbe: false },
+): Contestant {
+  const program = join(root, "packages/cli/bin/sluice.js");
+  const words = [program, "serve", "--listen", "127.0.0.1:0", "--data", data];
+  return { who: us, command: nodeServer(words, options.withMemoryProbe) };
+}
+
+/** Makes a data folder with `count` entries (a multiple of 1,000) in order, through the server's own ingest. */
+export async function fillDataFolder(data: string, entriesFile: string, count: number): Promise<void> {
+  await mkdir(data, { recursive: true });
+  await using server = await ServerProcess.start(sluice(data).command);
+  const entriesPerMessage = 250;
+  await runClient<IngestTask, IngestOutcome>(
+    "ingest",
+    {
+      address: server.address,
+      protocol: "stream",
+      writers: 1,
+      messagesPerWriter: count / entriesPerMessage,
+      entriesPerMessage,
+      messagesUnderWay: 8,
+      entriesFile,
+      run: "fill",
+    },
+    { timeoutMs: 120_000 },
+  );
+}
