@@ -28,6 +28,16 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/demo.ts")).demoCommand,
   },
   {
+    name: "logs",
+    summary: "read and follow logs; push files and pipes into a log",
+    load: async () => (await import("./commands/logs.ts")).logsCommand,
+  },
+  {
+    name: "applications",
+    summary: "list who has written",
+    load: async () => (await import("./commands/applications.ts")).applicationsCommand,
+  },
+  {
     name: "config",
     summary: "show the configuration, and where each value comes from",
     load: async () => (await import("./commands/config.ts")).configCommand,

@@ -26,6 +26,26 @@ export type ReadResult =
   /** Other content stands where ours was: what follows is another file in all but name. */
   | { readonly kind: "truncated" };
 
+/** What an open file is, whatever it is called. */
+export interface FileFacts {
+  /** Device and inode: as long as the handle is open no other file gets the same. */
+  readonly key: string;
+  readonly isFile: boolean;
+  readonly size: number;
+  /** Unix ms. */
+  readonly modifiedMs: number;
+}
+
+export async function factsOf(handle: FileHandle): Promise<FileFacts> {
+  const found = await handle.stat({ bigint: true });
+  return {
+    key: `${found.dev}:${found.ino}`,
+    isFile: found.isFile(),
+    size: Number(found.size),
+    modifiedMs: Number(found.mtimeMs),
+  };
+}
+
 export class FileSource {
   /** Device and inode: its identity as long as it is there. */
   readonly key: string;
@@ -61,13 +81,8 @@ export class FileSource {
     return this.#head;
   }
 
-  /** Unix ms. */
-  async modifiedMs(): Promise<number> {
-    return (await this.#handle.stat()).mtimeMs;
-  }
-
-  async size(): Promise<number> {
-    return (await this.#handle.stat()).size;
+  facts(): Promise<FileFacts> {
+    return factsOf(this.#handle);
   }
 
   /** Reads on. */
@@ -76,7 +91,7 @@ export class FileSource {
     const buffer = Buffer.allocUnsafeSlow(before + CHUNK_BYTES);
     const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.#offset - before);
     if (bytesRead < before || !buffer.subarray(0, before).equals(this.#overlap)) return { kind: "truncated" }; // F1
-    if (bytesRead === before && (await this.size()) < this.#offset) return { kind: "truncated" };
+    if (bytesRead === before && (await this.facts()).size < this.#offset) return { kind: "truncated" };
     if (bytesRead === before) return { kind: "end" };
     const fresh = buffer.subarray(before, bytesRead);
     if (this.#offset === this.#head.length && this.#offset < HEAD_BYTES_MAX) {

@@ -8,6 +8,9 @@ import { findTimestamp } from "./timestamp.ts";
 
 /** The server takes 1,024 fields; a line with more than this stays text. */
 const FIELDS_MAX = 1000;
+/** A short line can say a long name many times over, once for each field that is nested in it. At three bytes each, this
+ *  many characters stay below the server's limit of 1 MiB. A line has fewer of its own (LINE_BYTES_MAX). */
+const CHARACTERS_MAX = 300_000;
 /** What is nested deeper stays JSON. */
 const DEPTH_MAX = 8;
 
@@ -130,6 +133,7 @@ function bytesOf(value: unknown, count: number): Uint8Array<ArrayBuffer> | undef
 /** Undefined: too many. A name that is there already gets a line behind it, so that neither hides the other. */
 function flatten(rest: ReadonlyMap<string, unknown>): Record<string, string> | undefined {
   const fields = new Map<string, string>();
+  let characters = 0;
   function add(name: string, value: unknown, depth: number): boolean {
     if (isRecord(value) && depth < DEPTH_MAX) {
       const inner = Object.entries(value);
@@ -137,8 +141,10 @@ function flatten(rest: ReadonlyMap<string, unknown>): Record<string, string> | u
     }
     let free = name;
     while (fields.has(free)) free += "_";
-    fields.set(free, fieldText(value));
-    return fields.size <= FIELDS_MAX;
+    const text = fieldText(value);
+    fields.set(free, text);
+    characters += free.length + text.length;
+    return fields.size <= FIELDS_MAX && characters <= CHARACTERS_MAX;
   }
   for (const [name, value] of rest) if (!add(name, value, 1)) return undefined;
   return Object.fromEntries(fields);

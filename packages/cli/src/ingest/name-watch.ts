@@ -4,10 +4,12 @@
 // in containers and under load, and a stat costs microseconds.
 import { type FileHandle, open, stat } from "node:fs/promises";
 import type { Clock } from "@sluice/client";
+import { CommandFailure } from "../output.ts";
+import { factsOf } from "./file-source.ts";
 
 export interface FoundFile {
   readonly handle: FileHandle;
-  /** Device and inode. As long as the handle is open no other file gets the same. */
+  /** See FileFacts. */
   readonly key: string;
 }
 
@@ -63,9 +65,9 @@ export class NameWatch implements AsyncDisposable {
     }
     const handle = await open(this.#path, "r").catch(ignoreMissing);
     if (handle === undefined) return; // gone between the two looks: the next one finds out
-    const { dev, ino } = await handle.stat({ bigint: true });
-    this.#currentKey = `${dev}:${ino}`;
-    this.#found.push({ handle, key: this.#currentKey });
+    const { key: openKey } = await factsOf(handle);
+    this.#currentKey = openKey;
+    this.#found.push({ handle, key: openKey });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -87,7 +89,7 @@ export class NameWatch implements AsyncDisposable {
       } catch (error) {
         this.#failures++;
         if (this.#failures < FAILURES_MAX) continue;
-        this.#failure = new Error(`Cannot watch ${this.#path}: ${textOf(error)}`, { cause: error });
+        this.#failure = new CommandFailure(`Cannot watch ${this.#path}: ${textOf(error)}`, { cause: error });
         return;
       }
     }

@@ -23,9 +23,12 @@ export interface Place {
   readonly offset: number;
   /** See Piece.part: pieces of the line at `offset` that lie before it. */
   readonly part: number;
-  /** Its first bytes; its last ones before `offset`. Absent while nothing was acknowledged. */
-  readonly head?: Fingerprint;
+  /** Its first bytes. */
+  readonly head: Fingerprint;
+  /** The end of the last line before `offset`; absent while nothing was acknowledged. */
   readonly tail?: Fingerprint;
+  /** It lost its name, and all that is in it was acknowledged. */
+  readonly isDone: boolean;
   /** Under which id its entries are written. */
   readonly producer: string;
   /** The producer's sequence of the entry that comes next. */
@@ -49,8 +52,7 @@ export function tailFingerprint(line: Uint8Array, end: number): Fingerprint {
 }
 
 /** Whether the open file is the one that the place speaks of (P2). */
-export async function isFileOf(place: Place, handle: FileHandle, key: string): Promise<boolean> {
-  if (place.head === undefined && place.tail === undefined) return place.key === key;
+export async function isFileOf(place: Place, handle: FileHandle): Promise<boolean> {
   for (const each of [place.head, place.tail]) {
     if (each === undefined) continue;
     const buffer = Buffer.alloc(each.length);
@@ -65,6 +67,8 @@ export class PlaceFile {
   readonly #file: string;
   readonly #name: { readonly target: string; readonly path: string };
   #places: Place[];
+  /** The last write, so that the next one waits for it. */
+  #writing: Promise<void> = Promise.resolve();
 
   private constructor(file: string, name: { target: string; path: string }, places: Place[]) {
     this.#file = file;
@@ -89,17 +93,24 @@ export class PlaceFile {
     return this.#places;
   }
 
-  /** Stores a place, durably, in place of the one with the same producer. */
+  /** Stores a place, durably: instead of the one with the same producer, or as the newest. */
   async store(place: Place): Promise<void> {
-    const others = this.#places.filter((each) => each.producer !== place.producer);
-    this.#places = [...others, place].slice(-PLACES_MAX);
-    await this.#write();
+    const isThere = this.#places.some((each) => each.producer === place.producer);
+    this.#places = isThere
+      ? this.#places.map((each) => (each.producer === place.producer ? place : each))
+      : [...this.#places, place].slice(-PLACES_MAX);
+    await this.#save();
   }
 
   /** Forgets all: the name is pushed from the beginning. */
   async clear(): Promise<void> {
     this.#places = [];
-    await this.#write();
+    await this.#save();
+  }
+
+  #save(): Promise<void> {
+    this.#writing = this.#writing.then(() => this.#write());
+    return this.#writing;
   }
 
   async #write(): Promise<void> {

@@ -6,6 +6,8 @@
 // T4. Stopped by its signal, it gives out no half line: whoever goes on later finds it whole.
 import type { FileHandle } from "node:fs/promises";
 import type { Clock } from "@sluice/client";
+import { EXIT } from "../exit-codes.ts";
+import { CommandFailure } from "../output.ts";
 import { FileSource, type StartPlace } from "./file-source.ts";
 import type { Piece } from "./line-splitter.ts";
 import { NameWatch, pause } from "./name-watch.ts";
@@ -30,7 +32,7 @@ export type TailEvent =
   | { readonly kind: "piece"; readonly source: FileSource; readonly piece: Piece }
   /** Everything that is there was read. Said once until there is more. */
   | { readonly kind: "idle" }
-  /** Nothing more comes from it. */
+  /** Nothing more comes from it. What a truncated file held back of its last line is `source.takeRest()`. */
   | { readonly kind: "closed"; readonly source: FileSource; readonly reason: "end" | "rotated" | "truncated" };
 
 interface OpenFile {
@@ -52,7 +54,7 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
     await watch.look();
     if (follow) watch.start();
     else if (watch.currentKey === undefined && files.length === 0)
-      throw new Error(`Cannot read ${path}: there is no such file`);
+      throw new CommandFailure(`Cannot read ${path}: there is no such file`, { exitCode: EXIT.notFound });
     let isIdle = false;
     while (!signal.aborted) {
       for (const { handle, key } of watch.take()) {
@@ -97,7 +99,6 @@ async function readNext(
         file.source = next;
         file.idleSinceMs = undefined;
         return [
-          ...lastPiece(source),
           { kind: "closed", source, reason: "truncated" },
           { kind: "opened", source: next },
         ];

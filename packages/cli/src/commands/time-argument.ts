@@ -1,0 +1,34 @@
+// Points in time as people type them: "10m" ago, or a date.
+import { InvalidArgumentError } from "commander";
+
+const NS_PER_UNIT: Readonly<Record<string, bigint>> = {
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
+  d: 86_400_000_000_000n,
+  w: 604_800_000_000_000n,
+};
+const DURATION = /^(?:\d+(?:ms|[smhdw]))+$/u;
+const RFC3339 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.(\d{1,9}))?)?)(Z|[+-]\d\d:\d\d)?)?$/u;
+
+/**
+ * Unix ns of "10m", "2h", "1h30m" (before `nowNs`), "2026-11-21T08:43:01.5Z", or "2026-11-21 08:43" and "2026-11-21", which
+ * are local. @throws InvalidArgumentError
+ */
+export function parseTimeArgument(text: string, nowNs: bigint): bigint {
+  if (DURATION.test(text)) {
+    let ago = 0n;
+    for (const [, count = "", unit = ""] of text.matchAll(/(\d+)(ms|[smhdw])/gu)) {
+      ago += BigInt(count) * (NS_PER_UNIT[unit] ?? 0n);
+    }
+    return nowNs - ago;
+  }
+  const match = RFC3339.exec(text);
+  const [, date = "", time = "00:00", fraction = "", zone = ""] = match ?? [];
+  const ms = new Date(`${date}T${time.replace(/\..*$/u, "")}${zone}`).getTime();
+  if (match === null || Number.isNaN(ms)) {
+    throw new InvalidArgumentError('Give how long ago ("10m", "2h", "1d") or a time ("2026-11-21T08:43:01Z").');
+  }
+  return BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, "0"));
+}
