@@ -29,6 +29,10 @@ export class Columns {
     this.labels = new Uint32Array(buffer, capacity * 12 + 4, capacity);
     this.severities = new Uint8Array(buffer, capacity * 16 + 4, capacity);
   }
+
+  equals(other: Columns): boolean {
+    return Buffer.from(this.starts.buffer).equals(Buffer.from(other.starts.buffer));
+  }
 }
 
 /** The same nanoseconds as pairs of words (low, high), without a copy. */

@@ -9,7 +9,7 @@ import { SluiceError } from "../errors.ts";
 import { readWhole, writeAtomically } from "./atomic-file.ts";
 import { lockFolder } from "./lock.ts";
 
-const FORMAT_FILE = "FORMAT";
+export const FORMAT_FILE = "FORMAT";
 const FORMAT_NAME = "sluice-data";
 const FORMAT_VERSION = 1;
 
@@ -57,8 +57,8 @@ export async function openDataFolder(request: DataFolderRequest): Promise<DataFo
   };
 }
 
-/** Refuses what a later version wrote; says on disk what this one writes. */
-async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
+/** Refuses what a later version wrote; in a new folder, says on disk what this one writes. */
+export async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
   const stored = await readWhole(fileSystem, `${folder}/${FORMAT_FILE}`);
   if (stored === undefined) {
     await writeAtomically(fileSystem, folder, FORMAT_FILE, Buffer.from(`${FORMAT_NAME} ${FORMAT_VERSION}\n`));

@@ -15,7 +15,7 @@ import type { FilePool } from "./file-pool.ts";
 import type { File, FileSystem } from "./file-system.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { MemoryIndex } from "./memory-index.ts";
-import { Columns, ENTRY_COLUMNS_BYTES } from "./columns.ts";
+import { Columns, DAMAGED, ENTRY_COLUMNS_BYTES } from "./columns.ts";
 import { readFully } from "./file-system.ts";
 import { LabelRows } from "./labels.ts";
 import { PAGE_ENTRIES, PageTable, ROW_BYTES, ROW_WORDS } from "./page-table.ts";
@@ -84,7 +84,7 @@ function encodeRecords(index: MemoryIndex, from: number, to: number): Uint8Array
   return bytes;
 }
 
-function viewRecord(bytes: Uint8Array, at: number): Omit<Columns, "capacity"> {
+function viewRecord(bytes: Uint8Array, at: number): Pick<Columns, "timestamps" | "starts" | "labels" | "severities"> {
   const offset = bytes.byteOffset + at;
   return {
     timestamps: new Int32Array(bytes.buffer, offset, PAGE_ENTRIES * 2),
@@ -188,7 +188,7 @@ export class FileIndex {
       merged.starts.set(record.starts.subarray(0, count), entry);
       merged.severities.set(record.severities.subarray(0, count), entry);
       for (let i = 0; i < count; i++) {
-        merged.labels[entry + i] = this.rows.id(record.labels[i]!);
+        if (record.severities[i] !== DAMAGED) merged.labels[entry + i] = this.rows.id(record.labels[i]!);
       }
     }
     merged.starts[merged.capacity] = table.end(to - 1);
@@ -202,6 +202,25 @@ export class FileIndex {
       throw new IndexDamaged(this.#path, { cause: error });
     }
   }
+}
+
+/** Whether a stored index says what an index built from the frames says. */
+export async function isSameIndex(stored: FileIndex, expected: MemoryIndex): Promise<boolean> {
+  const { facts, rows } = stored;
+  if (facts.entries !== expected.entries || facts.bytes !== expected.bytes || !rows.equals(expected.rows)) return false;
+  try {
+    const table = await stored.readTable();
+    if (!table.equals(expected.table)) return false;
+    for (let page = 0; page < table.count; page += RECORDS_AT_ONCE) {
+      const end = Math.min(page + RECORDS_AT_ONCE, table.count);
+      const columns = await stored.readColumns(table, page, end);
+      if (!columns.equals(expected.columns(page, end))) return false;
+    }
+  } catch (error) {
+    if (error instanceof IndexDamaged) return false;
+    throw error;
+  }
+  return true;
 }
 
 /** The index does not prove itself, or cannot be read: rebuild it from the frames. */

@@ -99,6 +99,15 @@ export class LabelRows {
     return this.#times.subarray(row * 4, row * 4 + 4);
   }
 
+  equals(other: LabelRows): boolean {
+    const isSameRow = (row: number) =>
+      this.id(row) === other.id(row) &&
+      this.entries(row) === other.entries(row) &&
+      this.bytes(row) === other.bytes(row) &&
+      this.times(row).every((word, i) => word === other.times(row)[i]);
+    return this.#count === other.count && Array.from({ length: this.#count }, (_, row) => row).every(isSameRow);
+  }
+
   /** Counts entries from..to. */
   extend(columns: Columns, from: number, to: number): void {
     const { labels, starts, severities, timestamps } = columns;

@@ -53,6 +53,15 @@ export class PageTable {
     return this.#words.subarray(0, this.#count * ROW_WORDS);
   }
 
+  /** The same pages, whatever is known of their columns' bytes on disk. */
+  equals(other: PageTable): boolean {
+    const mine = this.words;
+    const theirs = other.words;
+    return (
+      mine.length === theirs.length && mine.every((word, i) => word === theirs[i] || i % ROW_WORDS === COLUMNS_CRC)
+    );
+  }
+
   /** Index within the segment of the page's first entry. */
   firstEntry(page: number): number {
     return this.#words[page * ROW_WORDS + FIRST_ENTRY]!;
@@ -214,12 +223,6 @@ export class PageTable {
       if ((words[at + LABEL_BITS + i]! & bits[i]!) !== 0) return true;
     }
     return false;
-  }
-
-  /** Event time of the page's latest entry, in words. */
-  maxTimestamp(page: number): { low: number; high: number } {
-    const at = page * ROW_WORDS;
-    return { low: this.#words[at + MAX_LOW]! | 0, high: this.#words[at + MAX_HIGH]! | 0 };
   }
 }
 

@@ -1,0 +1,208 @@
+// A file system in memory that keeps its promises to the letter and nothing beyond them, deterministic from a seed.
+//
+// FF1. What was written is seen at once by whoever reads (the system's cache), and survives the end of the process.
+// FF2. After a power cut, of what was not synced any part may be there: each sector of each write by itself, each change
+//      of a folder by itself. What was synced is there.
+// FF3. A sync that fails has taken its chance: the cache keeps the bytes, but no later sync brings them to disk unless
+//      they are written again. So do Linux file systems.
+// FF4. A process that has ended does nothing more: what it had open is dead, what it still asks for fails.
+import type { File, FileSystem } from "../../packages/server/src/store/file-system.ts";
+import { FakeFolder, FakeInode } from "./fake-file-system-disk.ts";
+
+/** What the store asks for, before it happens. */
+export interface Operation {
+  readonly kind: OperationKind;
+  readonly path: string;
+  /** For syncs: the function that asked, such as "openLast". */
+  readonly site: string;
+}
+
+export type OperationKind =
+  | "open"
+  | "create"
+  | "list"
+  | "make-folder"
+  | "rename"
+  | "remove"
+  | "sync-folder"
+  | "read"
+  | "write"
+  | "sync"
+  | "truncate";
+
+/** What becomes of an operation. */
+export type Fate =
+  | "done"
+  /** It says that it is done, and nothing has happened. */
+  | "ignored"
+  /** The process ends before it. */
+  | "killed"
+  /** The process ends in the midst of it: of a write, the beginning is there. */
+  | "killed-within"
+  /** It fails. Of a write, the beginning may be there. */
+  | { readonly code: "EIO" | "ENOSPC" };
+
+export class FakeFileSystem {
+  /** Decides what becomes of each operation. */
+  plan: (operation: Operation) => Fate = () => "done";
+  readonly #random: () => number;
+  readonly #root = new FakeFolder();
+  #process: FakeProcess;
+
+  /** @param random numbers in 0..1, from a seed. */
+  constructor(random: () => number) {
+    this.#random = random;
+    this.#process = this.#start();
+  }
+
+  /** The file system as the process that runs now sees it. */
+  get fileSystem(): FileSystem {
+    return this.#process;
+  }
+
+  /** Whether the plan has ended the process that was started last. */
+  get isDead(): boolean {
+    return this.#process.isDead;
+  }
+
+  /** The process ends; what it wrote is in the system's cache. The next one may start. */
+  kill(): void {
+    this.#process.isDead = true;
+    this.#process = this.#start();
+  }
+
+  /** The power goes: what was not synced is there in part, or not at all (FF2). The next process may start. */
+  cutPower(mode: "nothing-unsynced" | "any-part-unsynced"): void {
+    this.kill();
+    this.#root.cutPower(mode === "nothing-unsynced" ? () => false : () => this.#random() < 0.5);
+  }
+
+  /** Flips the bits of a stored byte, behind everybody's back. */
+  damage(path: string, position: number): void {
+    this.#root.file(path).damage(position);
+  }
+
+  /** Cuts a file, durably, behind everybody's back: what the repair of a file system may leave. */
+  shorten(path: string, length: number): void {
+    this.#root.file(path).shorten(length);
+  }
+
+  /** Removes a file, durably, behind everybody's back. */
+  lose(path: string): void {
+    this.#root.lose(path);
+  }
+
+  bytesOf(path: string): Buffer {
+    return this.#root.file(path).content();
+  }
+
+  /** Names in a folder, as the cache has them. */
+  names(path: string): string[] {
+    return this.#root.folder(path).names();
+  }
+
+  #start(): FakeProcess {
+    return new FakeProcess(this.#root, this.#random, (operation) => this.plan(operation));
+  }
+}
+
+/** One life of a process that uses the disk. */
+class FakeProcess implements FileSystem {
+  isDead = false;
+  readonly #root: FakeFolder;
+  readonly #random: () => number;
+  readonly #plan: (operation: Operation) => Fate;
+
+  constructor(root: FakeFolder, random: () => number, plan: (operation: Operation) => Fate) {
+    this.#root = root;
+    this.#random = random;
+    this.#plan = plan;
+  }
+
+  async open(path: string, mode: "read" | "create" | "read-write"): Promise<File> {
+    return this.#do({ kind: mode === "create" ? "create" : "open", path, site: "" }, () => {
+      const inode = mode === "create" ? this.#root.create(path) : this.#root.file(path);
+      return this.#fileOf(inode, path);
+    });
+  }
+
+  list(path: string): Promise<string[]> {
+    return this.#do({ kind: "list", path, site: "" }, () => this.#root.folder(path).names());
+  }
+
+  async makeFolder(path: string): Promise<void> {
+    await this.#do({ kind: "make-folder", path, site: "" }, () => this.#root.makeFolder(path));
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#do({ kind: "rename", path: from, site: "" }, () => this.#root.rename(from, to));
+  }
+
+  remove(path: string): Promise<void> {
+    return this.#do({ kind: "remove", path, site: "" }, () => this.#root.remove(path));
+  }
+
+  syncFolder(path: string): Promise<void> {
+    return this.#do({ kind: "sync-folder", path, site: callingFunction() }, () => this.#root.folder(path).sync());
+  }
+
+  #fileOf(inode: FakeInode, path: string): File {
+    return {
+      read: (buffer, position) => this.#do({ kind: "read", path, site: "" }, () => inode.read(buffer, position)),
+      readSync: (buffer, position) => inode.read(buffer, position),
+      write: (buffers, position) => {
+        const bytes = Buffer.concat(buffers);
+        const part = () => inode.write(bytes.subarray(0, Math.floor(this.#random() * bytes.length)), position);
+        return this.#do({ kind: "write", path, site: "" }, () => inode.write(bytes, position), {
+          within: part,
+          failed: part,
+        });
+      },
+      sync: () =>
+        this.#do({ kind: "sync", path, site: callingFunction() }, () => inode.sync(), {
+          failed: () => inode.failSync(),
+        }),
+      truncate: (length) => this.#do({ kind: "truncate", path, site: "" }, () => inode.truncate(length)),
+      size: () => Promise.resolve(inode.length),
+      close: () => Promise.resolve(),
+    };
+  }
+
+  /**
+   * Does what the plan says; the answer comes in a later turn of the event loop. `effects` are what is left of an
+   * operation within which the process ended, or which failed.
+   */
+  async #do<T>(
+    operation: Operation,
+    work: () => T,
+    effects: { within?: () => void; failed?: () => void } = {},
+  ): Promise<T> {
+    if (this.isDead) throw systemError("EDEAD", operation);
+    const fate = this.#plan(operation);
+    if (fate === "killed" || fate === "killed-within") this.isDead = true;
+    if (fate === "killed-within") effects.within?.();
+    if (typeof fate === "object") effects.failed?.();
+    const result = fate === "done" ? work() : undefined;
+    await nextTurn();
+    if (typeof fate === "object") throw systemError(fate.code, operation);
+    if (this.isDead) throw systemError("EDEAD", operation);
+    return result as T;
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
+function systemError(code: string, { kind, path }: Operation): Error {
+  return Object.assign(new Error(`${code}: ${kind} '${path}'`), { code });
+}
+
+/** The name of the store's function that called: the innermost frame that is not of this file. */
+function callingFunction(): string {
+  const frames = (new Error("to read its stack").stack ?? "").split("\n").slice(1);
+  const frame = frames.find((line) => !line.includes("fake-file-system")) ?? "";
+  return /at (?:async )?(?:.*\.)?(#?\w+) \(/.exec(frame)?.[1] ?? frame.trim();
+}
