@@ -25,6 +25,8 @@ export class OracleStream implements TransportStream {
   readonly connection: OracleStreamOwner;
   handler: StreamHandler;
   isRefusedByGoaway = false;
+  /** Client: cancels at once; Node's own `close` ends the request in good order before it resets the stream. */
+  canceller: AbortController | undefined;
   readonly #stream: ServerHttp2Stream | ClientHttp2Stream;
   #trailers: HeaderBlock | undefined;
   #receivedTrailers: HeaderList | undefined;
@@ -103,7 +105,8 @@ export class OracleStream implements TransportStream {
   reset(code: number): void {
     if (this.#isOver) return;
     this.#isReset = true;
-    this.#stream.close(code);
+    if (code === constants.NGHTTP2_CANCEL && this.canceller !== undefined) this.canceller.abort();
+    else this.#stream.close(code);
   }
 
   get #isOver(): boolean {

@@ -129,8 +129,11 @@ class OracleClientConnection extends OracleConnection implements ClientTransport
 
   open(headers: HeaderBlock, handler: StreamHandler, options: { endStream: boolean }): TransportStream {
     if (this.streamsAvailable === 0) throw new Error("no stream available");
-    const stream = this.#client.request(headersObject(headers), { endStream: options.endStream });
+    const canceller = new AbortController();
+    const requestOptions = { endStream: options.endStream, signal: canceller.signal };
+    const stream = this.#client.request(headersObject(headers), requestOptions);
     const ours = new OracleStream(this, stream, handler, false);
+    ours.canceller = canceller;
     if (options.endStream) ours.end();
     this.streams.add(ours);
     this.#wasFull = this.streamsAvailable === 0;

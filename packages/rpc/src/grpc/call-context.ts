@@ -48,6 +48,8 @@ export abstract class CallContext implements Call, DeadlineOwner {
   protected readonly observer: CallObserver | undefined;
   readonly #startMs: number;
   #hasSentHeaders = false;
+  /** The stream has gone too. */
+  #isClosed = false;
   #deadline: Deadline | undefined = undefined;
   #controller: AbortController | undefined = undefined;
   #listeners: ((code: Code) => void)[] | undefined = undefined;
@@ -79,7 +81,11 @@ export abstract class CallContext implements Call, DeadlineOwner {
   }
 
   get responseMetadata(): Metadata {
-    return (this.#responseMetadata ??= new Metadata());
+    if (this.#responseMetadata === undefined) {
+      this.#responseMetadata = new Metadata();
+      if (this.#hasSentHeaders) this.#responseMetadata.seal();
+    }
+    return this.#responseMetadata;
   }
 
   get responseTrailers(): Metadata {
@@ -128,6 +134,7 @@ export abstract class CallContext implements Call, DeadlineOwner {
   terminate(error: RpcError): void {
     if (this.isEnded) return;
     this.#finish(error);
+    if (this.#isClosed) return;
     this.#deadline = this.host.wheel.add(this.host.wheel.nowMs + this.host.limits.statusLingerMs, this);
   }
 
@@ -141,6 +148,7 @@ export abstract class CallContext implements Call, DeadlineOwner {
       const why = end.reason === "" ? end.by : `${end.by}, ${end.reason}`;
       this.#release(new RpcError(Code.CANCELLED, `The call was cancelled: ${why}`));
     }
+    this.#isClosed = true;
     if (this.#deadline !== undefined) this.host.wheel.remove(this.#deadline);
     this.host.onClosed(this);
   }

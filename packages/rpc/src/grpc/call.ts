@@ -5,7 +5,7 @@
 import type { ByteSource, StreamHandler } from "../transport.ts";
 import { CallContext } from "./call-context.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
-import { countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frames } from "./frames.ts";
+import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frames } from "./frames.ts";
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
@@ -85,7 +85,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
       const length = frameLengthAt(buffer, start);
       const isWhole = length === end - start - FRAME_HEADER_BYTES;
       if (isWhole && buffer[start] === 0 && length <= this.messageBytesMax) {
-        this.#invokeDecoded(buffer.subarray(start + FRAME_HEADER_BYTES, end));
+        this.#invokeDecoded(bytesOf(buffer, start + FRAME_HEADER_BYTES, end));
         return;
       }
     }
@@ -236,7 +236,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
         let frames = this.#framesOf(step.value);
         if (frames instanceof Promise) frames = await frames;
         if (this.isEnded) break;
-        if (!this.#write(frames)) await this.#writable();
+        if (!this.#write(frames) && !this.isEnded) await this.#writable();
       }
     } catch (error) {
       this.fail(error);

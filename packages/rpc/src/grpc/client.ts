@@ -134,7 +134,7 @@ async function sendAll(
       }
       let frames = framesOf(step.value, encode, options);
       if (frames instanceof Promise) frames = await frames;
-      if (!call.send(frames)) await call.writable();
+      if (!call.send(frames) && !call.isEnded) await call.writable();
     }
   } catch (error) {
     call.fail(requestError(error));

@@ -1,6 +1,6 @@
 // gzip, the one encoding that all gRPC implementations share. Done in the thread pool: no message holds up the loop.
 import { gunzip, gzip } from "node:zlib";
-import { FLAG_COMPRESSED, frameOf } from "./frames.ts";
+import { bytesOf, FLAG_COMPRESSED, frameOf } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
 
 /** Value of `grpc-encoding` for compressed streams. */
@@ -16,7 +16,7 @@ const COMPRESS_BYTES_MIN = 1024;
 export function decompress(bytes: Uint8Array, limit: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     gunzip(bytes, { maxOutputLength: Math.max(1, limit) }, (error, message) => {
-      if (error === null) resolve(message);
+      if (error === null) resolve(bytesOf(message, 0, message.length));
       else if ("code" in error && error.code === "ERR_BUFFER_TOO_LARGE") {
         const text = `Cannot receive a message: decompressed it exceeds the limit of ${limit} bytes`;
         reject(new RpcError(Code.RESOURCE_EXHAUSTED, text, { cause: error }));

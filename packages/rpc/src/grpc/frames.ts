@@ -62,6 +62,14 @@ export function checkMessageLength(length: number, limit: number): void {
   }
 }
 
+/**
+ * A view of a part of a buffer, as a plain Uint8Array: messages hand such views on, and `slice` of a Buffer, unlike that
+ * of a Uint8Array, does not copy.
+ */
+export function bytesOf(buffer: Buffer, start: number, end: number): Uint8Array {
+  return new Uint8Array(buffer.buffer, buffer.byteOffset + start, end - start);
+}
+
 /** Puts messages together from pieces that were split anywhere. Pulled: nothing is parsed before it is wanted. */
 export class MessageReader {
   /** Bytes held. */
@@ -74,7 +82,7 @@ export class MessageReader {
   /** Where the unread part of the first chunk starts. */
   #headOffset = 0;
   /** A chunk of our own, last in the list, that still has room behind `#tailFill`. */
-  #tail: Buffer | undefined;
+  #tail: Uint8Array | undefined;
   #tailFill = 0;
 
   /** @param limit largest message in bytes, as it lies on the wire. */
@@ -88,16 +96,16 @@ export class MessageReader {
     this.available += length;
     if (length >= COALESCE_BYTES) {
       this.#tail = undefined;
-      this.#chunks.push(buffer.subarray(start, end));
+      this.#chunks.push(bytesOf(buffer, start, end));
       return;
     }
     if (this.#tail === undefined || this.#tailFill + length > this.#tail.length) {
-      this.#tail = Buffer.allocUnsafeSlow(TAIL_BYTES);
+      this.#tail = new Uint8Array(TAIL_BYTES);
       this.#tailFill = 0;
       this.#chunks.push(this.#tail.subarray(0, 0));
     }
     const from = this.#tailFill;
-    buffer.copy(this.#tail, from, start, end);
+    this.#tail.set(bytesOf(buffer, start, end), from);
     this.#tailFill = from + length;
     // The last chunk grows by making a new view; views handed out before stay as they are.
     const last = this.#chunks.length - 1;

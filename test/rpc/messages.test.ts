@@ -1,0 +1,397 @@
+// Messages: split anywhere, of any size, compressed, over the limit; and ready-made frames.
+import { gzipSync } from "node:zlib";
+import { toBinary, create } from "@bufbuild/protobuf";
+import { Code, codecOf, frameOf, Frames, RpcError, type FrameSource, type FrameStream } from "@sluice/rpc";
+import { expect, test } from "vitest";
+import { CountResponseSchema, EchoRequestSchema, EchoResponseSchema, SumRequestSchema } from "./gen/echo_pb.ts";
+import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
+
+const MIB = 1024 * 1024;
+
+function echoFrame(text: string): Uint8Array {
+  return frameOf(toBinary(EchoRequestSchema, create(EchoRequestSchema, { text })));
+}
+
+/** A gzip frame of bytes. */
+function gzipFrame(message: Uint8Array): Uint8Array {
+  return frameOf(gzipSync(message), 1);
+}
+
+overBothTransports((transport) => {
+  test("a request may be split at any byte", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const frame = echoFrame("split me");
+    const want = frameOf(toBinary(EchoResponseSchema, create(EchoResponseSchema, { text: "split me" })));
+    for (let at = 0; at <= frame.length; at++) {
+      const answer = await wire.request(callFields("Echo"), frame.subarray(0, at), frame.subarray(at));
+      expect(answer.data.equals(want), `split at ${at}`).toBe(true);
+    }
+    const bytes = Array.from(frame, (byte) => Uint8Array.of(byte));
+    expect((await wire.request(callFields("Echo"), ...bytes)).data.equals(want)).toBe(true);
+  });
+
+  test("a stream of requests may be split and joined at any byte", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const values = [0n, 1n, 300n, 2n ** 40n];
+    const frames = Buffer.concat(
+      values.map((value) => frameOf(toBinary(SumRequestSchema, create(SumRequestSchema, { value })))),
+    );
+    const whole = await wire.request(callFields("Sum"), frames);
+    expect(fieldOf(whole.trailers, "grpc-status")).toBe("0");
+    for (let at = 1; at < frames.length; at++) {
+      const answer = await wire.request(callFields("Sum"), frames.subarray(0, at), frames.subarray(at));
+      expect(answer.data.equals(whole.data), `split at ${at}`).toBe(true);
+    }
+  });
+
+  test("a message may be empty", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const answer = await wire.request(callFields("Sum"), Buffer.alloc(5 * 1000));
+    expect(answer.data).toEqual(Buffer.of(0, 0, 0, 0, 3, 0x10, 0xe8, 0x07));
+  });
+
+  test("messages larger than all windows arrive whole, both ways", async () => {
+    await using echo = await startEcho(transport);
+    const payload = new Uint8Array(4 * MIB - 100).map((_, at) => at * 31);
+    const response = await echo.client.echo({ payload });
+    expect(Buffer.compare(response.payload, payload)).toBe(0);
+  });
+
+  test("a request over the limit is refused before it has arrived", async () => {
+    await using echo = await startEcho(transport, { limits: { messageBytesMax: 1000 } });
+    await using wire = await openWire(transport, echo.listener.address);
+    for (const method of ["Echo", "Count", "Sum", "Chat"]) {
+      const { stream, closed } = wire.open(callFields(method));
+      stream.write(Buffer.of(0, 0, 0, 0x03, 0xe9));
+      const answer = await closed;
+      const status = fieldOf(answer.headers, "grpc-status") ?? fieldOf(answer.trailers, "grpc-status");
+      const text = fieldOf(answer.headers, "grpc-message") ?? fieldOf(answer.trailers, "grpc-message");
+      expect.soft(status, method).toBe(String(Code.RESOURCE_EXHAUSTED));
+      expect.soft(text, method).toBe("Cannot receive a message of 1001 bytes: the limit is 1000 bytes");
+    }
+  });
+
+  test("a response over the client's limit is refused, and the connection goes on", async () => {
+    await using echo = await startEcho(transport, { channel: { limits: { messageBytesMax: 1000 } } });
+    await expect(echo.client.echo({ payload: new Uint8Array(1001) })).rejects.toMatchObject({
+      code: Code.RESOURCE_EXHAUSTED,
+    });
+    const responses = echo.client.count({ count: 1, payloadBytes: 2000 });
+    await expect(Array.fromAsync(responses)).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+    await expect(echo.client.echo({ text: "on" })).resolves.toMatchObject({ text: "on" });
+  });
+
+  test("a flag byte that gRPC does not know is INTERNAL", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const answer = await wire.request(callFields("Echo"), Buffer.of(2, 0, 0, 0, 0));
+    expect(fieldOf(answer.headers, "grpc-status")).toBe(String(Code.INTERNAL));
+  });
+
+  test("gzip in both directions, in every kind", async () => {
+    await using echo = await startEcho(transport);
+    const payload = new Uint8Array(100_000);
+    const options = { compress: "gzip" } as const;
+    await expect(echo.client.echo({ payload }, options)).resolves.toMatchObject({ payload });
+    async function* requests() {
+      yield { value: 1n, payload };
+      yield { value: 2n };
+      yield { value: 3n, payload };
+    }
+    await expect(echo.client.sum(requests(), options)).resolves.toMatchObject({ sum: 6n, bytes: 200_000n });
+    const counted = await Array.fromAsync(echo.client.count({ count: 3, payloadBytes: 5000 }, options));
+    expect(counted.map(({ index, payload: { length } }) => [index, length])).toEqual([
+      [0, 5000],
+      [1, 5000],
+      [2, 5000],
+    ]);
+  });
+
+  test("who sends gzip gets gzip, and only for what it makes smaller", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const large = toBinary(EchoRequestSchema, create(EchoRequestSchema, { payload: new Uint8Array(100_000) }));
+    const compressed = await wire.request(callFields("Echo", { "grpc-encoding": "gzip" }), gzipFrame(large));
+    expect(fieldOf(compressed.headers, "grpc-encoding")).toBe("gzip");
+    expect(compressed.data[0]).toBe(1);
+    expect(compressed.data.length).toBeLessThan(1000);
+    const small = await wire.request(callFields("Echo", { "grpc-encoding": "gzip" }), echoFrame("small"));
+    expect(small.data[0]).toBe(0);
+    const refused = { "grpc-encoding": "gzip", "grpc-accept-encoding": "identity" };
+    const plain = await wire.request(callFields("Echo", refused), gzipFrame(large));
+    expect(fieldOf(plain.headers, "grpc-encoding")).toBeUndefined();
+    expect(plain.data[0]).toBe(0);
+  });
+
+  test("a compression bomb is stopped at the limit", async () => {
+    await using echo = await startEcho(transport, { limits: { messageBytesMax: 100_000 } });
+    await using wire = await openWire(transport, echo.listener.address);
+    const bomb = gzipFrame(new Uint8Array(50 * MIB));
+    expect(bomb.length).toBeLessThan(100_000);
+    for (const method of ["Echo", "Sum"]) {
+      const answer = await wire.request(callFields(method, { "grpc-encoding": "gzip" }), bomb);
+      const status = fieldOf(answer.headers, "grpc-status") ?? fieldOf(answer.trailers, "grpc-status");
+      expect.soft(status, method).toBe(String(Code.RESOURCE_EXHAUSTED));
+    }
+  });
+
+  test("damaged gzip, and gzip that was not announced, are INTERNAL", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    for (const method of ["Echo", "Sum"]) {
+      const damaged = await wire.request(callFields(method, { "grpc-encoding": "gzip" }), frameOf(Buffer.alloc(20), 1));
+      const unannounced = await wire.request(callFields(method), gzipFrame(Buffer.alloc(20)));
+      for (const { headers, trailers } of [damaged, unannounced]) {
+        expect
+          .soft(fieldOf(headers, "grpc-status") ?? fieldOf(trailers, "grpc-status"), method)
+          .toBe(String(Code.INTERNAL));
+      }
+    }
+  });
+
+  test("an unknown encoding is UNIMPLEMENTED, and the known ones are named", async () => {
+    await using echo = await startEcho(transport);
+    await using wire = await openWire(transport, echo.listener.address);
+    const answer = await wire.request(callFields("Echo", { "grpc-encoding": "snappy" }), Buffer.alloc(5));
+    expect(fieldOf(answer.headers, "grpc-status")).toBe(String(Code.UNIMPLEMENTED));
+    expect(fieldOf(answer.headers, "grpc-accept-encoding")).toBe("identity,gzip");
+  });
+
+  test("ready-made frames are sent as they are, in every kind", async () => {
+    const frames = new Frames(
+      Buffer.concat(
+        [0, 1, 2].map((index) => frameOf(toBinary(CountResponseSchema, create(CountResponseSchema, { index })))),
+      ),
+    );
+    const one = new Frames(frameOf(toBinary(EchoResponseSchema, create(EchoResponseSchema, { text: "ready" }))));
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo: () => one,
+        async *count() {
+          yield frames;
+          yield { index: 3 };
+        },
+      },
+    });
+    await expect(echo.client.echo({})).resolves.toMatchObject({ text: "ready" });
+    const responses = await Array.fromAsync(echo.client.count({}));
+    expect(responses.map(({ index }) => index)).toEqual([0, 1, 2, 3]);
+  });
+
+  test("a client sends ready-made frames too", async () => {
+    await using echo = await startEcho(transport);
+    const frame = frameOf(toBinary(SumRequestSchema, create(SumRequestSchema, { value: 5n })));
+    async function* requests() {
+      yield new Frames(Buffer.concat([frame, frame, frame]));
+    }
+    await expect(echo.client.sum(requests())).resolves.toMatchObject({ sum: 15n, messages: 3 });
+    await expect(echo.client.echo(new Frames(echoFrame("raw")))).resolves.toMatchObject({ text: "raw" });
+  });
+
+  test("raw handlers and raw clients see bytes, decompressed", async () => {
+    const seen: number[] = [];
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo: {
+          raw: true,
+          unary(request) {
+            seen.push(request.length);
+            return new Frames(frameOf(request));
+          },
+        },
+        chat: {
+          raw: true,
+          async *bidi(requests) {
+            for await (const request of requests) yield new Frames(frameOf(request));
+          },
+        },
+      },
+    });
+    const payload = new Uint8Array(5000);
+    const bytes = await echo.client.echo({ payload }, { raw: true, compress: "gzip" });
+    expect(bytes).toBeInstanceOf(Uint8Array);
+    expect([seen, bytes.length]).toEqual([[5003], 5003]);
+    async function* requests() {
+      yield { text: "a" };
+      yield { text: "b" };
+    }
+    const answers = await Array.fromAsync(echo.client.chat(requests(), { raw: true }), (each) =>
+      Buffer.from(each).toString("latin1"),
+    );
+    expect(answers).toEqual(["\n\x01a", "\n\x01b"]);
+  });
+
+  test("a program's own codec is used, in both roles", async () => {
+    const codec = codecOf(EchoResponseSchema, {
+      encode: () => toBinary(EchoResponseSchema, create(EchoResponseSchema, { text: "from the codec" })),
+      decode: () => create(EchoResponseSchema, { text: "decoded by it" }),
+    });
+    await using server = await startEcho(transport, { codecs: [codec] });
+    await expect(server.client.echo({ text: "x" })).resolves.toMatchObject({ text: "from the codec" });
+    await using client = await startEcho(transport, { channel: { codecs: [codec] } });
+    await expect(client.client.echo({ text: "x" })).resolves.toMatchObject({ text: "decoded by it" });
+  });
+});
+
+/** Hands out numbered frames; waits where it is told to. */
+class Numbers implements FrameSource {
+  stream: FrameStream | undefined;
+  next = 0;
+  pulls = 0;
+  ready: number;
+  readonly #end: number;
+  readonly #outcome: unknown;
+
+  constructor(ready: number, end: number, outcome?: unknown) {
+    this.ready = ready;
+    this.#end = end;
+    this.#outcome = outcome;
+  }
+
+  attach(stream: FrameStream): void {
+    this.stream = stream;
+  }
+
+  pull(maxBytes: number): Uint8Array | undefined {
+    this.pulls++;
+    const frames: Uint8Array[] = [];
+    for (let size = 0; size < maxBytes && this.next < this.ready;) {
+      const frame = frameOf(toBinary(CountResponseSchema, create(CountResponseSchema, { index: this.next++ })));
+      frames.push(frame);
+      size += frame.length;
+    }
+    if (frames.length > 0) return Buffer.concat(frames);
+    if (this.next === this.#end) {
+      if (this.#outcome === undefined) this.stream?.end();
+      else this.stream?.fail(this.#outcome);
+    }
+    return undefined;
+  }
+}
+
+overBothTransports((transport) => {
+  test("a FrameSource is pulled until it ends", async () => {
+    await using echo = await startEcho(transport, { handlers: { count: () => new Numbers(100_000, 100_000) } });
+    const responses = await Array.fromAsync(echo.client.count({}), ({ index }) => index);
+    expect(responses.length).toBe(100_000);
+    expect(responses.every((index, at) => index === at)).toBe(true);
+  });
+
+  test("a FrameSource that has nothing is pulled again when it says so", async () => {
+    const source = new Numbers(2, 5);
+    await using echo = await startEcho(transport, { handlers: { count: async () => Promise.resolve(source) } });
+    const responses = echo.client.count({});
+    await responses.next();
+    await responses.next();
+    await expect.poll(() => source.pulls).toBeGreaterThan(1);
+    source.ready = 5;
+    source.stream?.wake();
+    await expect(Array.fromAsync(responses, ({ index }) => index)).resolves.toEqual([2, 3, 4]);
+  });
+
+  test("a FrameSource that fails ends the call with its status, after what was pulled", async () => {
+    const failure = new RpcError(Code.DATA_LOSS, "torn");
+    await using echo = await startEcho(transport, { handlers: { count: () => new Numbers(3, 3, failure) } });
+    const seen: number[] = [];
+    const reading = (async () => {
+      for await (const { index } of echo.client.count({})) seen.push(index);
+    })();
+    await expect(reading).rejects.toMatchObject({ code: Code.DATA_LOSS, message: "torn" });
+    expect(seen).toEqual([0, 1, 2]);
+  });
+
+  test("a FrameSource that throws is an unforeseen error; one that fails at once is trailers-only", async () => {
+    const broken: FrameSource = {
+      attach() {},
+      pull() {
+        throw new Error("broken");
+      },
+    };
+    const refusing: FrameSource = {
+      attach: (stream) => stream.fail(new RpcError(Code.NOT_FOUND, "no such log")),
+      pull: () => undefined,
+    };
+    await using echo = await startEcho(transport, {
+      handlers: { count: ({ count }) => (count === 0 ? refusing : broken) },
+    });
+    await expect(Array.fromAsync(echo.client.count({ count: 1 }))).rejects.toMatchObject({ code: Code.UNKNOWN });
+    expect(echo.errors.map(String)).toEqual(["Error: broken"]);
+    await using wire = await openWire(transport, echo.listener.address);
+    const answer = await wire.request(callFields("Count"), Buffer.alloc(5));
+    expect([answer.isTrailersOnly, fieldOf(answer.headers, "grpc-status")]).toEqual([true, String(Code.NOT_FOUND)]);
+  });
+
+  test("a FrameSource is pulled no further than its reader reads", async () => {
+    const source = new Numbers(Number.POSITIVE_INFINITY, -1);
+    await using echo = await startEcho(transport, { handlers: { count: () => source } });
+    const responses = echo.client.count({});
+    await responses.next();
+    let before = -1;
+    await expect
+      .poll(() => {
+        const isStill = source.next === before;
+        before = source.next;
+        return isStill;
+      })
+      .toBe(true);
+    // A frame is 5 to 9 bytes; windows, write marks and the kernel's socket buffers hold a few MiB at most.
+    expect(source.next).toBeLessThan((8 * MIB) / 5);
+    await responses.return?.();
+  });
+
+  test("a generator is asked no further than its reader reads", async () => {
+    let made = 0;
+    await using echo = await startEcho(transport, {
+      handlers: {
+        async *count() {
+          for (const payload = new Uint8Array(64 * 1024); ; made++) yield { payload };
+        },
+      },
+    });
+    const responses = echo.client.count({});
+    await responses.next();
+    let before = -1;
+    await expect
+      .poll(() => {
+        const isStill = made === before;
+        before = made;
+        return isStill;
+      })
+      .toBe(true);
+    expect(made).toBeLessThan((8 * MIB) / (64 * 1024));
+    await responses.return?.();
+  });
+
+  test("requests are asked for no further than the server reads", async () => {
+    let made = 0;
+    const release = Promise.withResolvers<void>();
+    await using echo = await startEcho(transport, {
+      handlers: {
+        async sum(requests) {
+          await release.promise;
+          let messages = 0;
+          for await (const _ of requests) messages++;
+          return { messages };
+        },
+      },
+    });
+    async function* requests() {
+      for (const payload = new Uint8Array(64 * 1024); made < 500; made++) yield { payload };
+    }
+    const answer = echo.client.sum(requests());
+    let before = -1;
+    await expect
+      .poll(() => {
+        const isStill = made > 0 && made === before;
+        before = made;
+        return isStill;
+      })
+      .toBe(true);
+    expect(made).toBeLessThan((8 * MIB) / (64 * 1024));
+    release.resolve();
+    await expect(answer).resolves.toMatchObject({ messages: 500 });
+  });
+});
