@@ -3,6 +3,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 
+/** Longer than this nothing that is waited for takes, on a busy machine either. */
+const SILENCE_MS = 30_000;
+
 export interface TerminalOptions {
   readonly cwd: string;
   readonly env: NodeJS.ProcessEnv;
@@ -38,14 +41,21 @@ export class TerminalSession {
     this.#changed = Promise.withResolvers();
   }
 
-  /** Resolves with the match as soon as it has said this. @throws Error when it ends before. */
+  /** Resolves with the match as soon as it has said this. @throws Error when it ends before, or says nothing for long. */
   async hasSaid(pattern: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const match = pattern.exec(this.output);
       if (match !== null) return match;
       if (this.#code !== undefined)
         throw new Error(`It never said ${pattern}, but ended with ${this.#code}:\n${this.output}`);
-      await this.#changed.promise;
+      const silence = setTimeout(() => {
+        this.#changed.reject(new Error(`It never said ${pattern}, and is silent now:\n${this.output}`));
+      }, SILENCE_MS);
+      try {
+        await this.#changed.promise;
+      } finally {
+        clearTimeout(silence);
+      }
     }
   }
 
