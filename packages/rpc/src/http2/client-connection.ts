@@ -50,7 +50,7 @@ export class ClientConnection extends Connection implements ClientTransportConne
     const id = this.streams.lastOwnId === 0 ? 1 : this.streams.lastOwnId + 2;
     const stream = new Stream(id, this, this.settings.initialWindowBytes);
     stream.handler = handler;
-    this.streams.lastOwnId = id;
+    this.streams.use(id);
     this.streams.add(stream);
     this.sender.openWith(stream, block, options.endStream);
     if (options.endStream) stream.isLocalEnded = true;

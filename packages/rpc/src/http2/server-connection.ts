@@ -74,7 +74,7 @@ export class ServerConnection extends Connection {
     if (!this.streams.isPeersId(streamId)) {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, `the client opened stream ${streamId}, an even number`);
     }
-    this.streams.lastPeerId = streamId;
+    this.streams.use(streamId);
     const fault = requestFault(headers);
     if (this.#drainStep === "final" || this.streams.count >= this.limits.concurrentStreamsMax) {
       return this.#refuse(streamId, ErrorCode.REFUSED_STREAM, "");
