@@ -46,3 +46,22 @@ export async function takeEntries(stream: AsyncIterator<LogEntry>, count: number
   }
   return entries;
 }
+
+/** Requests of a stream that are sent when the test says so. */
+export interface Requests<T> extends AsyncIterable<T> {
+  send(request: T): void;
+  /** No more will come. */
+  end(): void;
+}
+
+export function createRequests<T>(): Requests<T> {
+  const { readable, writable } = new TransformStream<T, T>(undefined, undefined, {
+    highWaterMark: Number.POSITIVE_INFINITY,
+  });
+  const writer = writable.getWriter();
+  return {
+    send: (request) => void writer.write(request),
+    end: () => void writer.close(),
+    [Symbol.asyncIterator]: () => readable[Symbol.asyncIterator](),
+  };
+}

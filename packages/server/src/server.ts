@@ -16,6 +16,7 @@ import {
   serveReflection,
 } from "@sluice/rpc";
 import type { Config } from "./config.ts";
+import { SluiceError } from "./errors.ts";
 import { openListener } from "./http/open-listener.ts";
 import { entryFrameCodec } from "./logs/frame-codec.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
@@ -23,7 +24,7 @@ import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/
 import { isUnforeseen, statusOf } from "./status.ts";
 import type { Clock } from "./store/contract.ts";
 import { openDataFolder } from "./store/data-folder.ts";
-import type { FileSystem } from "./store/file-system.ts";
+import { errorCode, type FileSystem } from "./store/file-system.ts";
 import { type Log, openLog } from "./store/log.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { OwnLog } from "./telemetry/own-log.ts";
@@ -75,7 +76,9 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const authorize = allowAll;
   await using opened = new AsyncDisposableStack();
 
-  const folder = opened.use(await openDataFolder({ folder: config.data, fileSystem }));
+  const folder = opened.use(
+    await openDataFolder({ folder: config.data, fileSystem }).catch(explainFolder(config.data)),
+  );
   const log = opened.use(await openDefaultLog(config, { clock, fileSystem, folder: folder.logFolder(LOG_NAME) }));
   reportRecovery(log, logger);
   const logs = createLogService({
@@ -154,6 +157,24 @@ class RunningServer implements Server {
   [Symbol.asyncDispose](): Promise<void> {
     return this.drain({ graceMs: 0 });
   }
+}
+
+const FOLDER_ERRORS: Readonly<Record<string, string>> = {
+  EACCES: "this user may not write there",
+  EPERM: "this user may not write there",
+  EROFS: "it is on a read-only file system",
+  ENOTDIR: "a part of its path is no folder",
+  EEXIST: "it is no folder",
+  ENOSPC: "the disk is full",
+};
+
+function explainFolder(folder: string): (error: unknown) => never {
+  return (error) => {
+    const reason = FOLDER_ERRORS[errorCode(error) ?? ""];
+    if (reason === undefined) throw error;
+    const message = `Cannot open the data folder ${folder}: ${reason}; choose another with --data`;
+    throw new SluiceError("failed-precondition", message, { reason: "FOLDER_UNUSABLE" }, { cause: error });
+  };
 }
 
 function openDefaultLog(

@@ -1,0 +1,134 @@
+// 1,000 streams that end badly leave nothing behind: no handler, no deadline, no timer, no file, no socket.
+import { Code, RpcError } from "@sluice/rpc";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
+import { type Probe, type ProbedServer, startProbedServer } from "../support/probed-server.ts";
+import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+const STREAMS = 1000;
+
+let folder: TemporaryFolder;
+let server: ProbedServer;
+let before: Probe;
+
+beforeAll(async () => {
+  folder = await openTemporaryFolder("left-behind");
+  server = await startProbedServer(folder.path);
+  await using client = openLogClient(server.address);
+  await client.write({ application: "a", message: "one" });
+});
+
+afterAll(async () => {
+  await server[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+beforeEach(async () => {
+  before = await quietProbe();
+});
+
+test("to begin with there is nothing", () => {
+  expect(before.counts).toEqual({ connections: 0, openCalls: 0, runningHandlers: 0, armedDeadlines: 0, followers: 0 });
+});
+
+/** What the server holds when its last connection has gone. */
+async function quietProbe(): Promise<Probe> {
+  await expect.poll(async () => (await server.probe()).counts.connections).toBe(0);
+  return await server.probe();
+}
+
+/** Opens follows and waits until each has had its first entry and is live. */
+async function openFollows(client: LogClient, options: { timeoutMs?: number; signal?: AbortSignal } = {}) {
+  const streams = Array.from({ length: STREAMS }, () =>
+    client.logs.streamLogs({ application: "a", follow: true }, options),
+  );
+  await Promise.all(streams.map((stream) => takeEntries(stream, 1)));
+  return streams;
+}
+
+async function expectNothingLeft(): Promise<void> {
+  await expect.poll(async () => (await quietProbe()).counts).toEqual(before.counts);
+  const after = await quietProbe();
+  expect(after.resources).toEqual(before.resources);
+  expect(after.openFiles).toBe(before.openFiles);
+}
+
+test("cancelled by their readers", async () => {
+  {
+    await using client = openLogClient(server.address);
+    const cancelling = new AbortController();
+    const streams = await openFollows(client, { signal: cancelling.signal });
+    expect((await server.probe()).counts).toMatchObject({ openCalls: STREAMS, followers: STREAMS });
+    cancelling.abort();
+    for (const stream of streams) await expect(collect(stream)).rejects.toMatchObject({ code: Code.CANCELLED });
+    await expect
+      .poll(async () => (await server.probe()).counts)
+      .toMatchObject({ openCalls: 0, followers: 0, connections: 1 });
+  }
+  await expectNothingLeft();
+});
+
+test("disconnected, without a word", async () => {
+  {
+    await using client = openLogClient(server.address);
+    const streams = await openFollows(client);
+    await client.channel.close();
+    for (const stream of streams) await expect(collect(stream)).rejects.toBeInstanceOf(RpcError);
+  }
+  await expectNothingLeft();
+});
+
+test("past their deadline", async () => {
+  {
+    await using client = openLogClient(server.address);
+    const streams = await openFollows(client, { timeoutMs: 5000 });
+    expect((await server.probe()).counts).toMatchObject({ armedDeadlines: STREAMS, followers: STREAMS });
+    for (const stream of streams) await expect(collect(stream)).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+  }
+  await expectNothingLeft();
+});
+
+test("stalled in the middle of history, then disconnected", async () => {
+  {
+    await using writer = openLogClient(server.address);
+    const message = "x".repeat(1000);
+    for (let i = 0; i < 20; i += 1)
+      await writer.write(...Array.from({ length: 500 }, () => ({ application: "long", message })));
+  }
+  before = await quietProbe();
+  {
+    await using client = openLogClient(server.address);
+    const streams = Array.from({ length: STREAMS }, () => client.logs.streamLogs({ application: "long" }));
+    for (const stream of streams) await takeEntries(stream, 1);
+    // Each has far more to come than a window takes, and nobody reads it.
+    expect((await server.probe()).counts.openCalls).toBe(STREAMS);
+    await client.channel.close();
+    for (const stream of streams) await expect(collect(stream)).rejects.toBeInstanceOf(RpcError);
+  }
+  await expectNothingLeft();
+});
+
+test("writers that disconnect between two batches", async () => {
+  {
+    await using client = openLogClient(server.address);
+    const first = await Promise.all(
+      Array.from({ length: STREAMS }, async () => {
+        const never = Promise.withResolvers<void>();
+        async function* requests() {
+          yield { entries: [{ application: "a", message: "then nothing more" }] };
+          await never.promise;
+        }
+        const answers = client.logs.writeLogStream(requests());
+        await answers.next();
+        return { answers, release: never.resolve };
+      }),
+    );
+    expect((await server.probe()).counts.openCalls).toBe(STREAMS);
+    await client.channel.close();
+    for (const { answers, release } of first) {
+      await expect(collect(answers)).rejects.toBeInstanceOf(RpcError);
+      release();
+    }
+  }
+  await expectNothingLeft();
+});
