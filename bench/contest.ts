@@ -54,6 +54,30 @@ export async function takeTurns(
   return [...samples].map(([who, taken]) => ({ who, samples: taken }));
 }
 
+/**
+ * Says how much work makes a run of about `seconds` for each contestant: a slow one must not take minutes, and a fast one
+ * not be done before it is measured. The first run is of `first` units; every run teaches.
+ */
+export class Pacer {
+  readonly #limits: { readonly first: number; readonly most: number; readonly seconds: number };
+  readonly #rates = new Map<string, number>();
+
+  constructor(limits: { readonly first: number; readonly most: number; readonly seconds: number }) {
+    this.#limits = limits;
+  }
+
+  units(who: string): number {
+    const { first, most, seconds } = this.#limits;
+    const rate = this.#rates.get(who);
+    return rate === undefined ? first : Math.min(most, Math.max(Math.ceil(first / 10), Math.round(rate * seconds)));
+  }
+
+  /** @param rate units a second */
+  learn(who: string, rate: number): void {
+    this.#rates.set(who, rate);
+  }
+}
+
 async function measureOne(server: Server, measure: (server: Server) => Promise<number>): Promise<number> {
   try {
     return await measure(server);

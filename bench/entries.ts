@@ -8,6 +8,9 @@ export const entryFrameBytes = 171;
 /** How many different entries there are; servers and writers go round in them. */
 export const distinctEntries = 1000;
 
+/** The application that wrote them. */
+export const writtenApplication = "myapp";
+
 // From here line numbers take two bytes, so that all entries are equally long.
 const firstLineNumber = 128;
 
@@ -16,7 +19,7 @@ export function encodeEntry(index: number): Uint8Array {
   const entry = create(LogEntrySchema, {
     timestamp: 1_770_000_000_000_000_000n + BigInt(index) * 1_000_000n,
     level: "INFO",
-    application: "myapp",
+    application: writtenApplication,
     message: `GET /api/v1/orders/${String(index).padStart(6, "0")} took 12 ms, 200 OK, 1532 bytes sent`,
     sourceFile: "handler.go",
     lineNumber: firstLineNumber + index,

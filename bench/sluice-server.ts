@@ -3,10 +3,12 @@
 import { readFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { connect } from "@sluice/client";
 import { root } from "./build.ts";
 import { runClient } from "./client-run.ts";
 import type { IngestOutcome, IngestTask } from "./clients/ingest.ts";
 import type { Contestant } from "./contest.ts";
+import { writtenApplication } from "./entries.ts";
 import { nodeServer } from "./peers.ts";
 import { ServerProcess } from "./server-process.ts";
 
@@ -23,6 +25,14 @@ export function sluice(
   const program = join(root, "packages/cli/bin/sluice.js");
   const words = [program, "serve", "--listen", "127.0.0.1:0", "--data", data];
   return { who: us, command: nodeServer(words, options.withMemoryProbe) };
+}
+
+/** How many entries of ours its default log holds, and how many in all: it keeps its own log there as well. */
+export async function countEntries(address: string): Promise<{ readonly written: number; readonly all: number }> {
+  await using client = connect(address);
+  const rows = await client.listApplications();
+  const written = rows.find(({ application }) => application === writtenApplication)?.entries ?? 0n;
+  return { written: Number(written), all: Number(rows.reduce((sum, { entries }) => sum + entries, 0n)) };
 }
 
 /** Makes a data folder with `count` entries (a multiple of 1,000) in order, through the server's own ingest. */

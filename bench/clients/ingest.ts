@@ -13,6 +13,7 @@ import {
   WriteLogStreamResponseSchema,
   type LogEntry,
 } from "@sluice/api";
+import { writtenApplication } from "../entries.ts";
 import { Answers } from "./answers.ts";
 import { carryOut } from "./client-process.ts";
 import { MessageReader } from "./grpc-messages.ts";
@@ -249,7 +250,7 @@ function encodeExport(entries: readonly LogEntry[]): Uint8Array {
       spanId: Buffer.from("00f067aa0ba902b7", "hex"),
     }),
   );
-  const resource = { attributes: [attribute("service.name", "myapp")] };
+  const resource = { attributes: [attribute("service.name", writtenApplication)] };
   const request = create(ExportLogsServiceRequestSchema, {
     resourceLogs: [{ resource, scopeLogs: [{ scope: { name: "bench" }, logRecords }] }],
   });

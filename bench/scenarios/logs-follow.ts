@@ -4,7 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { runClient } from "../client-run.ts";
 import type { FollowOutcome, FollowTask } from "../clients/follow.ts";
-import { takeTurns, withServers, type Server } from "../contest.ts";
+import { Pacer, takeTurns, withServers, type Server } from "../contest.ts";
 import { findPeer, isOnNode, type PeerName } from "../peers.ts";
 import type { CaseOutcome } from "../report.ts";
 import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from "../scenario.ts";
@@ -52,12 +52,19 @@ async function measureDeliveries(
   servers: readonly Server[],
   entriesUnderWay: number,
 ): Promise<CaseOutcome> {
-  const entries = context.isQuick ? 200 : 1000;
+  const pacer = new Pacer({ first: 50, most: 10_000, seconds: context.isQuick ? 0.5 : 2 });
   const title = entriesUnderWay === 1 ? "one by one" : `up to ${entriesUnderWay} entries under way`;
   const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
     context.say(`${title}: ${who}`);
-    const outcome = await follow(context, { address, rounds: 1, entries, entriesUnderWay });
-    return outcome.deliveriesPerSecond[0] ?? 0;
+    const { deliveriesPerSecond } = await follow(context, {
+      address,
+      rounds: 1,
+      entries: pacer.units(who),
+      entriesUnderWay,
+    });
+    const [rate = 0] = deliveriesPerSecond;
+    pacer.learn(who, rate / followers);
+    return rate;
   });
   const pace =
     entriesUnderWay === 1

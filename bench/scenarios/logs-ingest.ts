@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { runClient } from "../client-run.ts";
 import type { HistoryOutcome, HistoryTask } from "../clients/history.ts";
 import type { IngestOutcome, IngestTask } from "../clients/ingest.ts";
-import { takeTurns, withServers, type Server } from "../contest.ts";
+import { Pacer, takeTurns, withServers, type Server } from "../contest.ts";
 import { entryFrameBytes } from "../entries.ts";
 import { findPeer, type PeerName } from "../peers.ts";
 import type { CaseOutcome } from "../report.ts";
 import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from "../scenario.ts";
-import { ourVersion, sluice, us } from "../sluice-server.ts";
+import { countEntries, ourVersion, sluice, us } from "../sluice-server.ts";
 
 const writers = 4;
 const timeoutMs = 120_000;
@@ -20,8 +20,10 @@ interface Shape {
   readonly protocol: IngestTask["protocol"];
   readonly entriesPerMessage: number;
   readonly messagesUnderWay: number;
-  readonly messagesPerWriter: number;
 }
+
+const stream: Shape = { protocol: "stream", entriesPerMessage: 250, messagesUnderWay: 8 };
+const otlp: Shape = { protocol: "otlp", entriesPerMessage: 512, messagesUnderWay: 2 };
 
 export const logsIngest: Scenario = {
   name: "logs-ingest",
@@ -33,31 +35,16 @@ export const logsIngest: Scenario = {
     );
     const { contestants, missing } = partEntrants(found);
     for (const who of [us, ...peers]) await mkdir(folderOf(who));
-    const stream: Shape = {
-      protocol: "stream",
-      entriesPerMessage: 250,
-      messagesUnderWay: 8,
-      messagesPerWriter: context.isQuick ? 100 : 400,
-    };
-    const otlp: Shape = {
-      protocol: "otlp",
-      entriesPerMessage: 512,
-      messagesUnderWay: 2,
-      messagesPerWriter: context.isQuick ? 25 : 100,
-    };
     return await withServers([sluice(folderOf(us)), ...contestants], async (servers) => {
-      const streamed = await measureWriters(context, servers, stream);
-      await verifyStored(
-        servers,
-        folderOf,
-        (context.runs + 1) * writers * stream.messagesPerWriter * stream.entriesPerMessage,
-      );
+      const acknowledged = new Map<string, number>();
+      const streamed = await measureWriters(context, servers, stream, acknowledged);
+      for (const server of servers) await verifyStored(server, folderOf(server.who), acknowledged.get(server.who) ?? 0);
       return {
         scenario: "logs-ingest",
         runs: context.runs,
         versions: { ...versionsOf(servers), [us]: ourVersion },
         missing,
-        cases: [streamed, await measureWriters(context, servers, otlp)],
+        cases: [streamed, await measureWriters(context, servers, otlp, new Map())],
         notes: [
           "the client is our own: each writer has a connection; entries are encoded beforehand",
           "all append to a file and answer after fdatasync, with group commit; ours also checks every byte, refuses duplicates by the producer's numbers, stamps sequence, cursor and checksum, and indexes",
@@ -68,18 +55,26 @@ export const logsIngest: Scenario = {
   },
 };
 
+/** @param acknowledged gets the entries of each contestant that were acknowledged in all runs */
 async function measureWriters(
   context: ScenarioContext,
   servers: readonly Server[],
   shape: Shape,
+  acknowledged: Map<string, number>,
 ): Promise<CaseOutcome> {
   const isStream = shape.protocol === "stream";
+  const entriesPerRound = writers * shape.entriesPerMessage;
+  const pacer = new Pacer({ first: 40, most: 1000, seconds: context.isQuick ? 0.5 : 1.5 });
   let run = 0;
   const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
     context.say(`${shape.protocol}: ${who}`);
-    const task = { address, writers, ...shape, entriesFile: context.entriesFile, run: `run-${run++}` };
-    const outcome = await runClient<IngestTask, IngestOutcome>("ingest", task, { timeoutMs });
-    return outcome.entries / outcome.seconds;
+    const messagesPerWriter = pacer.units(who);
+    const { entriesFile } = context;
+    const task = { address, writers, ...shape, messagesPerWriter, entriesFile, run: `run-${run++}` };
+    const { entries, seconds } = await runClient<IngestTask, IngestOutcome>("ingest", task, { timeoutMs });
+    pacer.learn(who, entries / entriesPerRound / seconds);
+    acknowledged.set(who, (acknowledged.get(who) ?? 0) + entries);
+    return entries / seconds;
   });
   const each = `messages of ${shape.entriesPerMessage}, ${shape.messagesUnderWay} of each writer under way`;
   return {
@@ -90,23 +85,16 @@ async function measureWriters(
   };
 }
 
-/** @throws Error when a contestant acknowledged what it does not have */
-async function verifyStored(
-  servers: readonly Server[],
-  folderOf: (who: string) => string,
-  count: number,
-): Promise<void> {
-  for (const {
-    who,
-    process: { address },
-  } of servers) {
-    let stored: number;
-    if (who === us) {
-      const task = { address, path: "/LogService/StreamLogs" };
-      stored = (await runClient<HistoryTask, HistoryOutcome>("history", task, { timeoutMs })).entries;
-    } else {
-      stored = (await stat(join(folderOf(who), "entries.frames"))).size / entryFrameBytes;
-    }
+/** @throws Error when the contestant acknowledged what it does not have */
+async function verifyStored({ who, process: { address } }: Server, folder: string, count: number): Promise<void> {
+  if (who !== us) {
+    const stored = (await stat(join(folder, "entries.frames"))).size / entryFrameBytes;
     if (stored !== count) throw new Error(`${who} has ${stored} of ${count} acknowledged entries`);
+    return;
   }
+  const { written, all } = await countEntries(address);
+  if (written !== count) throw new Error(`${who} has ${written} of ${count} acknowledged entries`);
+  const task = { address, path: "/LogService/StreamLogs" };
+  const { entries } = await runClient<HistoryTask, HistoryOutcome>("history", task, { timeoutMs });
+  if (entries !== all) throw new Error(`${who} streams ${entries} of its ${all} entries`);
 }

@@ -6,8 +6,8 @@ import { root } from "../build.ts";
 import { runClient } from "../client-run.ts";
 import type { HeaderForm } from "../clients/request-headers.ts";
 import type { UnaryOutcome, UnaryTask } from "../clients/unary-load.ts";
-import { takeTurns, withServers, type Server } from "../contest.ts";
-import { findH2load, runH2load, verifyLoad } from "../h2load.ts";
+import { Pacer, takeTurns, withServers, type Server } from "../contest.ts";
+import { findH2load, runH2load, verifyLoad, type Load } from "../h2load.ts";
 import { findPeer, nodeServer, type PeerName } from "../peers.ts";
 import type { CaseOutcome } from "../report.ts";
 import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from "../scenario.ts";
@@ -37,11 +37,13 @@ interface Shape {
   readonly inFlightPerConnection: number;
 }
 
+const oneConnection: Shape = { connections: 1, inFlightPerConnection: 100 };
+const manyConnections: Shape = { connections: 20, inFlightPerConnection: 10 };
+
 export const unary: Scenario = {
   name: "unary",
   summary: "unary calls of 100 B, 1 connection × 100 and 20 × 10, and with headers that change; calls/s",
   async run(context) {
-    const calls = context.isQuick ? 20_000 : 80_000;
     const options = { entriesFile: context.entriesFile, count: 1 };
     const { contestants, missing } = partEntrants(await Promise.all(peers.map((who) => findPeer(who, options))));
     const ours = { who: us, command: nodeServer([join(root, "bench/servers/sluice-unary.ts")], false) };
@@ -52,21 +54,9 @@ export const unary: Scenario = {
       versions: { ...versionsOf(servers), [us]: ourVersion, h2load: h2load ?? "missing" },
       missing,
       cases: [
-        await measurePlain(
-          context,
-          servers,
-          { connections: 1, inFlightPerConnection: 100 },
-          calls,
-          h2load !== undefined,
-        ),
-        await measurePlain(
-          context,
-          servers,
-          { connections: 20, inFlightPerConnection: 10 },
-          calls,
-          h2load !== undefined,
-        ),
-        ...(await measureHeaders(context, servers, calls)),
+        await measurePlain(context, servers, oneConnection, h2load !== undefined),
+        await measurePlain(context, servers, manyConnections, h2load !== undefined),
+        ...(await measureHeaders(context, servers)),
       ],
       notes: [
         `a message of ${messageBytes} B each way; every answer's status and length is verified`,
@@ -80,38 +70,38 @@ async function measurePlain(
   context: ScenarioContext,
   servers: readonly Server[],
   shape: Shape,
-  calls: number,
   hasH2load: boolean,
 ): Promise<CaseOutcome> {
   const bodyFile = join(context.folder, "echo-request.bin");
   await writeFile(bodyFile, echoRequestFrame());
   const title = `${shape.connections} × ${shape.inFlightPerConnection} in flight`;
+  const pacer = createPacer(context);
   const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
     context.say(`${title}: ${who}`);
-    if (!hasH2load) return await runOwnClient(address, shape, calls, "plain");
-    const outcome = await runH2load({ address, path, requests: calls, ...shape, bodyFile, timeoutMs });
-    verifyLoad(outcome, { requests: calls, dataBytes: calls * frameBytes });
-    return calls / outcome.seconds;
+    const calls = pacer.units(who);
+    const rate = hasH2load
+      ? await runWithH2load({ address, path, requests: calls, ...shape, bodyFile, timeoutMs })
+      : await runOwnClient(address, shape, calls, "plain");
+    pacer.learn(who, rate);
+    return rate;
   });
   const client = hasH2load ? "h2load" : "our own, for h2load is not installed";
   return { title, unit: "calls/s", measured, notes: [`the client is ${client}`] };
 }
 
 /** What headers cost that differ from call to call, by our own client, which h2load cannot show. */
-async function measureHeaders(
-  context: ScenarioContext,
-  servers: readonly Server[],
-  calls: number,
-): Promise<CaseOutcome[]> {
-  const shape: Shape = { connections: 1, inFlightPerConnection: 100 };
+async function measureHeaders(context: ScenarioContext, servers: readonly Server[]): Promise<CaseOutcome[]> {
   const forms: readonly HeaderForm[] = ["plain", "indexed", "literal"];
   const taking = servers.filter(({ who }) => who === us || peersOfHeaders.includes(who));
   // Each form of each server is a contestant, so that they alternate, too.
   const entries = taking.flatMap(({ who, process }) => forms.map((form) => ({ who: `${who}/${form}`, process })));
+  const pacer = createPacer(context);
   const measured = await takeTurns(entries, context.runs, async ({ who, process: { address } }) => {
     context.say(`headers: ${who}`);
     const form = who.slice(who.lastIndexOf("/") + 1) as HeaderForm;
-    return await runOwnClient(address, shape, calls, form);
+    const rate = await runOwnClient(address, oneConnection, pacer.units(who), form);
+    pacer.learn(who, rate);
+    return rate;
   });
   const samplesOf = (form: HeaderForm) =>
     taking.map(({ who }) => ({ who, samples: measured.find((one) => one.who === `${who}/${form}`)?.samples ?? [] }));
@@ -140,6 +130,16 @@ async function measureHeaders(
       notes: [client, "the same, with the 1 kB token as a never-indexed, Huffman-coded literal in each call"],
     },
   ];
+}
+
+function createPacer(context: ScenarioContext): Pacer {
+  return new Pacer({ first: 20_000, most: 400_000, seconds: context.isQuick ? 0.3 : 1.2 });
+}
+
+async function runWithH2load(load: Load): Promise<number> {
+  const outcome = await runH2load(load);
+  verifyLoad(outcome, { requests: load.requests, dataBytes: load.requests * frameBytes });
+  return load.requests / outcome.seconds;
 }
 
 async function runOwnClient(address: string, shape: Shape, calls: number, headers: HeaderForm): Promise<number> {

@@ -82,4 +82,4 @@ server.on("stream", (stream: ServerHttp2Stream, headers) => {
       stream.close();
   }
 });
-server.listen(options.port, "127.0.0.1", () => announce(`node:http2 of Node ${process.version}`, server.address()));
+server.listen(options.port, "127.0.0.1", () => announce(`Node ${process.version}`, server.address()));
