@@ -1,0 +1,37 @@
+// A call without a server.
+import { LogService } from "@sluice/api";
+import type { Call } from "@sluice/rpc";
+import { Metadata } from "@sluice/rpc";
+
+/** A call that the test ends. */
+export class FakeCall implements Call {
+  readonly method = LogService.method.streamLogs;
+  readonly peer = { address: "127.0.0.1:1", isEncrypted: false };
+  readonly requestMetadata = new Metadata();
+  readonly responseMetadata = new Metadata();
+  readonly responseTrailers = new Metadata();
+  readonly deadlineMs = undefined;
+  isEnded = false;
+  hasHeaders = false;
+  readonly #abort = new AbortController();
+  readonly #listeners: ((code: 0) => void)[] = [];
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  onEnd(listener: (code: 0) => void): void {
+    if (this.isEnded) listener(0);
+    else this.#listeners.push(listener);
+  }
+
+  sendHeaders(): void {
+    this.hasHeaders = true;
+  }
+
+  end(): void {
+    this.isEnded = true;
+    this.#abort.abort();
+    for (const listener of this.#listeners.splice(0)) listener(0);
+  }
+}
