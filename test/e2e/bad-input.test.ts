@@ -174,5 +174,6 @@ describe("garbage", () => {
     socket.resume();
     socket.write(bytes);
     await closed;
+    expect(server.child.exitCode).toBeNull();
   });
 });

@@ -42,6 +42,11 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "show the configuration, and where each value comes from",
     load: async () => (await import("./commands/config.ts")).configCommand,
   },
+  {
+    name: "doctor",
+    summary: "verify every checksum of a data folder",
+    load: async () => (await import("./commands/doctor.ts")).doctorCommand,
+  },
 ];
 
 /** Runs one command line. @param words what stands behind the program's name. @returns the exit code. */
@@ -82,6 +87,8 @@ async function createProgram(words: readonly string[], context: CommandContext):
 function settle(command: Command, context: CommandContext): void {
   command
     .exitOverride()
+    // An option behind `logs push` is the subcommand's, also when `logs` has one of the same name.
+    .enablePositionalOptions()
     .configureOutput({
       writeOut: (text) => void context.stdout.write(text),
       writeErr: (text) => void context.stderr.write(text),

@@ -11,8 +11,10 @@ export {
 } from "./config.ts";
 export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listener.ts";
+export { entryFrameCodec } from "./logs/frame-codec.ts";
 export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
 export { systemClock } from "./store/clock.ts";
+export { type DoctorReport, examineDataFolder, type LogHealth, type SegmentHealth } from "./store/doctor.ts";
 export { nodeFileSystem } from "./store/file-system-node.ts";
 export { createLogger, type Logger } from "./telemetry/logger.ts";
 export { createOwnLog, OWN_APPLICATION, type OwnLog } from "./telemetry/own-log.ts";

@@ -25,7 +25,8 @@ import { isUnforeseen, statusOf } from "./status.ts";
 import type { Clock } from "./store/contract.ts";
 import { openDataFolder } from "./store/data-folder.ts";
 import { errorCode, type FileSystem } from "./store/file-system.ts";
-import { type Log, openLog } from "./store/log.ts";
+import { type Log, type OpenLogRequest, openLog } from "./store/log.ts";
+import { createLogReporter } from "./telemetry/log-reporter.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { OwnLog } from "./telemetry/own-log.ts";
 
@@ -79,8 +80,16 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const folder = opened.use(
     await openDataFolder({ folder: config.data, fileSystem }).catch(explainFolder(config.data)),
   );
-  const log = opened.use(await openDefaultLog(config, { clock, fileSystem, folder: folder.logFolder(LOG_NAME) }));
-  reportRecovery(log, logger);
+  const reporter = createLogReporter(logger, { log: LOG_NAME, clock });
+  const log = opened.use(
+    await openDefaultLog(config, {
+      clock,
+      fileSystem,
+      folder: folder.logFolder(LOG_NAME),
+      onEvent: (event) => reporter.onEvent(event),
+    }),
+  );
+  reporter.opened(log);
   const logs = createLogService({
     logs: [{ name: LOG_NAME, reader: log.reader, writer: log.writer }],
     authorize,
@@ -179,15 +188,15 @@ function explainFolder(folder: string): (error: unknown) => never {
 
 function openDefaultLog(
   config: Config,
-  surroundings: { readonly clock: Clock; readonly fileSystem: FileSystem; readonly folder: string },
+  request: Pick<OpenLogRequest, "clock" | "fileSystem" | "folder" | "onEvent">,
 ): Promise<Log> {
-  const { segmentBytes } = config;
+  const { segmentBytes, retentionBytes, retentionAgeMs } = config;
   const { pendingBytesMax, applicationsMax, producersMax } = config.limits;
   return openLog({
-    ...surroundings,
+    ...request,
     name: LOG_NAME,
     codec: entryFrameCodec,
-    options: { segmentBytes, pendingBytesMax, applicationsMax, producersMax },
+    options: { segmentBytes, retentionBytes, retentionAgeMs, pendingBytesMax, applicationsMax, producersMax },
   });
 }
 
@@ -212,35 +221,4 @@ function errorsFor(logger: Logger) {
       logger.error({ event: "late-failure", method: nameOf(call), error }, "something failed after its call had ended");
     },
   };
-}
-
-/** Says what opening the log found and did: nothing is cut or given up in silence. */
-function reportRecovery({ report, reader }: Log, logger: Logger): void {
-  const facts = { log: LOG_NAME, first: reader.first, last: reader.head.sequence, epoch: reader.head.epoch };
-  logger.info(
-    { event: "log-opened", ...facts, segments: report.segments },
-    report.isNew ? "made a new log" : "opened the log",
-  );
-  if (report.cut !== undefined) {
-    logger.warn(
-      { event: "log-cut", log: LOG_NAME, ...report.cut },
-      "cut a torn end that nobody was told to be durable",
-    );
-  }
-  if (report.lost !== undefined) {
-    logger.error(
-      { event: "log-lost", log: LOG_NAME, ...report.lost },
-      "durable entries are gone from the end of the log",
-    );
-  }
-  if (report.damagedEntries > 0) {
-    const { damagedEntries } = report;
-    logger.error({ event: "log-damaged", log: LOG_NAME, damagedEntries }, "entries do not match their checksum");
-  }
-  if (report.rebuiltIndexes.length > 0) {
-    logger.warn(
-      { event: "index-rebuilt", log: LOG_NAME, segments: report.rebuiltIndexes },
-      "rebuilt indexes from their frames",
-    );
-  }
 }
