@@ -34,7 +34,9 @@ export function overBothTransports(define: (transport: SocketTransport) => void)
   describe.each([
     ["our HTTP/2", ownHttp2()],
     ["node:http2", nodeHttp2Transport],
-  ])("over %s", (_name, transport) => define(transport));
+  ])("over %s", (_name, transport) => {
+    define(transport);
+  });
 }
 
 export const echoHandlers: ServiceHandlers<typeof EchoService> = {

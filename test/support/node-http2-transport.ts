@@ -35,7 +35,11 @@ export const nodeHttp2Transport: SocketTransport = {
   },
 };
 
+/** MB; Node's default of 10 ends a session with what a test may have waiting. */
+const maxSessionMemory = 256;
 const SETTINGS = { initialWindowSize: 64 * 1024, maxConcurrentStreams: 1000 };
+/** Of the connection: what streams leave unread must not use it up for the others. */
+const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
 const END_STREAM = constants.NGHTTP2_FLAG_END_STREAM;
 
 /** Hears of a stream before its handler is known. */
@@ -82,9 +86,10 @@ class OracleServerConnection extends OracleConnection implements TransportConnec
   readonly #handler: ServerTransportHandler;
 
   constructor(socket: Socket, handler: ServerTransportHandler) {
-    const session = performServerHandshake(socket, { settings: SETTINGS });
+    const session = performServerHandshake(socket, { settings: SETTINGS, maxSessionMemory });
     super(socket, session);
     this.#handler = handler;
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
     session.on("stream", (stream: ServerHttp2Stream, _headers: unknown, flags: number, raw: string[]) => {
       const endStream = (flags & END_STREAM) !== 0;
       const ours = new OracleStream(this, stream, NOBODY, endStream);
@@ -109,10 +114,12 @@ class OracleClientConnection extends OracleConnection implements ClientTransport
     const client = connect("http://oracle", {
       createConnection: (): Duplex => socket,
       settings: { enablePush: false },
+      maxSessionMemory,
     });
     super(socket, client);
     this.#client = client;
     this.#handler = handler;
+    client.once("connect", () => client.setLocalWindowSize(CONNECTION_WINDOW_BYTES));
     client.on("remoteSettings", () => {
       if (this.state === "connecting") {
         this.state = "open";

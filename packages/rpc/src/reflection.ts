@@ -126,7 +126,7 @@ function answerTo(request: ServerReflectionRequest, index: FileIndex, names: rea
     }
     case "allExtensionNumbersOfType": {
       if (!index.messages.has(asked.value)) return notFound(`message "${asked.value}"`);
-      const extensionNumber = (index.extensions.get(asked.value) ?? []).map((each) => each.number);
+      const extensionNumber = (index.extensions.get(asked.value) ?? []).map((each) => each.number).toSorted((a, b) => a - b);
       const value = { baseTypeName: asked.value, extensionNumber };
       return { messageResponse: { case: "allExtensionNumbersResponse", value } };
     }
