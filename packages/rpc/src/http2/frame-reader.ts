@@ -39,6 +39,7 @@ export class FrameReader {
       if (this.#isInData) {
         at = this.#passData(bytes, at);
         if (this.#isInData) return;
+        continue;
       }
       if (this.#partialBytes > 0) {
         at = this.#completePartial(bytes, at);

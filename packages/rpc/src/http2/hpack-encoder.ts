@@ -90,23 +90,23 @@ export class IndexingEncoder implements BlockEncoder {
   readonly #lastValues = new Map<string, string>();
   /** Encodings that hold while the table stays as it is. */
   readonly #known = new Map<HeaderBlock, Uint8Array>();
+  /** Whether the block being encoded would be the same next time. */
+  #isSettled = true;
   #out = Buffer.allocUnsafe(512);
 
   encode(block: HeaderBlock): Uint8Array {
-    const known = this.#mustUpdate ? undefined : this.#known.get(block);
+    const known = this.#known.get(block);
     if (known !== undefined) return known;
     const { fields } = block;
     const bytesMax = encodedBytesMax(fields);
     if (bytesMax > this.#out.length) this.#out = Buffer.allocUnsafe(2 * bytesMax);
-    const insertedBefore = this.#inserted;
-    const isUpdate = this.#mustUpdate;
-    let at = isUpdate ? writeInteger(this.#out, 0, SIZE_UPDATE, this.#tableBytes) : 0;
+    this.#isSettled = !this.#mustUpdate;
+    let at = this.#mustUpdate ? writeInteger(this.#out, 0, SIZE_UPDATE, this.#tableBytes) : 0;
     this.#mustUpdate = false;
     for (let place = 0; place < fields.length; place += 2) at = this.#write(at, fields[place]!, fields[place + 1]!);
     const encoded = Uint8Array.prototype.slice.call(this.#out, 0, at);
-    const isTableChanged = isUpdate || this.#inserted !== insertedBefore;
-    if (isTableChanged || this.#known.size === KNOWN_BLOCKS_MAX) this.#known.clear();
-    if (!isTableChanged) this.#known.set(block, encoded);
+    if (this.#isSettled) this.#known.set(block, encoded);
+    if (this.#known.size > KNOWN_BLOCKS_MAX) this.#known.clear();
     return encoded;
   }
 
@@ -114,6 +114,7 @@ export class IndexingEncoder implements BlockEncoder {
     if (bytesMax >= this.#tableBytes) return;
     this.#tableBytes = bytesMax;
     this.#mustUpdate = true;
+    this.#known.clear();
     this.#evict(bytesMax);
   }
 
@@ -129,11 +130,16 @@ export class IndexingEncoder implements BlockEncoder {
   #isWorthIndexing(name: string, value: string): boolean {
     if (NEVER_INDEXED.has(name) || staticIndex(name, value) !== undefined) return false;
     if (this.#lastValues.get(name) === value) return fieldBytes(name, value) <= this.#tableBytes;
-    if (this.#lastValues.size < NAMES_MAX || this.#lastValues.has(name)) this.#lastValues.set(name, value);
+    if (this.#lastValues.size < NAMES_MAX || this.#lastValues.has(name)) {
+      this.#lastValues.set(name, value);
+      this.#isSettled = false;
+    }
     return false;
   }
 
   #insert(name: string, value: string): void {
+    this.#isSettled = false;
+    this.#known.clear();
     const bytes = fieldBytes(name, value);
     this.#evict(this.#tableBytes - bytes);
     this.#entries.push({ name, value });

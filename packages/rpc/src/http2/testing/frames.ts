@@ -1,5 +1,5 @@
 // Frames by hand, for tests that play the peer: made without the code under test.
-import { FrameType } from "../frame.ts";
+import { ErrorCode, FrameType } from "../frame.ts";
 
 export interface ParsedFrame {
   readonly type: number;
@@ -90,4 +90,20 @@ export function parseFrames(bytes: Buffer): ParsedFrame[] {
     at = end;
   }
   return frames;
+}
+
+/** Frames as short texts: "RST_STREAM 1 CANCEL". */
+export function summary(frames: readonly ParsedFrame[]): string[] {
+  return frames.map(({ type, flags, streamId, payload }) => {
+    const name = nameOf(FrameType, type);
+    if (type === FrameType.RST_STREAM) return `${name} ${streamId} ${nameOf(ErrorCode, payload.readUInt32BE(0))}`;
+    if (type === FrameType.GOAWAY)
+      return `${name} ${payload.readUInt32BE(0)} ${nameOf(ErrorCode, payload.readUInt32BE(4))}`;
+    if (type === FrameType.WINDOW_UPDATE) return `${name} ${streamId} ${payload.readUInt32BE(0)}`;
+    return `${name} ${streamId}${(flags & 1) === 0 ? "" : type < 2 ? " end" : " ack"}`;
+  });
+}
+
+function nameOf(names: Readonly<Record<string, number>>, value: number): string {
+  return Object.keys(names).find((name) => names[name] === value) ?? String(value);
 }

@@ -16,7 +16,7 @@ import { PREFACE } from "../frame.ts";
 import { SlabPool } from "../output.ts";
 import type { Carrier, HandOver } from "../sender.ts";
 import { ServerConnection } from "../server-connection.ts";
-import { type ParsedFrame, parseFrames, settingsFrame } from "./frames.ts";
+import { headersFrame, type ParsedFrame, parseFrames, REQUEST, RESPONSE, settingsFrame, summary } from "./frames.ts";
 
 /** A socket in memory. While it is told to keep what it gets, it looks at the bytes only when they are taken from it. */
 export class MemoryCarrier implements Carrier {
@@ -52,12 +52,16 @@ export class MemoryCarrier implements Carrier {
 export class RecordedStream implements StreamHandler {
   readonly events: string[] = [];
   readonly headers: HeaderList[] = [];
-  body = Buffer.alloc(0);
   end: StreamEnd | undefined = undefined;
   /** Gives credit back as soon as data arrives. */
   isReading = true;
   stream: TransportStream | undefined = undefined;
   onEvent: ((event: string) => void) | undefined = undefined;
+  #parts: Buffer[] = [];
+
+  get body(): Buffer {
+    return Buffer.concat(this.#parts);
+  }
 
   onHeaders(headers: HeaderList, endStream: boolean): void {
     this.headers.push(headers);
@@ -65,7 +69,7 @@ export class RecordedStream implements StreamHandler {
   }
 
   onData(buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    this.body = Buffer.concat([this.body, buffer.subarray(start, end)]);
+    this.#parts.push(buffer.subarray(start, end));
     if (this.isReading) this.stream?.consume(end - start);
     this.#record(`data ${end - start}${endStream ? ", end" : ""}`);
   }
@@ -165,36 +169,75 @@ export class Driven<C extends Connection> {
     this.connection.receive(Buffer.concat(parts), this.nowMs);
   }
 
-  /** What the machine has sent since the last call, its flush included. */
+  /** What the machine has sent since the last call, one flush included. */
   sent(): ParsedFrame[] {
+    this.carrier.isFlushRequested = false;
     this.connection.flush();
     return parseFrames(this.carrier.take());
   }
+
+  /** What it sends until it asks for no more flushes. */
+  allSent(): ParsedFrame[] {
+    const frames = this.sent();
+    while (this.carrier.isFlushRequested) frames.push(...this.sent());
+    return frames;
+  }
+}
+
+export interface ServerMachineOptions extends MachineOptions {
+  readonly peerSettings?: readonly number[];
+  readonly headersTooLarge?: HeaderBlock;
+}
+
+/** A server machine whose client has said nothing yet. */
+export function freshServer(options: ServerMachineOptions = {}): DrivenServer {
+  const carrier = new MemoryCarrier();
+  const server = new RecordedServer();
+  const { headersTooLarge } = options;
+  const connection = new ServerConnection(carrier, server, { ...connectionOptions(options), headersTooLarge });
+  return Object.assign(new Driven(connection, carrier), { server });
 }
 
 /** A server machine after the handshake; `sent` starts after its SETTINGS. */
-export function drivenServer(
-  options: MachineOptions & { readonly peerSettings?: readonly number[] } = {},
-): Driven<ServerConnection> & { readonly server: RecordedServer } {
-  const carrier = new MemoryCarrier();
-  const server = new RecordedServer();
-  const driven = new Driven(new ServerConnection(carrier, server, connectionOptions(options)), carrier);
+export function drivenServer(options: ServerMachineOptions = {}): DrivenServer {
+  const driven = freshServer(options);
   driven.receive(PREFACE, settingsFrame(...(options.peerSettings ?? [])));
   driven.sent();
-  return Object.assign(driven, { server });
+  return driven;
+}
+
+export type DrivenServer = Driven<ServerConnection> & { readonly server: RecordedServer };
+
+/** Whether the connection is in order: a request on `streamId` is heard of as it was sent, and answered. */
+export function isServing(driven: DrivenServer, streamId: number): boolean {
+  const fields = [...REQUEST, "probe", String(streamId)];
+  driven.receive(headersFrame(streamId, fields, { endStream: true }));
+  const recorded = driven.server.streams.at(-1);
+  if (recorded?.headers[0]?.fields.join() !== fields.join()) return false;
+  recorded.stream?.sendHeaders(new HeaderBlock(RESPONSE), { endStream: true });
+  return summary(driven.sent()).includes(`HEADERS ${streamId} end`);
+}
+
+export type DrivenClient = Driven<ClientConnection> & { readonly client: RecordedClient };
+
+/** A client machine whose server has said nothing yet. */
+export function freshClient(options: MachineOptions = {}): DrivenClient {
+  const carrier = new MemoryCarrier();
+  const client = new RecordedClient();
+  return Object.assign(new Driven(new ClientConnection(carrier, client, connectionOptions(options)), carrier), {
+    client,
+  });
 }
 
 /** A client machine after the handshake; `sent` starts after its SETTINGS. */
 export function drivenClient(
   options: MachineOptions & { readonly peerSettings?: readonly number[] } = {},
-): Driven<ClientConnection> & { readonly client: RecordedClient } {
-  const carrier = new MemoryCarrier();
-  const client = new RecordedClient();
-  const driven = new Driven(new ClientConnection(carrier, client, connectionOptions(options)), carrier);
+): DrivenClient {
+  const driven = freshClient(options);
   driven.receive(settingsFrame(...(options.peerSettings ?? [])));
   driven.connection.flush();
   driven.carrier.take();
-  return Object.assign(driven, { client });
+  return driven;
 }
 
 /** A client and a server, joined. */
