@@ -21,7 +21,7 @@ const stock = new Map([
 const levels = { info: 30, warn: 40, error: 50 };
 
 function log(level, msg, fields) {
-  process.stdout.write(`${JSON.stringify({ level: levels[level], time: Date.now(), name: "shop", msg, ...fields })}\n`);
+  process.stdout.write(`${JSON.stringify({ level: levels[level], time: Date.now(), msg, ...fields })}\n`);
 }
 
 /** Takes one piece of an article off the shelf. Answers an HTTP status. */
@@ -43,7 +43,7 @@ function answer(request, response) {
     method: request.method,
     article,
     status,
-    duration_ms: Number((performance.now() - startMs).toFixed(3)),
+    took_ms: Number((performance.now() - startMs).toFixed(2)),
   };
   if (status === 201) log("info", `sold one ${article}`, fields);
   else if (status === 409) log("error", `${article} is sold out`, fields);

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { rootFolder, runCommand } from "./command.ts";
 import { drawTerminal } from "./terminal-picture.ts";
 
-const columns = 104;
+const columns = 112;
 const address = "127.0.0.1:8080";
 
 /** What is typed, in order. The server runs on beside the others until it is stopped. */
@@ -17,7 +17,8 @@ const serve = "npx sluice serve --data ./data";
 const commands = [
   "node examples/shop.js | npx sluice logs push --application shop",
   "npx sluice logs --application shop --level warn --tail 6",
-  "npx sluice logs --application shop --filter 'status>=409' --tail 1 --output json",
+  "npx sluice logs --application shop --filter 'status<400' --filter 'article~^tea' --tail 3",
+  "npx sluice applications",
 ];
 const doctor = "npx sluice doctor --data ./data";
 
@@ -25,7 +26,8 @@ const doctor = "npx sluice doctor --data ./data";
 function sessionProgram(): string {
   const type = (command: string): string => `printf '\\033[32m$\\033[39m %s\\n' ${quote(command)}`;
   return [
-    "set -u",
+    // Job control, as at a prompt: the server is a group of its own, and `kill %1` reaches all of it.
+    "set -um",
     `stty cols ${columns} rows 60`,
     type(`${serve} &`),
     `${serve} &`,

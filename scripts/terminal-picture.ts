@@ -137,7 +137,7 @@ function attributesOf({ foreground, isBold, isDim }: Style): string {
   return [
     foreground === undefined ? "" : ` fill="${foreground}"`,
     isBold ? ' font-weight="bold"' : "",
-    isDim ? ' opacity="0.6"' : "",
+    isDim ? ' fill-opacity="0.6"' : "",
   ].join("");
 }
 

@@ -113,10 +113,12 @@ test("the installed server serves, stores what is pushed and ends by SIGTERM", a
       if (address !== undefined) break;
     }
     expect(address, said.join("\n")).toBeDefined();
-    const { code, output } = await runCommand(["node", bin, "logs", "--server", address ?? "", "--output", "json"], {
-      cwd: folder,
-    });
+
+    const sluice = (line: string): string => `"${node}" "${bin}" ${line} --server ${address}`;
+    const session = `echo "a line" | ${sluice("logs push --application pipe")} && ${sluice("logs --application pipe --output json")}`;
+    const { code, output, stdout } = await runCommand(["bash", "-c", session], { cwd: folder, env: { HOME: folder } });
     expect({ code, output }).toMatchObject({ code: 0 });
+    expect(stdout).toContain('"message":"a line"');
   } finally {
     server.kill("SIGTERM");
   }
