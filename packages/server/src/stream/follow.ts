@@ -67,7 +67,11 @@ export class Follow implements FrameSource, Follower, Beating {
   beatPlace = -1;
   place = -1;
 
-  readonly #options: FollowOptions;
+  readonly #followers: Followers;
+  readonly #filter: FrameFilter | undefined;
+  readonly #controls: ControlFrames | undefined;
+  readonly #isStrict: boolean;
+  readonly #isFollowing: boolean;
   /** History ends here: what the head was when the stream began. */
   readonly #historyEnd: number;
   #stream: FrameStream | undefined = undefined;
@@ -77,10 +81,11 @@ export class Follow implements FrameSource, Follower, Beating {
   /** Parked: nothing to pull until the head moves. */
   #isAtHead = false;
   #isBeatDue = false;
-  #isResolving: boolean;
+  /** Gone when there is nothing left to resolve. */
+  #resolve: (() => boolean) | undefined;
   #remaining: number;
-  /** Frames that go before the next run. */
-  #controls: Uint8Array[] = [];
+  /** Frames that go before the next run; none at nearly all times. */
+  #first: Uint8Array[] | undefined = undefined;
   /** A run that is not used up, and the first frame of it that was not looked at. */
   #run: EntryRun | undefined = undefined;
   #runNext = 0;
@@ -92,22 +97,25 @@ export class Follow implements FrameSource, Follower, Beating {
   #failure: { readonly error: unknown } | undefined = undefined;
 
   constructor(options: FollowOptions) {
-    const { reader, followers, cut, isFollowing } = options;
-    this.#options = options;
+    const { reader, followers, cut, isFollowing, controls, heartbeatMs, after, query } = options;
     this.reader = reader;
-    this.beatEveryMs = options.heartbeatMs;
+    this.beatEveryMs = heartbeatMs;
+    this.#followers = followers;
+    this.#filter = options.filter;
+    this.#controls = controls;
+    this.#isStrict = options.isStrict;
+    this.#isFollowing = isFollowing;
+    this.#resolve = options.resolve;
     this.#historyEnd = reader.head.sequence;
-    this.#isResolving = options.resolve !== undefined;
     this.#remaining = options.limit;
     if (cut !== undefined) this.#tellCut(cut);
-    const { after } = options;
     if (typeof after === "number" && after < reader.first - 1) {
       this.#tell(this.#gapControl({ kind: "gap", first: after + 1, last: reader.first - 1, reason: "retention" }));
     }
     if (isFollowing) followers.join(this);
-    if (isFollowing && options.heartbeatMs > 0 && options.controls !== undefined) followers.heartbeats.add(this);
-    if (typeof after === "number") this.#scan = reader.scan(Math.max(after, reader.first - 1), options.query);
-    else this.#locate(after());
+    if (isFollowing && heartbeatMs > 0 && controls !== undefined) followers.heartbeats.add(this);
+    if (typeof after === "number") this.#scan = reader.scan(Math.max(after, reader.first - 1), query);
+    else this.#locate(after(), query);
   }
 
   attach(stream: FrameStream): void {
@@ -161,8 +169,8 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#arrived = undefined;
     this.#scan?.close();
     if (this.#turn !== undefined) clearImmediate(this.#turn);
-    this.#options.followers.leave(this);
-    this.#options.followers.heartbeats.remove(this);
+    this.#followers.leave(this);
+    this.#followers.heartbeats.remove(this);
   }
 
   #pullStep(maxBytes: number): Uint8Array | undefined {
@@ -198,8 +206,8 @@ export class Follow implements FrameSource, Follower, Beating {
       this.#step = "end";
       return undefined;
     }
-    if (this.#isResolving) this.#isResolving = this.#options.resolve?.() ?? false;
-    if (this.#run !== undefined) return this.#select(this.#run);
+    if (this.#resolve?.() === false) this.#resolve = undefined;
+    if (this.#run !== undefined && this.#filter !== undefined) return this.#select(this.#run, this.#filter);
     const next = this.#arrived ?? this.#scan!.next(maxBytes);
     this.#arrived = undefined;
     if (next === undefined) this.#reachHead();
@@ -238,12 +246,12 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#stream?.wake();
   }
 
-  #locate(after: Promise<number>): void {
+  #locate(after: Promise<number>, query: ScanQuery): void {
     this.#step = "wait";
     after.then(
       (sequence) => {
         if (this.#step === "closed") return;
-        this.#scan = this.reader.scan(sequence, this.#options.query);
+        this.#scan = this.reader.scan(sequence, query);
         this.#goOn();
       },
       (error: unknown) => {
@@ -253,10 +261,10 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   #deliver(run: EntryRun): Uint8Array | undefined {
-    if (this.#options.filter !== undefined) {
+    if (this.#filter !== undefined) {
       this.#run = run;
       this.#runNext = 0;
-      return this.#select(run);
+      return this.#select(run, this.#filter);
     }
     const isCut = run.count > this.#remaining;
     const bytes = isCut ? run.bytes.subarray(0, run.starts[this.#remaining]) : run.bytes;
@@ -266,11 +274,11 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   /** Filters on, from where the last pull stopped. */
-  #select(run: EntryRun): Uint8Array | undefined {
-    const { clock } = this.#options.followers;
+  #select(run: EntryRun, filter: FrameFilter): Uint8Array | undefined {
+    const { clock } = this.#followers;
     const startMs = clock.monotonicMs();
     const lateMs = startMs + SELECT_MS - this.#spentMs;
-    const selection = selectFrames(run, this.#options.filter!, {
+    const selection = selectFrames(run, filter, {
       from: this.#runNext,
       countMax: this.#remaining,
       isLate: () => clock.monotonicMs() >= lateMs,
@@ -303,9 +311,8 @@ export class Follow implements FrameSource, Follower, Beating {
       this.#goLive();
       return;
     }
-    const { filter, limit } = this.#options;
-    const isPlain = filter === undefined && limit === Number.POSITIVE_INFINITY && !this.#isResolving;
-    this.#step = isPlain ? "pass" : "park";
+    const isPlain = this.#filter === undefined && this.#remaining === Number.POSITIVE_INFINITY;
+    this.#step = isPlain && this.#resolve === undefined ? "pass" : "park";
     this.#isAtHead = true;
   }
 
@@ -316,20 +323,27 @@ export class Follow implements FrameSource, Follower, Beating {
   /** Happens once, when history has ended. */
   #goLive(): void {
     this.#isLive = true;
-    const { isFollowing, controls } = this.#options;
-    if (!isFollowing) this.#step = "end";
-    else if (controls !== undefined) this.#controls.push(controls.sync(cursorOf(this.reader, this.#scan!.position)));
+    if (!this.#isFollowing) this.#step = "end";
+    else if (this.#controls !== undefined)
+      this.#sendFirst(this.#controls.sync(cursorOf(this.reader, this.#scan!.position)));
+  }
+
+  #sendFirst(frame: Uint8Array): void {
+    this.#first = [...(this.#first ?? []), frame];
   }
 
   #nextControl(): Uint8Array | undefined {
-    if (this.#controls.length > 0) return this.#controls.shift();
+    if (this.#first !== undefined) {
+      const [frame, ...rest] = this.#first;
+      this.#first = rest.length === 0 ? undefined : rest;
+      return frame;
+    }
     if (!this.#isBeatDue) return undefined;
     this.#isBeatDue = false;
-    const { controls, followers } = this.#options;
     const { head } = this.reader;
-    return controls?.heartbeat({
+    return this.#controls?.heartbeat({
       headCursor: formatCursor(this.reader.name, head),
-      nowNs: followers.clock.nowNs(),
+      nowNs: this.#followers.clock.nowNs(),
       lagEntries: Math.max(0, head.sequence - this.#position),
     });
   }
@@ -365,9 +379,8 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** Sends a gap to whoever wants to hear of it, and ends the stream of others. @throws CursorExpired, DataLoss */
   #tell(gap: GapControl): void {
-    const { controls, isStrict } = this.#options;
-    if (controls !== undefined && !(isStrict && gap.reason !== "corruption")) {
-      this.#controls.push(controls.gap(gap));
+    if (this.#controls !== undefined && !(this.#isStrict && gap.reason !== "corruption")) {
+      this.#sendFirst(this.#controls.gap(gap));
       return;
     }
     const metadata = {
