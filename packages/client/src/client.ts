@@ -13,6 +13,13 @@ export interface ClientOptions {
   readonly tls?: NonNullable<ChannelOptions["tls"]>;
   /** What the server is called in `:authority`. Default: the address. */
   readonly authority?: string;
+  /** From the first try to connect to the server's first word, ms. Default: 10 s. */
+  readonly connectTimeoutMs?: number;
+  /**
+   * A connection on which nothing came for `intervalMs` is asked for a sign of life, and given up when none comes within
+   * `timeoutMs`: what a network swallowed looks open for ever otherwise. Default: 15 s and 10 s.
+   */
+  readonly keepalive?: { readonly intervalMs: number; readonly timeoutMs: number };
   /** How long closing the client waits for what its writers have not seen acknowledged, ms. Default: 10 s. */
   readonly closeTimeoutMs?: number;
   readonly clock?: Clock;
@@ -43,6 +50,8 @@ export interface SluiceClient extends AsyncDisposable {
 
 const CLOSE_TIMEOUT_MS = 10_000;
 const UNARY_TIMEOUT_MS = 10_000;
+const CONNECT_TIMEOUT_MS = 10_000;
+const KEEPALIVE = { intervalMs: 15_000, timeoutMs: 10_000 };
 /** Streams and writers have a growing pause of their own; the channel's must not add much to it. */
 const CHANNEL_BACKOFF = { initialMs: DEFAULT_BACKOFF.initialMs / 4, maxMs: 1000 };
 
@@ -70,8 +79,11 @@ class ChannelClient implements SluiceClient {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
+    const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     this.#channel = openChannel(address, {
       backoff: CHANNEL_BACKOFF,
+      connectTimeoutMs,
+      http2: { keepalive: options.keepalive ?? KEEPALIVE, limits: { handshakeTimeoutMs: connectTimeoutMs } },
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.authority === undefined ? {} : { authority: options.authority }),
     });

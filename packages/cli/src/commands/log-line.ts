@@ -28,10 +28,9 @@ export function formatLogLine(entry: LogEntry, format: LineFormat): string {
   return `${paint("dim", time)} ${paint(STYLES[range] ?? "reset", visible(level).padEnd(5))} ${application}: ${message}${fields.join("")}${source}`;
 }
 
-/** With milliseconds; the whole of the time is in the JSON form. */
+/** Any int64 of nanoseconds. With milliseconds; the whole of the time is in the JSON form. */
 export function formatTime(ns: bigint, isUtc: boolean): string {
   const date = new Date(Number(ns / 1_000_000n));
-  if (Number.isNaN(date.getTime())) return `${ns} ns`;
   if (isUtc) return date.toISOString().replace("T", " ");
   const two = (value: number): string => String(value).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;

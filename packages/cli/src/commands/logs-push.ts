@@ -32,8 +32,8 @@ interface PushOptions {
 /** Unacknowledged bytes of all files together. */
 const BUFFER_BYTES = 16 * 1024 * 1024;
 const BUFFER_BYTES_MIN = 512 * 1024;
-/** Attempts in a row before a push that is not followed is given up: about six seconds. */
-const ATTEMPTS_MAX = 6;
+/** Attempts in a row before a push that is not followed is given up: about three seconds. */
+const ATTEMPTS_MAX = 5;
 /** How long what was read may take to arrive after Ctrl-C. */
 const PATIENCE_MS = 10_000;
 const REJECTIONS_SHOWN = 10;

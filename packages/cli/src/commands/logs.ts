@@ -40,13 +40,14 @@ interface LogsOptions {
   readonly output: OutputFormat;
 }
 
-/** Attempts in a row before a history that is not followed is given up: about six seconds. */
-const HISTORY_ATTEMPTS_MAX = 6;
+/** Attempts in a row before a history that is not followed is given up: about three seconds. */
+const HISTORY_ATTEMPTS_MAX = 5;
 
 export function logsCommand(context: CommandContext): Command {
   const time = (text: string): bigint => parseTimeArgument(text, systemClock.nowNs());
   const command = new Command("logs")
     .description("Prints log entries, oldest first; with --follow also those to come.")
+    .enablePositionalOptions() // what stands behind "push" is push's
     .option("-a, --application <name>", "entries of this application; may be repeated", collect, [])
     .option("-l, --level <level>", "at least this severity: TRACE, DEBUG, INFO, WARN, ERROR, FATAL")
     .option("--since <time>", 'not before this event time: "10m" ago, "2h", "1d", or 2026-11-21T08:43:01Z', time)

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { CommandFailure } from "../output.ts";
 
 /** Bytes of a file by which it is recognised. */
 export interface Fingerprint {
@@ -141,12 +142,15 @@ async function readPlaces(file: string): Promise<Place[]> {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
     throw error;
   }
-  const stored: unknown = JSON.parse(text);
-  if (!isStored(stored))
-    throw new Error(
-      `Cannot read the stored places in ${file}: it has another format; remove it to push from the beginning`,
-    );
-  return stored.places;
+  try {
+    const stored: unknown = JSON.parse(text);
+    if (isStored(stored)) return stored.places;
+  } catch {
+    // Not even JSON.
+  }
+  throw new CommandFailure(`Cannot read the places in ${file}: they are in another format`, {
+    hint: "Remove the file to push from the beginning.",
+  });
 }
 
 function isStored(value: unknown): value is { readonly places: Place[] } {
