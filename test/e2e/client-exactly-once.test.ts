@@ -157,12 +157,12 @@ test("over a server that is killed and started again", async () => {
       if (seen.length === ENTRIES) break;
     }
   })();
-  await expect.poll(() => stream.cursor).not.toBe(""); // live, with a place to go on from
+  await expect.poll(() => stream.cursor, { timeout: 15_000 }).not.toBe(""); // live, with a place to go on from
   await using writer = client.openLogWriter({ retry, batchEntriesMax: 7 });
   for (const [i, message] of messages(ENTRIES).entries()) {
     await writer.write({ application: "killed", message });
     if (i % 100 !== 50) continue;
-    await expect.poll(() => seen.length).toBeGreaterThan(i - 50);
+    await expect.poll(() => seen.length, { timeout: 15_000 }).toBeGreaterThan(i - 50);
     current.kill("SIGKILL");
     await current.ended();
     proxy.refuse(true);
