@@ -94,7 +94,7 @@ class SocketCarrier implements Carrier {
     this.connectionOptions = {
       limits: this.#limits,
       resources: resources ?? createConnectionResources(this.#limits),
-      peer: peerOf(socket, peerAddress),
+      peer: new SocketPeer(socket, peerAddress),
     };
   }
 
@@ -169,11 +169,24 @@ class SocketCarrier implements Carrier {
   }
 }
 
-function peerOf(socket: Socket, address: string | undefined): Peer {
-  const isEncrypted = "encrypted" in socket && socket.encrypted === true;
-  if (address !== undefined) return { address, isEncrypted };
-  const { remoteAddress, remotePort, remoteFamily } = socket;
-  if (remoteAddress === undefined) return { address: "unix:", isEncrypted };
-  const host = remoteFamily === "IPv6" ? `[${remoteAddress}]` : remoteAddress;
-  return { address: `${host}:${remotePort}`, isEncrypted };
+/** Looks at the socket when asked: before it is connected there is nothing to see, after its end no longer. */
+class SocketPeer implements Peer {
+  readonly isEncrypted: boolean;
+  readonly #socket: Socket;
+  #address: string | undefined;
+
+  constructor(socket: Socket, address: string | undefined) {
+    this.#socket = socket;
+    this.#address = address;
+    this.isEncrypted = "encrypted" in socket && socket.encrypted === true;
+  }
+
+  get address(): string {
+    if (this.#address !== undefined) return this.#address;
+    const { remoteAddress, remotePort, remoteFamily, connecting } = this.#socket;
+    if (connecting) return "not connected";
+    if (remoteAddress === undefined) return "unix:";
+    const host = remoteFamily === "IPv6" ? `[${remoteAddress}]` : remoteAddress;
+    return (this.#address = `${host}:${remotePort}`);
+  }
 }
