@@ -15,6 +15,7 @@ export { entryFrameCodec } from "./logs/frame-codec.ts";
 export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
 export { systemClock } from "./store/clock.ts";
 export { type DoctorReport, examineDataFolder, type LogHealth, type SegmentHealth } from "./store/doctor.ts";
+export type { FileSystem } from "./store/file-system.ts";
 export { nodeFileSystem } from "./store/file-system-node.ts";
 export { createLogger, type Logger } from "./telemetry/logger.ts";
 export { createOwnLog, OWN_APPLICATION, type OwnLog } from "./telemetry/own-log.ts";
