@@ -5,10 +5,10 @@
 //     answers 0, `hasFailed` stays true. So a loop over fields needs one check, at its end, and no exception.
 // W2. Refused although some decoders take it: groups, tags over 5 bytes, field number 0, varints of more than 64 bits.
 
-export const WIRE_VARINT = 0;
-export const WIRE_FIXED64 = 1;
+const WIRE_VARINT = 0;
+const WIRE_FIXED64 = 1;
 export const WIRE_BYTES = 2;
-export const WIRE_FIXED32 = 5;
+const WIRE_FIXED32 = 5;
 
 /** A position in bytes that hold one message. Reused for many: `open` starts the next. */
 export class WireReader {

@@ -76,7 +76,7 @@ export function resumeAfter(reader: LogReader, position: Position): Resumption {
 }
 
 /** The position of a sequence in the log as it is now. */
-export function positionOf(reader: LogReader, sequence: number): Position {
+function positionOf(reader: LogReader, sequence: number): Position {
   let epoch = reader.epochs[0]?.epoch ?? reader.head.epoch;
   for (const era of reader.epochs) {
     if (era.sequence <= sequence) epoch = era.epoch;
