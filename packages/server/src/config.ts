@@ -174,4 +174,4 @@ function checkTogether(config: Config, values: readonly ConfigValue[]): void {
 }
 
 export { type Config, type Setting, settings } from "./config/schema.ts";
-export { ConfigError, type Origin, unknownKey } from "./config/sources.ts";
+export { ConfigError, type Origin } from "./config/sources.ts";

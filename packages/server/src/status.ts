@@ -16,7 +16,7 @@ import {
 import { type ErrorFacts, type ErrorKind, SluiceError } from "./errors.ts";
 
 /** ErrorInfo.domain of everything that this server says. */
-export const ERROR_DOMAIN = "sluice";
+const ERROR_DOMAIN = "sluice";
 
 const CODES: Readonly<Record<ErrorKind, Code>> = {
   "invalid-argument": Code.INVALID_ARGUMENT,

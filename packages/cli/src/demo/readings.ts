@@ -4,7 +4,7 @@ import type { MachineLog } from "./machine-logs.ts";
 import { readFile, readStream, type SourceCounts, type SourceOptions } from "./source.ts";
 
 /** The application of what is piped in, unless its lines name one. */
-export const STDIN_APPLICATION = "stdin";
+const STDIN_APPLICATION = "stdin";
 
 /** What became of a file's past. */
 export type FileOutcome =

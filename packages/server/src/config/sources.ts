@@ -123,7 +123,7 @@ function isRaw(value: unknown): value is RawValue["value"] {
 }
 
 /** A sentence about a key that no setting has, with the one that was probably meant. */
-export function unknownKey(key: string, settings: readonly Setting[]): string {
+function unknownKey(key: string, settings: readonly Setting[]): string {
   const nearest = findNearest(
     key,
     settings.map((each) => each.key),

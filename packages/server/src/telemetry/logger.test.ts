@@ -1,12 +1,8 @@
 import { expect, test } from "vitest";
-import type { Clock } from "../store/contract.ts";
 import { createLogger, formatRecord } from "./logger.ts";
+import { StillClock } from "./testing/still-clock.ts";
 
-const clock: Clock = {
-  nowNs: () => 1_700_000_000_123_456_789n,
-  monotonicMs: () => 0,
-  setTimer: () => expect.unreachable("a logger owns no timer"),
-};
+const clock = new StillClock();
 
 test("as JSON a record is one object a line, with level by name and ISO time", () => {
   const lines: string[] = [];

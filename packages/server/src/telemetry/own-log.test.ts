@@ -1,22 +1,11 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { Clock } from "../store/contract.ts";
 import { createLogger } from "./logger.ts";
 import { createOwnLog, type OwnEntry } from "./own-log.ts";
-
-/** A clock that stands still until it is moved. */
-function createClock(): Clock & { ms: number } {
-  const clock = {
-    ms: 1_700_000_000_000,
-    nowNs: () => BigInt(clock.ms) * 1_000_000n,
-    monotonicMs: () => clock.ms,
-    setTimer: () => expect.unreachable("the own log owns no timer"),
-  };
-  return clock;
-}
+import { StillClock } from "./testing/still-clock.ts";
 
 function setUp() {
-  const clock = createClock();
+  const clock = new StillClock();
   const ownLog = createOwnLog(clock);
   const logger = createLogger({
     format: "json",
