@@ -148,6 +148,23 @@ describe("entries without a producer", () => {
     expect(stored(log)).toEqual(["a"]);
   });
 
+  test("wait once more when somebody else was quicker, and fail when there is nothing to wait for", async () => {
+    const log = new MemoryLog();
+    const full = new LimitExceeded("Cannot append 50 bytes: the limit is reached", "bytes waiting for the disk");
+    const appendNow = log.append.bind(log);
+    let refusals = 2;
+    log.append = (next, batch) => {
+      if (refusals-- > 0) throw full;
+      return appendNow(next, batch);
+    };
+    log.roomGate = Promise.resolve();
+    await append(ingestInto(log), messages("a"));
+    expect(stored(log)).toEqual(["a"]);
+    log.roomGate = undefined;
+    refusals = 1;
+    await expect(append(ingestInto(log), messages("b"))).rejects.toBe(full);
+  });
+
   test("that cannot become durable fail whoever waits for that, and nobody else", async () => {
     const log = new MemoryLog();
     log.isAutomatic = false;

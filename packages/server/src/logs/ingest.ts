@@ -96,16 +96,38 @@ export class Ingest {
     for (let from = 0; from < spans.starts.length;) {
       const to = endOfSlice(spans, from);
       if (from > 0) await nextTurn();
-      await this.#waitForRoom(spans, from, to, numbering);
-      yield this.#appendSlice(spans, from, to, numbering);
+      let outcome = this.#appendIfRoom(spans, from, to, numbering, { isAdmitted: false });
+      while (outcome instanceof Promise) {
+        await outcome;
+        outcome = this.#appendIfRoom(spans, from, to, numbering, { isAdmitted: true });
+      }
+      yield outcome;
       from = to;
     }
   }
 
-  async #waitForRoom(spans: EntrySpans, from: number, to: number, numbering: Numbering | undefined): Promise<void> {
+  /**
+   * Appends now, or answers what to wait for. Whoever has waited is let in without asking again: that would put it behind
+   * those who wait. Somebody may still have been quicker in the same turn; then it waits once more.
+   */
+  #appendIfRoom(
+    spans: EntrySpans,
+    from: number,
+    to: number,
+    numbering: Numbering | undefined,
+    options: { readonly isAdmitted: boolean },
+  ): SliceOutcome | Promise<void> {
     const stampMax = stampBytesMax(Buffer.byteLength(numbering?.producer ?? ""));
     const bytes = spans.ends[to - 1]! - spans.starts[from]! + (to - from) * stampMax;
-    for (let wait = this.#writer.room(bytes); wait !== undefined; wait = this.#writer.room(bytes)) await wait;
+    const wait = options.isAdmitted ? undefined : this.#writer.room(bytes);
+    if (wait !== undefined) return wait;
+    try {
+      return this.#appendSlice(spans, from, to, numbering);
+    } catch (error) {
+      const next = error instanceof LimitExceeded ? this.#writer.room(bytes) : undefined;
+      if (next === undefined) throw error;
+      return next;
+    }
   }
 
   #appendSlice(spans: EntrySpans, from: number, to: number, numbering: Numbering | undefined): SliceOutcome {

@@ -16,7 +16,7 @@ import { PermissionDenied, SluiceError } from "../errors.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT } from "../security/authorize.ts";
 import { systemClock } from "../store/clock.ts";
 import { nodeFileSystem } from "../store/file-system-node.ts";
-import { type Log, openLog } from "../store/log.ts";
+import { type Log, type LogOptions, openLog } from "../store/log.ts";
 import { PulledStream } from "../stream/testing/pulled-stream.ts";
 import { entryFrameCodec } from "./frame-codec.ts";
 import { createLogService, type LogServiceHandle } from "./service.ts";
@@ -41,9 +41,13 @@ interface OpenedService {
   close(): Promise<void>;
 }
 
-async function openService(folder: string, authorize: Authorize = allowAll): Promise<OpenedService> {
-  const request = { folder, name: "default", fileSystem: nodeFileSystem, clock: systemClock, codec: entryFrameCodec };
-  const log = await openLog(request);
+async function openService(
+  folder: string,
+  authorize: Authorize = allowAll,
+  options: Partial<LogOptions> = {},
+): Promise<OpenedService> {
+  const engine = { fileSystem: nodeFileSystem, clock: systemClock, codec: entryFrameCodec };
+  const log = await openLog({ folder, name: "default", options, ...engine });
   let isOpen = true;
   const close = async (): Promise<void> => {
     if (!isOpen) return;
@@ -255,6 +259,17 @@ describe("writing", () => {
       lastSequence: 1n,
     });
     expect(messagesOf(await read(service, {}))).toEqual(["a"]);
+  });
+
+  test("by many at once waits for the disk, and nobody is refused", async () => {
+    const { service, log } = await openService(await newFolder(), allowAll, { pendingBytesMax: 20_000 });
+    const entries = Array.from({ length: 20 }, () => ({ message: "x".repeat(100) }));
+    const writers = Array.from({ length: 30 }, async () => {
+      for (let i = 0; i < 5; i++)
+        expect(await service.ingest(SERVER_SUBJECT, { entries })).toMatchObject({ accepted: 20n });
+    });
+    await Promise.all(writers);
+    expect(log.reader.head.sequence).toBe(30 * 5 * 20);
   });
 
   test("is idempotent across a restart between append and answer", async () => {
