@@ -12,18 +12,24 @@ const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface ProcessContext extends CommandContext, Disposable {}
 
+/** What is used of Node's `process`. A test brings its own. */
+export type Surroundings = Pick<NodeJS.Process, "stdin" | "stdout" | "stderr" | "env" | "cwd" | "exit" | "on" | "off">;
+
 /** Takes over the process's signals and the errors of its output until it is disposed. */
-export function openProcessContext(): ProcessContext {
+export function openProcessContext(
+  surroundings: Surroundings = process,
+  nowMs: () => number = () => performance.now(),
+): ProcessContext {
+  const { stdin, stdout, stderr } = surroundings;
   const stopping = new AbortController();
   let stopMs: number | undefined;
 
   const onSignal = (signal: NodeJS.Signals): void => {
-    const nowMs = performance.now();
     if (stopMs === undefined) {
-      stopMs = nowMs;
+      stopMs = nowMs();
       stopping.abort(signal);
-    } else if (signal !== "SIGINT" || nowMs - stopMs > SAME_PRESS_MS) {
-      process.exit(EXIT.interrupted);
+    } else if (signal !== "SIGINT" || nowMs() - stopMs > SAME_PRESS_MS) {
+      surroundings.exit(EXIT.interrupted);
     }
   };
   const onOutputError = (error: NodeJS.ErrnoException): void => {
@@ -31,18 +37,17 @@ export function openProcessContext(): ProcessContext {
     stopping.abort("EPIPE");
   };
 
-  for (const signal of SIGNALS) process.on(signal, onSignal);
-  process.stdout.on("error", onOutputError);
-  process.stderr.on("error", onOutputError);
+  for (const signal of SIGNALS) surroundings.on(signal, onSignal);
+  for (const stream of [stdout, stderr]) stream.on("error", onOutputError);
   return {
-    stdin: process.stdin,
-    stdout: process.stdout,
-    stderr: process.stderr,
-    environment: process.env,
-    folder: process.cwd(),
+    stdin,
+    stdout,
+    stderr,
+    environment: surroundings.env,
+    folder: surroundings.cwd(),
     stop: stopping.signal,
     [Symbol.dispose]() {
-      for (const signal of SIGNALS) process.off(signal, onSignal);
+      for (const signal of SIGNALS) surroundings.off(signal, onSignal);
     },
   };
 }
