@@ -137,6 +137,10 @@ export class FakeFolder {
     return node;
   }
 
+  hasFolder(path: string): boolean {
+    return this.#find(namesOf(path)) instanceof FakeFolder;
+  }
+
   /** The file at a path. @throws ENOENT */
   file(path: string): FakeInode {
     const node = this.#find(namesOf(path));

@@ -96,6 +96,11 @@ export class FakeFileSystem {
     return this.#root.file(path).content();
   }
 
+  /** Whether there is a folder at a path. */
+  hasFolder(path: string): boolean {
+    return this.#root.hasFolder(path);
+  }
+
   /** Names in a folder, as the cache has them. */
   names(path: string): string[] {
     return this.#root.folder(path).names();

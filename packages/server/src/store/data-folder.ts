@@ -32,13 +32,11 @@ export interface DataFolderRequest {
 /** Makes or opens a data folder. @throws FolderInUse; SluiceError when a later version of Sluice wrote it */
 export async function openDataFolder(request: DataFolderRequest): Promise<DataFolder> {
   const { folder, fileSystem } = request;
-  await fileSystem.makeFolder(folder);
-  await fileSystem.syncFolder(dirname(folder));
+  await makeFolderIn(fileSystem, dirname(folder), folder);
   const lock = (request.lock ?? lockFolder)(folder);
   try {
     await checkFormat(fileSystem, folder);
-    await fileSystem.makeFolder(`${folder}/logs`);
-    await fileSystem.syncFolder(folder);
+    await makeFolderIn(fileSystem, folder, `${folder}/logs`);
   } catch (error) {
     lock[Symbol.dispose]();
     throw error;
@@ -55,6 +53,12 @@ export async function openDataFolder(request: DataFolderRequest): Promise<DataFo
       lock[Symbol.dispose]();
     },
   };
+}
+
+/** Makes a folder, and its name durable: also when it is there, for the process that made it may have ended before. */
+export async function makeFolderIn(fileSystem: FileSystem, parent: string, folder: string): Promise<void> {
+  await fileSystem.makeFolder(folder);
+  await fileSystem.syncFolder(parent);
 }
 
 /** Refuses what a later version wrote; in a new folder, says on disk what this one writes. */

@@ -10,12 +10,12 @@ import { readWhole } from "./atomic-file.ts";
 import { FORMAT_FILE, checkFormat } from "./data-folder.ts";
 import { epochOf, readEpochs } from "./epochs.ts";
 import { FilePool } from "./file-pool.ts";
-import { isSameIndex, writeIndexFile } from "./index-file.ts";
+import { isSameIndex } from "./index-file.ts";
 import { LabelDictionary } from "./labels.ts";
 import { lockFolder } from "./lock.ts";
 import { MemoryIndex } from "./memory-index.ts";
-import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, segmentFile } from "./segment.ts";
-import { openIndex, walkSegment } from "./segment-files.ts";
+import { FRAMES_SUFFIX, parseSegmentFile, segmentFile } from "./segment.ts";
+import { openIndex, walkSegment, writeIndex } from "./segment-files.ts";
 
 const OPEN_FILES_MAX = 8;
 
@@ -212,9 +212,6 @@ async function examineIndex(
   const stored = await openIndex(source, first);
   if (stored !== undefined && (await isSameIndex(stored, expected))) return "good";
   if (!rebuild) return stored === undefined ? "missing" : "wrong";
-  const path = segmentFile(source.folder, first, INDEX_SUFFIX);
-  const sealedAtNs = stored?.facts.sealedAtNs ?? source.clock.nowNs();
-  await writeIndexFile(source.fileSystem, path, expected, { first, sealedAtNs });
-  source.pool.forget(path);
+  await writeIndex(source, expected, { first, sealedAtNs: stored?.facts.sealedAtNs ?? source.clock.nowNs() });
   return "rebuilt";
 }

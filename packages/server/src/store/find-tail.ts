@@ -4,6 +4,7 @@ import type { PageTable } from "./page-table.ts";
 import type { QueryPlan } from "./query.ts";
 import type { Segment } from "./segment.ts";
 import type { Columns } from "./columns.ts";
+import { IndexReplaced } from "./segment.ts";
 
 /** Pages whose columns are looked at together: 17 KB each on disk. */
 const PAGES_AT_ONCE = 8;
@@ -15,7 +16,7 @@ export async function findTail(core: LogCore, count: number, before: number, pla
   let left = count;
   while (left > 0 && end > core.chain.first) {
     const segment = core.chain.find(end - 1);
-    const found = plan.isOpen ? skipAll(segment, left, end) : await countBack(segment, plan, left, end);
+    const found = plan.isOpen ? skipAll(segment, left, end) : await countIn(core, segment, plan, { left, end });
     left = found.left;
     end = found.end;
   }
@@ -35,6 +36,18 @@ function skipAll(segment: Segment, count: number, end: number): Counted {
   return { left: count - taken, end: entriesEnd - taken };
 }
 
+/** Counts again when the index was replaced meanwhile; not at all when retention took the segment. */
+async function countIn(core: LogCore, segment: Segment, plan: QueryPlan, before: Counted): Promise<Counted> {
+  for (;;) {
+    try {
+      return await countBack(segment, plan, before.left, before.end);
+    } catch (error) {
+      if (segment.first < core.chain.first) return { left: before.left, end: core.chain.first };
+      if (!(error instanceof IndexReplaced)) throw error;
+    }
+  }
+}
+
 async function countBack(segment: Segment, plan: QueryPlan, count: number, end: number): Promise<Counted> {
   if (segment.whole !== undefined && !segment.whole.mayMatch(0, plan)) return { left: count, end: segment.first };
   const table = await segment.table();
@@ -50,7 +63,7 @@ async function countBack(segment: Segment, plan: QueryPlan, count: number, end: 
     }
     const firstEntry = table.firstEntry(from);
     const columns = await segment.columns(table, from, page + 1);
-    const found = countIn(columns, plan, left, entryEnd - firstEntry);
+    const found = countColumns(columns, plan, left, entryEnd - firstEntry);
     if (found.left === 0) return { left: 0, end: segment.first + firstEntry + found.end };
     left = found.left;
     entryEnd = firstEntry;
@@ -65,7 +78,7 @@ function firstOfGroup(table: PageTable, page: number, plan: QueryPlan): number {
   return from;
 }
 
-function countIn(columns: Columns, plan: QueryPlan, count: number, end: number): Counted {
+function countColumns(columns: Columns, plan: QueryPlan, count: number, end: number): Counted {
   let left = count;
   for (let i = end - 1; i >= 0; i--) {
     if (!plan.matches(columns, i)) continue;

@@ -11,6 +11,7 @@ import type { WriterState } from "./group-commit.ts";
 import type { RecoveryReport } from "./recovery.ts";
 import type { DamagedRange, LogEvent } from "./events.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { makeFolderIn } from "./data-folder.ts";
 import { Incidents } from "./events.ts";
 import { Scrubber } from "./scrubber.ts";
 import { FilePool } from "./file-pool.ts";
@@ -125,7 +126,7 @@ interface LogParts {
 
 async function openParts(request: OpenLogRequest, options: LogOptions, pool: FilePool): Promise<LogParts> {
   const { folder, name, fileSystem, clock, codec } = request;
-  await makeLogFolder(fileSystem, folder);
+  await makeFolderIn(fileSystem, dirname(folder), folder);
   const labels = new LabelDictionary(options.applicationsMax);
   const producers = new ProducerTable(options.producersMax);
   const incidents = new Incidents(request.onEvent);
@@ -187,10 +188,4 @@ class EmbeddedLog implements Log {
     core.history.clear();
     await pool.close();
   }
-}
-
-/** The folder's own name must be durable before anything in it is acknowledged. */
-async function makeLogFolder(fileSystem: FileSystem, folder: string): Promise<void> {
-  await fileSystem.makeFolder(folder);
-  await fileSystem.syncFolder(dirname(folder));
 }

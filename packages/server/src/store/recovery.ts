@@ -17,7 +17,7 @@ import { PART_SUFFIX } from "./atomic-file.ts";
 import { epochOf, isSamePlace, readEpochs, writeEpochs } from "./epochs.ts";
 import { collectProducers, openLast } from "./open-segment.ts";
 import { PRODUCERS_SUFFIX, readSnapshot, snapshotFile } from "./producer-snapshot.ts";
-import { createSegmentFile, openIndex, rebuildIndex, walkSegment } from "./segment-files.ts";
+import { buildIndex, createSegmentFile, openIndex, walkSegment, writeIndex } from "./segment-files.ts";
 import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
 
 const NS_PER_MS = 1_000_000n;
@@ -69,6 +69,8 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
   const isExpected = (epoch: number, sequence: number) =>
     known === undefined || epochOf(before.epochs, sequence) === epoch;
 
+  // In this order: a segment without EPOCHS beside it is not a new log, it is one that lost its epochs.
+  if (isNew) await writeEpochs(fileSystem, folder, before);
   if (files.frames.length === 0) {
     await (await createSegmentFile(fileSystem, folder, before.mark.segment)).close();
     files.frames.push(before.mark.segment);
@@ -86,7 +88,7 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
       epochs: newEpoch === undefined ? before.epochs : withEpoch(before.epochs, newEpoch),
       mark: markOf(last, before.mark, nowMs),
     };
-    const isMarked = await saveEpochs(request, after, { known, mustBeWritten: isNew || newEpoch !== undefined });
+    const isMarked = isNew || (await saveEpochs(request, { known, after, isNewEpoch: newEpoch !== undefined }));
     return {
       epochs: after.epochs,
       mark: isMarked ? after.mark : before.mark,
@@ -123,21 +125,20 @@ function withEpoch(epochs: readonly Position[], added: Position): Position[] {
 }
 
 /**
- * A disk that is full at the start must not stop the reading: the mark may stay behind, it is a lower bound (E2).
- * Returns whether the content is on disk.
+ * Writes what has changed; returns whether it is on disk. A disk that is full at the start must not stop the reading: the
+ * mark may stay behind, it is a lower bound (E2). A new epoch may not.
  */
 async function saveEpochs(
   request: RecoveryRequest,
-  content: EpochsFile,
-  options: { known: EpochsFile | undefined; mustBeWritten: boolean },
+  change: { known: EpochsFile | undefined; after: EpochsFile; isNewEpoch: boolean },
 ): Promise<boolean> {
-  const { known, mustBeWritten } = options;
-  if (known !== undefined && !mustBeWritten && isSamePlace(known.mark, content.mark)) return true;
+  const { known, after, isNewEpoch } = change;
+  if (known !== undefined && !isNewEpoch && isSamePlace(known.mark, after.mark)) return true;
   try {
-    await writeEpochs(request.fileSystem, request.folder, content);
+    await writeEpochs(request.fileSystem, request.folder, after);
     return true;
   } catch (error) {
-    if (mustBeWritten) throw error;
+    if (isNewEpoch) throw error;
     return false;
   }
 }
@@ -152,8 +153,12 @@ interface Stock {
   readonly removed: string[];
 }
 
-/** Lists what is in the folder, and removes what an interrupted write or retention left behind. */
+/**
+ * Lists what is in the folder, and removes what an interrupted write or retention left behind. First of all the names
+ * are made durable (V2): the process before may have ended between a rename and its sync.
+ */
 async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock> {
+  await fileSystem.syncFolder(folder);
   const names = await fileSystem.list(folder);
   const parse = (suffix: string) =>
     names.map((name) => parseSegmentFile(name, suffix)).filter((first) => first !== undefined);
@@ -190,6 +195,20 @@ async function openSealed(
     }
   }
   return { segments, rebuilt };
+}
+
+/** A full disk does not matter here: the index then serves from memory, and is written when there is room. */
+async function rebuildIndex(
+  request: RecoveryRequest,
+  first: number,
+  isExpected: IsExpected,
+): Promise<MemoryIndex | FileIndex> {
+  const index = await buildIndex(request, first, isExpected);
+  try {
+    return (await writeIndex(request, index, { first, sealedAtNs: request.clock.nowNs() })) ?? index;
+  } catch {
+    return index;
+  }
 }
 
 /**

@@ -7,6 +7,7 @@ import type { HistoryBlock } from "./history.ts";
 import type { LogCore } from "./log-core.ts";
 import type { QueryPlan } from "./query.ts";
 import { allMatch, nextRun } from "./block.ts";
+import { IndexReplaced } from "./segment.ts";
 
 /** What one step came to: a run, the head, or bytes that must be read first. */
 type Step = Run | undefined | Promise<unknown>;
@@ -46,7 +47,8 @@ export class LogScan implements Scan {
         await step;
       } catch (error) {
         // Retention may have taken the segment while it was read: then the next step tells the gap.
-        if (this.#position + 1 >= this.#core.chain.first) throw error;
+        const isRetired = this.#position + 1 < this.#core.chain.first;
+        if (!isRetired && !(error instanceof IndexReplaced)) throw error;
       }
       step = this.#step(maxBytes);
     }

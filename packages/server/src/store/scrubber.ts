@@ -9,6 +9,7 @@ import type { Incidents } from "./events.ts";
 import type { PageTable } from "./page-table.ts";
 import type { Segment } from "./segment.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
+import { IndexReplaced } from "./segment.ts";
 
 export interface ScrubberOptions {
   readonly bytesPerSecond: number;
@@ -75,15 +76,17 @@ export class Scrubber {
       bytes = await this.#prove(segment, table, page);
       this.#next = segment.first + table.firstEntry(page) + table.entries(page);
     } catch (error) {
-      this.#next = segment.last + 1;
-      // Retention may have taken the segment meanwhile.
-      if (this.#chain.all.includes(segment)) {
-        this.#incidents.fault(
-          `cannot verify segment ${segment.first}: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      }
+      if (!(error instanceof IndexReplaced)) this.#passOver(segment, error);
     }
     this.#wake(Math.ceil((bytes * 1000) / bytesPerSecond));
+  }
+
+  /** What cannot be read now is tried again in the next round; what retention took meanwhile is no fault. */
+  #passOver(segment: Segment, error: unknown): void {
+    this.#next = segment.last + 1;
+    if (!this.#chain.all.includes(segment)) return;
+    const why = error instanceof Error ? error.message : String(error);
+    this.#incidents.fault(`cannot verify segment ${segment.first}: ${why}`);
   }
 
   /** Returns how many bytes were read. */

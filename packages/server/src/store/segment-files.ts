@@ -51,24 +51,23 @@ export async function openIndex(source: SegmentSource, first: number): Promise<F
   }
 }
 
-/** Builds the index of a sealed segment from its frames, writes it, and opens what was written. */
-export async function rebuildIndex(
-  source: SegmentSource,
-  first: number,
-  isExpected: IsExpected,
-): Promise<MemoryIndex | FileIndex> {
-  const { fileSystem, folder, pool, labels, clock } = source;
-  const index = new MemoryIndex(labels);
+/** Builds the index of a sealed segment from its frames. */
+export async function buildIndex(source: SegmentSource, first: number, isExpected: IsExpected): Promise<MemoryIndex> {
+  const index = new MemoryIndex(source.labels);
   await walkSegment(source, first, { isExpected, onEntries: (batch) => index.append(batch) });
-  const path = segmentFile(folder, first, INDEX_SUFFIX);
-  try {
-    await writeIndexFile(fileSystem, path, index, { first, sealedAtNs: clock.nowNs() });
-  } catch {
-    // No room for what can be derived: it serves from memory, and is written when the log is opened again.
-    return index;
-  }
-  pool.forget(path);
-  return (await openIndex(source, first)) ?? index;
+  return index;
+}
+
+/** Writes the index of a sealed segment, and opens what was written. */
+export async function writeIndex(
+  source: SegmentSource,
+  index: MemoryIndex,
+  segment: { first: number; sealedAtNs: bigint },
+): Promise<FileIndex | undefined> {
+  const path = segmentFile(source.folder, segment.first, INDEX_SUFFIX);
+  await writeIndexFile(source.fileSystem, path, index, segment);
+  source.pool.forget(path);
+  return openIndex(source, segment.first);
 }
 
 /** Walks a whole segment that was durable to its end. */

@@ -39,11 +39,19 @@ type IndexState =
   | { readonly kind: "memory"; readonly index: MemoryIndex }
   | { readonly kind: "file"; readonly index: FileIndex; table: PageTable | undefined };
 
+/** The table that was used is no more: take the segment's table again. */
+export class IndexReplaced extends Error {
+  override readonly name = "IndexReplaced";
+  constructor(first: number) {
+    super(`The index of segment ${first} was built anew`);
+  }
+}
+
 /** What a segment needs of its surroundings. */
 export interface SegmentHost {
   readonly pool: FilePool;
   nextOrdinal(): number;
-  /** Rebuilds the index from the frames and calls `attachMemory`. */
+  /** Builds the index anew from the frames, and attaches it. */
   rebuild(segment: Segment): Promise<void>;
   /** A table was loaded: the host may tell other segments to drop theirs. */
   onTableLoaded(segment: Segment): void;
@@ -130,7 +138,7 @@ export class Segment {
 
   /**
    * Entries of the pages from..to of `table`, with starts counted from the segment's first byte. In memory they are
-   * taken in this turn, so that they agree with what the table says now (P3).
+   * taken in this turn, so that they agree with what the table says now (P3). @throws IndexReplaced
    */
   columns(table: PageTable, from: number, to: number): Columns | Promise<Columns> {
     if (this.#state.kind === "memory") return this.#state.index.columns(from, to);
@@ -184,7 +192,7 @@ export class Segment {
       return await index.readColumns(table, from, to);
     } catch (error) {
       await this.#repair(error);
-      return this.columns(table, from, to);
+      throw new IndexReplaced(this.first);
     }
   }
 

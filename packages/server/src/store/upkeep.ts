@@ -16,10 +16,9 @@ import type { Recovered } from "./recovery.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import { SegmentChain } from "./chain.ts";
 import { epochOf, isSamePlace, writeEpochs } from "./epochs.ts";
-import { writeIndexFile } from "./index-file.ts";
 import { MemoryIndex } from "./memory-index.ts";
 import { snapshotFile, writeSnapshot } from "./producer-snapshot.ts";
-import { createSegmentFile, openIndex, rebuildIndex } from "./segment-files.ts";
+import { buildIndex, createSegmentFile, writeIndex } from "./segment-files.ts";
 import { findReason, removeIfThere, removeSegment } from "./retention.ts";
 import { Segment } from "./segment.ts";
 
@@ -126,13 +125,10 @@ export class Upkeep implements SegmentMaker {
 
   /** Of sealed segments whose index is still in memory only. */
   async #writeIndexes(): Promise<void> {
-    const { fileSystem } = this.#parts;
     for (const segment of this.chain.all) {
-      const index = segment.memoryIndex;
-      if (index === undefined || segment.sealedAtNs === undefined) continue;
-      const { first, indexPath, sealedAtNs } = segment;
-      await writeIndexFile(fileSystem, indexPath, index, { first, sealedAtNs });
-      const written = await openIndex(this.#parts, first);
+      const { first, memoryIndex, sealedAtNs } = segment;
+      if (memoryIndex === undefined || sealedAtNs === undefined) continue;
+      const written = await writeIndex(this.#parts, memoryIndex, { first, sealedAtNs });
       if (written !== undefined) segment.attachFile(written);
     }
   }
@@ -183,12 +179,11 @@ export class Upkeep implements SegmentMaker {
     this.#mark = mark;
   }
 
+  /** Serves from memory at once; the next tick writes it. */
   async #rebuild(segment: Segment): Promise<void> {
     const { epochs } = this.#parts.recovered;
     const isExpected = (epoch: number, sequence: number) => epochOf(epochs, sequence) === epoch;
-    const index = await rebuildIndex(this.#parts, segment.first, isExpected);
-    if ("pages" in index) segment.attachMemory(index);
-    else segment.attachFile(index);
+    segment.attachMemory(await buildIndex(this.#parts, segment.first, isExpected));
     this.#parts.incidents.tell({ kind: "index-rebuilt", first: segment.first });
   }
 
