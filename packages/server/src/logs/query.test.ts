@@ -7,7 +7,7 @@ import { parseLogName } from "./log-name.ts";
 import { type LogQuery, parseLogQuery } from "./query.ts";
 
 function parse(init: MessageInitShape<typeof LogStreamRequestSchema>, hasControls = true): LogQuery {
-  return parseLogQuery(create(LogStreamRequestSchema, init), DEFAULT_LIMITS, { hasControls });
+  return parseLogQuery(create(LogStreamRequestSchema, init), DEFAULT_LIMITS, { hasControls, heartbeatMs: 30_000 });
 }
 
 function problemsOf(init: MessageInitShape<typeof LogStreamRequestSchema>): InvalidRequest["facts"] {

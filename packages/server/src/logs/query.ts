@@ -7,8 +7,6 @@ import { type FilterTerm, parseFilters } from "./filter.ts";
 import { type LogName, parseLogName } from "./log-name.ts";
 import { parseSeverity } from "./severity.ts";
 
-const DEFAULT_HEARTBEAT_MS = 30_000;
-
 export interface LogQuery {
   readonly log: LogName;
   /** Empty: all. */
@@ -36,6 +34,8 @@ export interface LogQuery {
 export interface QueryDefaults {
   /** Whether controls are sent to who says nothing about them. */
   readonly hasControls: boolean;
+  /** Heartbeat interval for who says nothing about it. */
+  readonly heartbeatMs: number;
 }
 
 /** @throws InvalidRequest; FieldNotBuilt for what the contract has and this server does not know yet */
@@ -48,7 +48,7 @@ export function parseLogQuery(request: LogStreamRequest, limits: Limits, default
   const applications = problems.collect(() => parseApplications(request, limits));
   const tail = problems.collect(() => parseCount(request.tailLines, "tail_lines"));
   const limit = problems.collect(() => parseCount(request.limit, "limit"));
-  const { startTimestamp: start, endTimestamp: end, heartbeatMs = DEFAULT_HEARTBEAT_MS } = request;
+  const { startTimestamp: start, endTimestamp: end, heartbeatMs = defaults.heartbeatMs } = request;
   if (start < 0n) problems.add("start_timestamp", `${start} is negative: it takes Unix nanoseconds`);
   if (end < 0n) problems.add("end_timestamp", `${end} is negative: it takes Unix nanoseconds`);
   if (end > 0n && end < start) problems.add("end_timestamp", `${end} is before start_timestamp, ${start}`);

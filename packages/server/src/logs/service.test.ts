@@ -196,6 +196,16 @@ describe("a follow", () => {
     await expect.poll(() => messagesOf(pulled.entries)).toEqual(["new"]);
   });
 
+  test("beats as the server was told, unless the request says otherwise", async () => {
+    const { log } = await openService(await newFolder());
+    const logs = [{ name: "default", reader: log.reader, writer: log.writer }];
+    const service = createLogService({ logs, authorize: allowAll, clock: systemClock, heartbeatMs: 5 });
+    const asTold = stream(service, { follow: true });
+    const silent = stream(service, { follow: true, heartbeatMs: 0 });
+    await expect.poll(() => asTold.stream.events.slice(0, 2)).toEqual(["sync", "heartbeat lag 0"]);
+    expect(silent.stream.events).toEqual(["sync"]);
+  });
+
   test("misses nothing and repeats nothing while much is written", async () => {
     const { service } = await openService(await newFolder());
     await write(service, ...ten);

@@ -37,6 +37,8 @@ export interface LogServiceOptions {
   readonly authorize: Authorize;
   readonly clock: Clock;
   readonly limits?: Limits;
+  /** Heartbeat interval of follows that ask for none of their own; 0: none. Default 30 s. */
+  readonly heartbeatMs?: number;
 }
 
 export interface LogServiceHandle {
@@ -58,10 +60,11 @@ export interface LogServiceHandle {
 
 /** Number of LogEntry.control. */
 const CONTROL_FIELD = 12;
+const DEFAULT_HEARTBEAT_MS = 30_000;
 
 /** @throws InvalidRequest when a log's name is none */
 export function createLogService(options: LogServiceOptions): LogServiceHandle {
-  const { authorize, clock, limits = DEFAULT_LIMITS } = options;
+  const { authorize, clock, limits = DEFAULT_LIMITS, heartbeatMs = DEFAULT_HEARTBEAT_MS } = options;
   const controls = new ControlFrames(CONTROL_FIELD);
   const followers = new Followers({ clock, max: limits.followersMax });
   const logs = new Map<string, { reader: LogReader; ingest: Ingest }>();
@@ -94,7 +97,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
 
   return {
     handlers: {
-      streamLogs: streamLogs({ hasControls: true }),
+      streamLogs: streamLogs({ hasControls: true, heartbeatMs }),
       writeLogs: { raw: true, unary: (bytes, call) => write(subjectOf(call), bytes) },
       writeLogStream: {
         raw: true,
@@ -107,7 +110,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
       listApplications: (request, call) =>
         listApplications(openLog(subjectOf(call), "describe", parseLogName(request.log)).reader),
     },
-    seedHandlers: { streamLogs: streamLogs({ hasControls: false }) },
+    seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs }) },
     otlpHandlers: {
       export: {
         raw: true,
