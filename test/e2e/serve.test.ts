@@ -31,6 +31,26 @@ test("the server's own log is an application of its own store", async () => {
   expect(opened).toMatchObject({ level: "INFO", fields: { log: "default", segments: "1" } });
 });
 
+test("at level debug each call is a line with its method, code and peer; at info none is", async () => {
+  await using folder = await openTemporaryFolder("serve");
+  for (const [level, isTold] of [
+    ["debug", true],
+    ["info", false],
+  ] as const) {
+    await using server = await startServer(["--log-level", level], { folder: folder.path });
+    await using client = openLogClient(server.address);
+    await client.logs.listApplications({});
+    await client.logs.listApplications({ log: "audit" }).catch(() => {});
+    server.kill("SIGTERM");
+    const { stderr } = await server.ended();
+    const calls = stderr.match(
+      /method=sluice\.logs\.v1\.LogService\/ListApplications peer=127\S+ code=(OK|NOT_FOUND)/gu,
+    );
+    expect(calls?.length ?? 0).toBe(isTold ? 2 : 0);
+    expect(stderr).toContain("stopped");
+  }
+});
+
 test("a port in use", async () => {
   await using folder = await openTemporaryFolder("serve");
   await using server = await startServer([], { folder: folder.path });

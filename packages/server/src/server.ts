@@ -5,6 +5,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type LogEntrySchema, LogService, OtlpLogsService, SeedLogService } from "@sluice/api";
 import {
+  type Call,
   createServer,
   HealthRegistry,
   type Interceptor,
@@ -26,6 +27,7 @@ import type { Clock } from "./store/contract.ts";
 import { openDataFolder } from "./store/data-folder.ts";
 import { errorCode, type FileSystem } from "./store/file-system.ts";
 import { type Log, type OpenLogRequest, openLog } from "./store/log.ts";
+import { createCallLog } from "./telemetry/call-log.ts";
 import { createLogReporter } from "./telemetry/log-reporter.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { OwnLog } from "./telemetry/own-log.ts";
@@ -109,11 +111,13 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
   descriptive.push(...serveReflection([...services, ...descriptive]));
+  const observe = createCallLog(logger);
   const rpc = createServer({
     services: [...services, ...descriptive],
     interceptors: [authorizeDescription(descriptive, authorize)],
     limits: { messageBytesMax: config.limits.messageBytesMax },
     clock,
+    ...(observe === undefined ? {} : { observe }),
     ...errorsFor(logger),
   });
   const listener = opened.use(
@@ -211,13 +215,13 @@ function authorizeDescription(descriptive: readonly ServedService[], authorize: 
 
 /** Clients get a status for every error; what nobody foresaw goes into the server's own log besides. */
 function errorsFor(logger: Logger) {
-  const nameOf = ({ method }: Parameters<Interceptor>[0]) => `${method.parent.typeName}/${method.name}`;
+  const nameOf = ({ method }: Call) => `${method.parent.typeName}/${method.name}`;
   return {
-    mapError(error: unknown, call: Parameters<Interceptor>[0]) {
+    mapError(error: unknown, call: Call) {
       if (isUnforeseen(error)) logger.error({ event: "call-failed", method: nameOf(call), error }, "a call failed");
       return statusOf(error);
     },
-    onError(error: unknown, call: Parameters<Interceptor>[0]) {
+    onError(error: unknown, call: Call) {
       logger.error({ event: "late-failure", method: nameOf(call), error }, "something failed after its call had ended");
     },
   };

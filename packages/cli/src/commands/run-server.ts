@@ -55,4 +55,5 @@ export async function drain(
   const { drainGraceMs: graceMs } = config;
   logger.info({ event: "draining", signal: String(stop.reason), graceMs }, "draining");
   await server.drain({ graceMs });
+  logger.info({ event: "stopped" }, "stopped");
 }
