@@ -1,8 +1,9 @@
 // Lives of a log on a fake disk: writers, readers, upkeep, then a crash; and again. All from one seed.
 import { basename } from "node:path";
-import type { GapRun, LogReader, Run } from "../../packages/server/src/store/contract.ts";
+import type { Clock, GapRun, LogReader, Run } from "../../packages/server/src/store/contract.ts";
 import type { EpochsFile } from "../../packages/server/src/store/epochs.ts";
 import type { Log, LogOptions } from "../../packages/server/src/store/log.ts";
+import type { FileSystem } from "../../packages/server/src/store/file-system.ts";
 import type { Allowances, FoundLog, PlacedEntry } from "./crash-checker.ts";
 import type { Fate, Operation } from "./fake-file-system.ts";
 import { openDataFolder } from "../../packages/server/src/store/data-folder.ts";
@@ -48,6 +49,19 @@ export function siteOf({ kind, path, site }: Operation): string {
   return `${kind} ${site}`;
 }
 
+/** Opens the log of the data folder on a fake disk. */
+export async function openSmallLog(fileSystem: FileSystem, clock: Clock, options: Partial<LogOptions>): Promise<Log> {
+  const folder = await openDataFolder({ folder: DATA_FOLDER, fileSystem, lock: noLock });
+  return openLog({
+    folder: folder.logFolder("default"),
+    name: "default",
+    fileSystem,
+    clock,
+    codec: testCodec,
+    options: { ...SMALL, ...options },
+  });
+}
+
 /** Lives through `lives` lives; returns what went wrong, in sentences. */
 export async function simulate(options: SimulationOptions): Promise<string[]> {
   const simulation = new Simulation(options);
@@ -91,18 +105,9 @@ class Simulation {
     this.#crash();
   }
 
-  async #open(): Promise<Log> {
-    const { fileSystem } = this.#disk;
-    const folder = await openDataFolder({ folder: DATA_FOLDER, fileSystem, lock: noLock });
+  #open(): Promise<Log> {
     const retentionBytes = this.#options.allowances.retention ? 6000 : undefined;
-    return openLog({
-      folder: folder.logFolder("default"),
-      name: "default",
-      fileSystem,
-      clock: this.#clock,
-      codec: testCodec,
-      options: { ...SMALL, retentionBytes },
-    });
+    return openSmallLog(this.#disk.fileSystem, this.#clock, { retentionBytes });
   }
 
   /** Ends the process after so many operations; now and then something fails before. */
