@@ -1,0 +1,89 @@
+// Python's grpcio, with stubs that its own tools made. Its protobuf is strict: one string in the log that is no UTF-8, and
+// it could never read past it.
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, expect, test, type TestContext } from "vitest";
+import { runCommand } from "../../scripts/command.ts";
+import { type LogClient, openLogClient } from "../support/log-client.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { findPython, mayFetch } from "./tools.ts";
+
+const SCRIPT = join(import.meta.dirname, "python", "read_and_write.py");
+
+let tool: Awaited<ReturnType<typeof findPython>>;
+let folder: TemporaryFolder;
+let server: ServerProcess;
+let client: LogClient;
+
+beforeAll(async () => {
+  tool = await findPython({ mayFetch });
+  folder = await openTemporaryFolder("python");
+  server = await startServer([], { folder: folder.path });
+  client = openLogClient(server.address);
+}, 300_000);
+
+afterAll(async () => {
+  await client[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+async function python({ skip }: TestContext, ...words: string[]): Promise<unknown> {
+  if (tool.kind === "missing") return skip(tool.reason);
+  const { code, stdout, output } = await runCommand([tool.path, SCRIPT, server.address, ...words], {
+    env: { PYTHONPATH: tool.stubs, PYTHONIOENCODING: "utf-8" },
+  });
+  if (code !== 0) throw new Error(`Python ended with ${code}:\n${output}`);
+  return JSON.parse(stdout);
+}
+
+const ODD = [
+  "",
+  "\u0000",
+  "\u007f\u0080",
+  "é",
+  "e\u0301",
+  "\u202egnirts",
+  "\ufeff",
+  "\uffff",
+  "😀",
+  "👨‍👩‍👧",
+  "\u{10ffff}",
+  "\ud7ff\ue000",
+  "\u2028\u2029",
+  "ﷺ",
+];
+
+test("it reads everything that is in the log, odd Unicode included", async (context) => {
+  const random = fc.sample(fc.string({ unit: "binary", maxLength: 40 }), { numRuns: 200, seed: 1 });
+  const messages = [...ODD, ...random];
+  await client.write(
+    ...messages.map((message, i) => ({ application: "odd", message, fields: { [message]: messages.at(-i) ?? "" } })),
+  );
+  const entries = (await python(context, "read")) as { message: string; fields: Record<string, string> }[];
+  expect(entries.slice(-messages.length)).toEqual(
+    messages.map(
+      (message, i) => expect.objectContaining({ message, fields: { [message]: messages.at(-i) ?? "" } }) as unknown,
+    ),
+  );
+});
+
+test("an entry that is no UTF-8, or forges the server's fields, is rejected by its index; the log stays readable", async (context) => {
+  const answer = await python(context, "write-bad");
+  expect(answer).toEqual({
+    accepted: 2,
+    rejected: [
+      { index: 1, reason: "INVALID_UTF8" },
+      { index: 2, reason: "INVALID_UTF8" },
+      { index: 3, reason: "RESERVED_FIELD" },
+    ],
+  });
+  const entries = (await python(context, "read")) as { message: string; sequence: number }[];
+  expect(entries.slice(-2).map(({ message }) => message)).toEqual(["good", "good"]);
+  expect(entries.map(({ sequence }) => sequence)).toEqual(entries.map((_, i) => i + 1));
+});
+
+test("it follows, and cancels", async (context) => {
+  expect(await python(context, "follow", "5")).toEqual(["m0", "m1", "m2", "m3", "m4"]);
+});
