@@ -1,127 +1,180 @@
-// The walk of docs/ARCHITECTURE.md, executed: one entry goes through a real server, over a real socket and real files, and
-// every function that the page names is called, in the part of the walk that names it.
-//
-// What was called is counted by V8 (precise coverage), so nothing is replaced, wrapped or assumed.
-
-import { Session } from "node:inspector/promises";
-import { readFile } from "node:fs/promises";
+// Walks with one log entry through the files that docs/ARCHITECTURE.md names, in that order, and looks at it in each.
+// Real sockets, real files; each station is watched at the boundary that it has in the composition root (server.ts).
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { connect, type LogStream } from "@sluice/client";
-import { createLogger, loadConfig, nodeFileSystem, openServer, type Server, systemClock } from "@sluice/server";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { fileURLToPath } from "node:url";
+import { crc32 } from "node:zlib";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { LogEntrySchema, LogService, WriteLogsRequestSchema } from "@sluice/api";
+import { connect } from "@sluice/client";
+import {
+  createClient,
+  createServer,
+  FRAME_HEADER_BYTES,
+  frameOf,
+  Frames,
+  listen,
+  openChannel,
+  serve,
+} from "@sluice/rpc";
+import { beforeAll, expect, test } from "vitest";
+import { entryFrameCodec } from "../../packages/server/src/logs/frame-codec.ts";
+import { createLogService } from "../../packages/server/src/logs/service.ts";
+import type { Authorize } from "../../packages/server/src/security/authorize.ts";
+import { systemClock } from "../../packages/server/src/store/clock.ts";
+import type { Batch, LogReader, LogWriter } from "../../packages/server/src/store/contract.ts";
+import { nodeFileSystem } from "../../packages/server/src/store/file-system-node.ts";
+import { openLog } from "../../packages/server/src/store/log.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
-const repository = join(import.meta.dirname, "..", "..");
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-interface Step {
-  /** The heading of the part of the walk that it belongs to. */
-  readonly part: string;
-  readonly number: number;
-  readonly file: string;
-  readonly name: string;
-}
+/** The stations, as the document names them: `### 1. \`path\``. */
+let stations: string[];
 
-function parseWalk(page: string): Step[] {
-  const pattern = /^## (?<heading>.*)$|^(?<number>\d+)\. `(?<file>[^`]+)` → `(?<name>[^`]+)`/gm;
-  const steps: Step[] = [];
-  let part = "";
-  for (const { groups } of page.matchAll(pattern)) {
-    const { heading, number, file = "", name = "" } = groups ?? {};
-    if (heading === undefined) steps.push({ part, number: Number(number), file, name });
-    else part = heading;
-  }
-  return steps;
-}
-
-const steps = parseWalk(await readFile(join(repository, "docs/ARCHITECTURE.md"), "utf8"));
-
-/** Counts calls of all functions of this process. */
-class CallCounter {
-  readonly #session = new Session();
-
-  async start(): Promise<void> {
-    this.#session.connect();
-    await this.#session.post("Profiler.enable");
-    await this.#session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
-  }
-
-  /** What was called since the last time, as `file name`, the file relative to the repository. */
-  async take(): Promise<ReadonlySet<string>> {
-    const { result } = await this.#session.post("Profiler.takePreciseCoverage");
-    const called = new Set<string>();
-    for (const { url, functions } of result) {
-      const file = url.replace(/^file:\/\//, "").replace(/\?.*$/, "");
-      if (!file.startsWith(`${repository}/packages/`)) continue;
-      for (const { functionName, ranges } of functions) {
-        if ((ranges[0]?.count ?? 0) > 0) called.add(`${file.slice(repository.length + 1)} ${functionName}`);
-      }
-    }
-    return called;
-  }
-
-  stop(): void {
-    this.#session.disconnect();
-  }
-}
-
-const counter = new CallCounter();
-
-beforeAll(() => counter.start());
-afterAll(() => counter.stop());
-
-async function startServer(folder: string): Promise<Server> {
-  const flags = new Map([
-    ["listen", "127.0.0.1:0"],
-    ["data", folder],
-  ]);
-  const { config } = await loadConfig({ flags, environment: {}, folder });
-  const logger = createLogger({ format: "text", level: "error", clock: systemClock, write: () => {} });
-  return openServer(config, { clock: systemClock, fileSystem: nodeFileSystem, logger });
-}
-
-/** Opens a follow and waits until it stands at the head. */
-async function follow(stream: LogStream): Promise<ReturnType<LogStream["events"]>> {
-  const events = stream.events();
-  for (let event = await events.next(); event.done !== true; event = await events.next()) {
-    if (event.value.kind === "sync") return events;
-  }
-  throw new Error("The stream ended before its history did");
-}
-
-/** The steps of these parts that were not taken. */
-function missing(called: ReadonlySet<string>, ...parts: readonly string[]): Step[] {
-  const walked = steps.filter(({ part }) => parts.includes(part));
-  expect(new Set(walked.map(({ part }) => part))).toEqual(new Set(parts));
-  return walked.filter(({ file, name }) => !called.has(`${file} ${name}`));
-}
-
-test("the page's steps are numbered in their order", () => {
-  expect(steps.length).toBeGreaterThan(20);
-  expect(steps.map(({ number }) => number)).toEqual(steps.map((_, index) => index + 1));
+beforeAll(async () => {
+  const text = await readFile(join(ROOT, "docs/ARCHITECTURE.md"), "utf8");
+  const section = text.split(/^## /mu).find((each) => each.startsWith("The walk of one log entry")) ?? "";
+  stations = Array.from(section.matchAll(/^### \d+\. `([^`]+)`$/gmu), ([, file = ""]) => file);
 });
 
-test("one entry takes the way that the page describes", async () => {
+/** Notes the stations in the order in which the entry reaches them for the first time. */
+class Walk {
+  readonly reached: string[] = [];
+
+  reach(file: string): void {
+    if (!this.reached.includes(file)) this.reached.push(file);
+  }
+}
+
+const FILES = {
+  proto: "proto/sluice/logs/v1/logs.proto",
+  security: "packages/server/src/security/authorize.ts",
+  service: "packages/server/src/logs/service.ts",
+  store: "packages/server/src/store/log.ts",
+  follow: "packages/server/src/stream/follow.ts",
+  client: "packages/client/src/log-stream.ts",
+} as const;
+
+test("the document names the stations, and each of them is a file", async () => {
+  expect(stations).toEqual(Object.values(FILES));
+  for (const file of stations) expect(await readFile(join(ROOT, file), "utf8")).not.toBe("");
+});
+
+test("every file that the document names is there", async () => {
+  const text = await readFile(join(ROOT, "docs/ARCHITECTURE.md"), "utf8");
+  const named = new Set(Array.from(text.matchAll(/`([\w./-]+\.(?:ts|proto|md))`/gu), ([, file = ""]) => file));
+  expect(named.size).toBeGreaterThan(20);
+  for (const file of named) {
+    const places = ["", "packages/server/src"].map((folder) => join(ROOT, folder, file));
+    expect(
+      places.some((place) => existsSync(place)),
+      file,
+    ).toBe(true);
+  }
+});
+
+test("one entry, from the producer's bytes to the reader's object", async () => {
+  const walk = new Walk();
   await using folder = await openTemporaryFolder("log-walk");
-  const message = "the shop is open";
-  {
-    await using server = await startServer(folder.path);
-    await using client = connect(server.address);
-    const events = await follow(client.streamLogs({ follow: true }));
-    await using writer = client.openLogWriter();
-    await counter.take();
+  const logFolder = join(folder.path, "default");
+  await using log = await openLog({
+    folder: logFolder,
+    name: "default",
+    fileSystem: nodeFileSystem,
+    clock: systemClock,
+    codec: entryFrameCodec,
+  });
 
-    await writer.write({ application: "shop", level: "INFO", message });
-    await writer.flush();
-    expect(await events.next()).toMatchObject({ value: { kind: "entry", entry: { message, sequence: 1n } } });
-    expect(missing(await counter.take(), "An entry is written", "It is followed")).toEqual([]);
-    await events.return?.();
+  const asked: unknown[] = [];
+  const authorize: Authorize = (subject, action, resource) => {
+    walk.reach(FILES.security);
+    asked.push([subject.kind, action, resource]);
+  };
+  const appended: Batch[] = [];
+  const writer = watchWriter(log.writer, walk, appended);
+  const reader = watchReader(log.reader, walk);
+  const logs = createLogService({ logs: [{ name: "default", reader, writer }], authorize, clock: systemClock });
+  await using listener = await listen(createServer({ services: [serve(LogService, logs.handlers)] }));
+  await using channel = openChannel(listener.address);
+  const raw = createClient(LogService, channel);
+
+  // 1. The producer's entry, as the contract has it: bytes that nobody will encode again.
+  const said = {
+    timestamp: 1_700_000_000_000_000_000n,
+    level: "WARN",
+    application: "shop",
+    message: "only 2 teapots left",
+    fields: { article: "teapot" },
+  };
+  const entry = create(LogEntrySchema, said);
+  const entryBytes = toBinary(LogEntrySchema, entry);
+  const request = toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, { entries: [entry] }));
+  walk.reach(FILES.proto);
+
+  // 2. to 4. It is written: authorized, checked and stamped, appended, and acknowledged when it is on disk.
+  const written = await raw.writeLogs(new Frames(frameOf(request)));
+  expect(written).toMatchObject({ accepted: 1n, rejected: [], lastSequence: 1n });
+  expect(asked).toEqual([["anonymous", "write", { type: "log", name: "default" }]]);
+  const [batch] = appended;
+  const frame = Buffer.from(batch?.bytes.subarray(0, batch.lengths[0]) ?? []);
+  const message = frame.subarray(FRAME_HEADER_BYTES);
+  expect(frame.readUInt32BE(1)).toBe(message.length);
+  expect(message.subarray(0, entryBytes.length).equals(entryBytes)).toBe(true);
+  expect(fromBinary(LogEntrySchema, message)).toMatchObject({ ...said, sequence: 1n, cursor: written.lastCursor });
+  // The checksum is the last field: one byte of tag, four of value.
+  expect(message.readUInt32LE(message.length - 4)).toBe(crc32(message.subarray(0, message.length - 5)));
+  const [frames = ""] = (await readdir(logFolder)).filter((name) => name.endsWith(".frames"));
+  expect((await readFile(join(logFolder, frames))).equals(frame)).toBe(true);
+
+  // 5. It is read: what lies on disk is what leaves, byte for byte.
+  const received: Uint8Array[] = [];
+  for await (const bytes of raw.streamLogs({}, { raw: true })) received.push(bytes);
+  expect(received.map((bytes) => Buffer.from(bytes))).toEqual([message]);
+  expect(asked[1]).toEqual(["anonymous", "read", { type: "log", name: "default" }]);
+
+  // 6. The reader has it as an object, and a place to go on from.
+  await using client = connect(listener.address);
+  for await (const each of client.streamLogs({ applications: ["shop"] })) {
+    walk.reach(FILES.client);
+    expect(each).toMatchObject({ ...said, sequence: 1n, cursor: written.lastCursor });
   }
 
-  await using server = await startServer(folder.path);
-  expect(missing(await counter.take(), "The server is started again")).toEqual([]);
-
-  await using client = connect(server.address);
-  const entries = await Array.fromAsync(client.streamLogs({ applications: ["shop"] }));
-  expect(entries.map((entry) => entry.message)).toEqual([message]);
-  expect(missing(await counter.take(), "It is read from disk")).toEqual([]);
+  expect(walk.reached).toEqual(stations);
 });
+
+/** The service hands over a stamped batch; the log answers when it is durable. */
+function watchWriter(writer: LogWriter, walk: Walk, appended: Batch[]): LogWriter {
+  return new Proxy(writer, {
+    get(target, property) {
+      if (property !== "append") return bound(target, property);
+      return async (expectedNext: number, batch: Batch) => {
+        walk.reach(FILES.service);
+        appended.push(batch);
+        const last = await target.append(expectedNext, batch);
+        walk.reach(FILES.store);
+        return last;
+      };
+    },
+  });
+}
+
+/** The follow pulls runs of the log through a scan. */
+function watchReader(reader: LogReader, walk: Walk): LogReader {
+  return new Proxy(reader, {
+    get(target, property) {
+      if (property !== "scan") return bound(target, property);
+      return (...words: Parameters<LogReader["scan"]>) => {
+        walk.reach(FILES.follow);
+        return target.scan(...words);
+      };
+    },
+  });
+}
+
+/** A property of the watched object itself: methods keep their `this`. */
+function bound<T extends object>(target: T, property: string | symbol): unknown {
+  const value: unknown = Reflect.get(target, property, target);
+  return typeof value === "function" ? (value.bind(target) as unknown) : value;
+}
