@@ -150,12 +150,20 @@ function parseHead(headers: HeaderList, routes: RouteTable): RequestHead {
   }
   const route = routes.get(path);
   const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
+  const isOrdinary =
+    method === "POST" &&
+    (contentType === "application/grpc" || contentType === "application/grpc+proto") &&
+    (encoding === IDENTITY || encoding === GZIP) &&
+    (timeout === undefined || timeoutMs !== undefined) &&
+    route?.handler !== undefined;
   const isCompressing = encoding === GZIP && (accepted === undefined || accepted.includes(GZIP));
   const blocks = contentType === "application/grpc+proto" ? PROTO_RESPONSES : RESPONSES;
   return {
     headers,
     route,
-    refusal: refuse({ method, path, contentType, timeout, timeoutMs, encoding, route }, routes),
+    refusal: isOrdinary
+      ? undefined
+      : refuse({ method, path, contentType, timeout, timeoutMs, encoding, route }, routes),
     timeoutMs,
     isCompressed: encoding === GZIP,
     isCompressing,

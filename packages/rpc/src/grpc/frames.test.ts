@@ -1,0 +1,101 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { countFrames, frameOf, MessageReader } from "./frames.ts";
+import { Code } from "./status.ts";
+
+/** Cuts `bytes` at the given places. */
+function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
+  const cuts = [0, ...places.map((place) => Math.min(place, bytes.length)).toSorted((a, b) => a - b), bytes.length];
+  return cuts.slice(1).map((end, at) => bytes.subarray(cuts[at], end));
+}
+
+function takeAll(reader: MessageReader): Uint8Array[] {
+  const messages: Uint8Array[] = [];
+  for (let message = reader.take(); message !== undefined; message = reader.take()) messages.push(message);
+  return messages;
+}
+
+describe("MessageReader", () => {
+  test("returns what went in, however it was cut and whenever it was asked", () => {
+    const messages = fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 20 });
+    const places = fc.array(fc.nat(60_000), { maxLength: 200 });
+    fc.assert(
+      fc.property(messages, places, fc.array(fc.boolean(), { minLength: 1 }), (sent, cuts, asks) => {
+        const reader = new MessageReader(3000);
+        const received: Uint8Array[] = [];
+        cut(Buffer.concat(sent.map((message) => frameOf(message))), cuts).forEach((piece, at) => {
+          reader.push(piece, 0, piece.length);
+          if (asks[at % asks.length] === true) received.push(...takeAll(reader));
+        });
+        received.push(...takeAll(reader));
+        expect(received.map((each) => Buffer.from(each).toString("hex"))).toEqual(
+          sent.map((each) => Buffer.from(each).toString("hex")),
+        );
+        expect(reader.available).toBe(0);
+      }),
+    );
+  });
+
+  test("what was handed out does not change when more arrives", () => {
+    const reader = new MessageReader(100);
+    const buffer = Buffer.from(frameOf(Uint8Array.of(1, 2, 3)));
+    for (const byte of buffer) reader.push(Buffer.of(byte), 0, 1);
+    const first = reader.take();
+    for (let round = 0; round < 2000; round++) reader.push(Buffer.of(9), 0, 1);
+    expect(first).toEqual(Uint8Array.of(1, 2, 3));
+  });
+
+  test("a trickle of single bytes is not kept as a buffer for each", () => {
+    const reader = new MessageReader(1_000_000);
+    const frame = frameOf(new Uint8Array(100_000).map((_, at) => at));
+    for (const byte of frame) {
+      const buffer = Buffer.alloc(64);
+      buffer[7] = byte;
+      reader.push(buffer, 7, 8);
+    }
+    const message = reader.take();
+    expect(message).toEqual(Uint8Array.from(frame.subarray(5)));
+  });
+
+  test("the limit is checked as soon as the length is there", () => {
+    const reader = new MessageReader(10);
+    reader.push(Buffer.of(0, 0, 0, 0, 11), 0, 5);
+    expect(() => reader.take()).toThrow(expect.objectContaining({ code: Code.RESOURCE_EXHAUSTED }));
+    const largest = new MessageReader(10);
+    largest.push(Buffer.of(0, 0xff, 0xff, 0xff, 0xff), 0, 5);
+    expect(() => largest.take()).toThrow(/4294967295 bytes/);
+  });
+
+  test("a flag other than 0 and 1 is refused, before its length is believed", () => {
+    const reader = new MessageReader(10);
+    reader.push(Buffer.of(2, 0xff, 0xff, 0xff, 0xff), 0, 5);
+    expect(() => reader.take()).toThrow(expect.objectContaining({ code: Code.INTERNAL }));
+  });
+
+  test("the flag of the message taken last", () => {
+    const reader = new MessageReader(10);
+    const bytes = Buffer.concat([frameOf(Uint8Array.of(1), 1), frameOf(Uint8Array.of(2))]);
+    reader.push(bytes, 0, bytes.length);
+    const flags = [reader.take(), reader.flag, reader.take(), reader.flag];
+    expect(flags).toEqual([Uint8Array.of(1), 1, Uint8Array.of(2), 0]);
+  });
+
+  test("clear forgets", () => {
+    const reader = new MessageReader(10);
+    reader.push(Buffer.of(0, 0, 0), 0, 3);
+    reader.clear();
+    const bytes = Buffer.from(frameOf(Uint8Array.of(5)));
+    reader.push(bytes, 0, bytes.length);
+    expect(takeAll(reader)).toEqual([Uint8Array.of(5)]);
+  });
+});
+
+test("frames are counted without being copied", () => {
+  const frames = Buffer.concat([
+    frameOf(new Uint8Array(0)),
+    frameOf(new Uint8Array(70_000)),
+    frameOf(Uint8Array.of(1)),
+  ]);
+  expect(countFrames(frames)).toBe(3);
+  expect(countFrames(new Uint8Array(0))).toBe(0);
+});
