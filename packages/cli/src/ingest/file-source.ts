@@ -9,7 +9,7 @@ const CHUNK_BYTES = 256 * 1024;
 /** How much of what was read last is compared before going on. */
 const OVERLAP_BYTES = 64;
 /** How much of a file's beginning tells it from others. */
-export const HEAD_BYTES_MAX = 1024;
+const HEAD_BYTES_MAX = 1024;
 
 /** Where reading begins. */
 export interface StartPlace {
