@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rm } from "node:fs/promises";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { rootFolder } from "./command.ts";
 import { countTests, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
@@ -20,6 +20,12 @@ interface Suite {
 const full = { SLUICE_SUITE: "full" };
 
 const suites: readonly Suite[] = [
+  // What a new machine lacks. Whatever cannot be had is said, and its tests are skipped with the reason.
+  {
+    name: "tools",
+    command: ["node", "--conditions=sluice-source", "test/interop/install.ts"],
+    limitMinutes: 5,
+  },
   { name: "tests", command: ["npm", "test"], limitMinutes: 5 },
   { name: "check", command: ["npm", "run", "check"], limitMinutes: 2 },
   { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
@@ -38,9 +44,10 @@ interface SuiteResult {
 
 async function runSuite({ name: suite, command: [name, ...args], limitMinutes, env }: Suite): Promise<SuiteResult> {
   const reports = join(reportFolder, suite);
+  const path = [join(rootFolder, "node_modules", ".bin"), process.env["PATH"]].join(delimiter);
   const child = spawn(name, args, {
     cwd: rootFolder,
-    env: { ...process.env, CI: "true", SLUICE_TEST_REPORTS: reports, ...env },
+    env: { ...process.env, PATH: path, CI: "true", SLUICE_TEST_REPORTS: reports, ...env },
     stdio: ["ignore", "inherit", "inherit"],
     detached: true,
   });

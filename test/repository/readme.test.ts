@@ -3,20 +3,23 @@
 // A remark above a block tells what the reader knows from the text around it:
 //   stays                 it runs on while the next ones are typed
 //   says "PATTERN"        what must be among what it writes; may be repeated
-//   needs COMMAND         it is left out where there is none
+//   needs grpcurl         it is left out where there is none
 //   after the server      the server is stopped before
 
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { rootFolder, runCommand } from "../../scripts/command.ts";
+import { rootFolder } from "../../scripts/command.ts";
+import { findGrpcurl } from "../interop/tools.ts";
 import { type CodeBlock, findCodeBlocks } from "./code-blocks.ts";
 import { TerminalSession } from "./terminal-session.ts";
 
 const tour = findCodeBlocks(await readFile(join(rootFolder, "README.md"), "utf8")).filter(
   ({ heading, language }) => heading === "The five-minute tour" && language === "sh",
 );
+
+const grpcurl = await findGrpcurl({ mayFetch: false });
 
 let folder: string;
 let env: NodeJS.ProcessEnv;
@@ -32,9 +35,11 @@ beforeAll(async () => {
   await mkdir(join(folder, "home"));
   env = {
     ...process.env,
-    PATH: [join(folder, "node_modules", ".bin"), join(rootFolder, ".cache", "bin"), process.env["PATH"]].join(
-      delimiter,
-    ),
+    PATH: [
+      join(folder, "node_modules", ".bin"),
+      ...(grpcurl.kind === "ready" ? [dirname(grpcurl.path)] : []),
+      process.env["PATH"],
+    ].join(delimiter),
     HOME: join(folder, "home"),
     XDG_STATE_HOME: join(folder, "home"),
     npm_config_update_notifier: "false",
@@ -70,11 +75,6 @@ async function startServer(block: CodeBlock): Promise<void> {
   env["SLUICE_SERVER"] = address;
 }
 
-async function isThere(command: string): Promise<boolean> {
-  const { code } = await runCommand(["bash", "-c", `command -v ${command}`], { env });
-  return code === 0;
-}
-
 function findBlock(word: string): CodeBlock {
   const block = tour.find(({ code }) => code.includes(word));
   if (block === undefined) throw new Error(`The tour has no command with ${word}`);
@@ -95,8 +95,7 @@ test("the tour has a server, commands to type, and a follower", () => {
 describe("each command", () => {
   test.for(tour.map((block) => [block.code.trim(), block] as const))("%s", async ([code, block], { skip }) => {
     const { remark = "" } = block;
-    const { needed } = /needs (?<needed>\w+)/.exec(remark)?.groups ?? {};
-    if (needed !== undefined && !(await isThere(needed))) skip(`there is no ${needed} here`);
+    if (remark.includes("needs grpcurl") && grpcurl.kind === "missing") skip(grpcurl.reason);
     if (code.includes(" serve ")) return startServer(block);
     if (remark.includes("after the server")) await server?.interrupt();
 
