@@ -59,7 +59,10 @@ function assignCodes(): Code[] {
 /** One per connection: it holds the dynamic table that the other side builds up as well. */
 export class HeaderEncoder {
   readonly #tableBytesMax: number;
-  readonly #table: string[] = [];
+  /** Entries from the oldest that is still there; their numbers count all that were ever inserted. */
+  readonly #table: { readonly name: string; readonly whole: string }[] = [];
+  readonly #newest = new Map<string, number>();
+  #inserted = 0;
   #tableBytes = 0;
 
   /** @param tableBytesMax the other side's SETTINGS_HEADER_TABLE_SIZE; its default is 4096 */
@@ -68,72 +71,114 @@ export class HeaderEncoder {
   }
 
   encode(fields: readonly Field[]): Buffer {
-    return Buffer.concat(fields.map((field) => this.#encodeField(field)));
+    const block = new Block();
+    for (const field of fields) this.#writeField(block, field);
+    return block.take();
   }
 
-  #encodeField({ name, value, isNeverIndexed }: Field): Buffer {
+  #writeField(block: Block, { name, value, isNeverIndexed }: Field): void {
     const whole = `${name}: ${value}`;
+    const wholeIndex = isNeverIndexed === true ? undefined : this.#find(whole);
+    if (wholeIndex !== undefined) {
+      block.integer(wholeIndex, 7, 0x80);
+      return;
+    }
     const nameIndex = this.#find(name) ?? 0;
-    const literal = nameIndex === 0 ? [encodeString(name), encodeString(value)] : [encodeString(value)];
-    if (isNeverIndexed === true) return Buffer.concat([encodeInteger(nameIndex, 4, 0x10), ...literal]);
-    const wholeIndex = this.#find(whole);
-    if (wholeIndex !== undefined) return encodeInteger(wholeIndex, 7, 0x80);
-    this.#insert(whole);
-    return Buffer.concat([encodeInteger(nameIndex, 6, 0x40), ...literal]);
+    if (isNeverIndexed === true) block.integer(nameIndex, 4, 0x10);
+    else block.integer(nameIndex, 6, 0x40);
+    if (nameIndex === 0) block.string(name);
+    block.string(value);
+    if (isNeverIndexed !== true) this.#insert(name, whole);
   }
 
+  /** @param key "name: value", or a name alone */
   #find(key: string): number | undefined {
-    const isWhole = key.includes(": ");
-    const found = this.#table.findIndex((entry) => (isWhole ? entry === key : entry.startsWith(`${key}: `)));
-    return staticIndexes.get(key) ?? (found < 0 ? undefined : staticEntries + 1 + found);
+    const number = this.#newest.get(key);
+    return staticIndexes.get(key) ?? (number === undefined ? undefined : staticEntries + this.#inserted - number);
   }
 
-  #insert(entry: string): void {
-    this.#table.unshift(entry);
-    this.#tableBytes += tableBytesOf(entry);
-    while (this.#tableBytes > this.#tableBytesMax) this.#tableBytes -= tableBytesOf(this.#table.pop() ?? "");
+  #insert(name: string, whole: string): void {
+    this.#table.push({ name, whole });
+    this.#newest.set(name, this.#inserted).set(whole, this.#inserted);
+    this.#inserted++;
+    this.#tableBytes += tableBytesOf(whole);
+    while (this.#tableBytes > this.#tableBytesMax) this.#evict();
+  }
+
+  #evict(): void {
+    const oldest = this.#inserted - this.#table.length;
+    const entry = this.#table.shift();
+    if (entry === undefined) return;
+    this.#tableBytes -= tableBytesOf(entry.whole);
+    for (const key of [entry.name, entry.whole]) if (this.#newest.get(key) === oldest) this.#newest.delete(key);
   }
 }
 
-function tableBytesOf(entry: string): number {
-  return entry.length - ": ".length + entryOverheadBytes;
+function tableBytesOf(whole: string): number {
+  return whole.length - ": ".length + entryOverheadBytes;
 }
 
-function encodeInteger(value: number, prefixBits: number, flags: number): Buffer {
-  const limit = 2 ** prefixBits - 1;
-  if (value < limit) return Buffer.from([flags | value]);
-  const bytes = [flags | limit];
-  let rest = value - limit;
-  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
-  bytes.push(rest);
-  return Buffer.from(bytes);
+const blockBytesMax = 8192;
+const scratch = Buffer.alloc(blockBytesMax);
+// A token is the same in every call of a run: it is coded once.
+const longTextBytes = 256;
+const codedTexts = new Map<string, Buffer>();
+const codedTextsMax = 16;
+
+/** A header block under way; one at a time, for all write into the same scratch bytes. */
+class Block {
+  #at = 0;
+
+  take(): Buffer {
+    return Buffer.from(scratch.subarray(0, this.#at));
+  }
+
+  integer(value: number, prefixBits: number, flags: number): void {
+    const limit = 2 ** prefixBits - 1;
+    if (value < limit) {
+      scratch[this.#at++] = flags | value;
+      return;
+    }
+    scratch[this.#at++] = flags | limit;
+    let rest = value - limit;
+    for (; rest >= 128; rest = Math.floor(rest / 128)) scratch[this.#at++] = (rest % 128) | 128;
+    scratch[this.#at++] = rest;
+  }
+
+  /** Huffman-coded where that is shorter, as clients do. */
+  string(text: string): void {
+    const coded = codedTexts.get(text) ?? codeHuffman(text);
+    if (text.length >= longTextBytes && codedTexts.size < codedTextsMax) codedTexts.set(text, coded);
+    if (coded.length < text.length) {
+      this.integer(coded.length, 7, 0x80);
+      scratch.set(coded, this.#at);
+      this.#at += coded.length;
+    } else {
+      this.integer(text.length, 7, 0);
+      this.#at += scratch.write(text, this.#at, "latin1");
+    }
+  }
 }
 
-/** Huffman-coded where that is shorter, as clients do. */
-function encodeString(text: string): Buffer {
-  const plain = Buffer.from(text, "latin1");
-  const bitCount = plain.reduce((sum, symbol) => sum + (codes[symbol]?.length ?? 0), 0);
-  const byteCount = Math.ceil(bitCount / 8);
-  if (byteCount >= plain.length) return Buffer.concat([encodeInteger(plain.length, 7, 0), plain]);
-  const coded = Buffer.alloc(byteCount);
+function codeHuffman(text: string): Buffer {
+  const coded: number[] = [];
   // At most 7 + 30 bits are held, more than 32-bit operators take: hence the arithmetic.
   let held = 0;
   let heldBits = 0;
-  let at = 0;
-  for (const symbol of plain) {
-    const { bits, length } = codes[symbol] ?? { bits: 0, length: 0 };
+  for (let at = 0; at < text.length; at++) {
+    const { bits, length } = codes[text.charCodeAt(at)] ?? { bits: 0, length: 0 };
     held = held * 2 ** length + bits;
     heldBits += length;
     while (heldBits >= 8) {
       heldBits -= 8;
       const byte = Math.floor(held / 2 ** heldBits);
-      coded[at++] = byte;
+      coded.push(byte);
       held -= byte * 2 ** heldBits;
     }
   }
   // Padded with ones, the beginning of the end-of-string symbol.
-  if (heldBits > 0) coded[at] = (held << (8 - heldBits)) | (0xff >> heldBits);
-  return Buffer.concat([encodeInteger(byteCount, 7, 0x80), coded]);
+  if (heldBits > 0) coded.push(((held << (8 - heldBits)) & 0xff) | (0xff >> heldBits));
+  return Buffer.from(coded);
 }
 
 /**
