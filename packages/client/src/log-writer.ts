@@ -3,9 +3,10 @@
 // L1. Entry n of a writer has the producer's sequence `firstSequence + n`: the server drops what it has of a producer.
 // L2. What is written is either in the queue, answered by the server, or told of: rejected, or kept by a failed writer.
 // L3. The queue is bounded: past `bufferBytesMax` `write` makes its caller wait, past twice that it refuses.
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import { Durability, type LogEntry, LogEntrySchema } from "@sluice/api";
 import { abortWith } from "./abort.ts";
+import { EntryEncoder } from "./encode-entry.ts";
 import { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
 import { judge, Retrier, type RetryPolicy } from "./retry.ts";
@@ -121,6 +122,7 @@ export class LogWriter implements AsyncDisposable {
   readonly #context: LogWriterContext;
   readonly #options: LogWriterOptions;
   readonly #limits: typeof DEFAULTS;
+  readonly #encoder = new EntryEncoder();
   readonly #queue: EntryQueue;
   readonly #stop = new AbortController();
   /** Opened when an entry was pushed or the end is near. */
@@ -171,7 +173,7 @@ export class LogWriter implements AsyncDisposable {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
     if (this.#isClosing) return Promise.reject(new LogWriterLimit("Cannot write to a writer that is closed"));
     const timestamp = entry.timestamp ?? this.#context.clock.nowNs();
-    const bytes = toBinary(LogEntrySchema, create(LogEntrySchema, { ...entry, timestamp }));
+    const bytes = this.#encoder.encode(entry, timestamp);
     const { bufferBytesMax, entryBytesMax } = this.#limits;
     if (bytes.length > entryBytesMax) {
       const text = `Cannot write an entry of ${bytes.length} bytes: the limit is ${entryBytesMax}`;
