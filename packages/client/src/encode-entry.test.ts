@@ -2,8 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { LogEntrySchema } from "@sluice/api";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { EntryEncoder } from "./encode-entry.ts";
-import type { NewLogEntry } from "./log-writer.ts";
+import { EntryEncoder, type NewLogEntry } from "./encode-entry.ts";
 
 /** The same by protobuf-es, from the descriptor. */
 function reference(entry: NewLogEntry, timestamp: bigint): Uint8Array {

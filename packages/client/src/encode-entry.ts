@@ -2,7 +2,26 @@
 // descriptor took two thirds of a writer's time; a test compares the two byte by byte.
 //
 // E1. One buffer for all entries of a writer; what is returned is a copy of its own.
-import type { NewLogEntry } from "./log-writer.ts";
+import type { LogEntry } from "@sluice/api";
+
+/** An entry to write: what a producer may say. Without a timestamp the moment of `write` counts. */
+export type NewLogEntry = Partial<
+  Pick<
+    LogEntry,
+    | "timestamp"
+    | "level"
+    | "application"
+    | "message"
+    | "sourceFile"
+    | "lineNumber"
+    | "fields"
+    | "severityNumber"
+    | "traceId"
+    | "spanId"
+    | "traceFlags"
+    | "eventName"
+  >
+>;
 
 const SCRATCH_BYTES = 16 * 1024;
 /** A larger scratch buffer, grown for one large entry, is not kept. */

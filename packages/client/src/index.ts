@@ -1,6 +1,7 @@
 // The SDK of Sluice: log streams that resume exactly where they were cut, and writers that never lose or repeat.
 export { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.ts";
 export { type ClientOptions, connect, type SluiceClient, type UnaryOptions } from "./client.ts";
+export type { NewLogEntry } from "./encode-entry.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
 export type { LogControl, LogQuery } from "./log-position.ts";
 export { type LogEvent, LogGapError, LogStream, type LogStreamOptions } from "./log-stream.ts";
@@ -9,7 +10,6 @@ export {
   LogWriterFailed,
   LogWriterLimit,
   type LogWriterOptions,
-  type NewLogEntry,
   type RejectedLogEntry,
 } from "./log-writer.ts";
 export type { RetryPolicy } from "./retry.ts";

@@ -6,31 +6,12 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { Durability, type LogEntry, LogEntrySchema } from "@sluice/api";
 import { abortWith } from "./abort.ts";
-import { EntryEncoder } from "./encode-entry.ts";
+import { EntryEncoder, type NewLogEntry } from "./encode-entry.ts";
 import { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
 import { judge, Retrier, type RetryPolicy } from "./retry.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 import { type Answer, WriteSession, type WriteLogStreamCall } from "./write-session.ts";
-
-/** An entry to write: what a producer may say. Without a timestamp the moment of `write` counts. */
-export type NewLogEntry = Partial<
-  Pick<
-    LogEntry,
-    | "timestamp"
-    | "level"
-    | "application"
-    | "message"
-    | "sourceFile"
-    | "lineNumber"
-    | "fields"
-    | "severityNumber"
-    | "traceId"
-    | "spanId"
-    | "traceFlags"
-    | "eventName"
-  >
->;
 
 /** An entry that the server refused, with its reason (stable, UPPER_SNAKE_CASE) and a sentence. */
 export interface RejectedLogEntry {
