@@ -1,6 +1,14 @@
 import { PassThrough } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatCount, openProgress, type OutputStream, paintFor, plural } from "./terminal.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatSeconds,
+  openProgress,
+  type OutputStream,
+  paintFor,
+  plural,
+} from "./terminal.ts";
 
 function createStream(options: { isTTY?: boolean; columns?: number }): OutputStream & { text: () => string } {
   const stream = new PassThrough();
@@ -24,6 +32,15 @@ describe("colours", () => {
   });
 });
 
+test.each([
+  [0.2, "1 s"],
+  [59, "59 s"],
+  [61, "1 min 1 s"],
+  [3700, "1 h 1 min"],
+])("%d seconds read as %s", (seconds, expected) => {
+  expect(formatSeconds(seconds)).toBe(expected);
+});
+
 describe("a progress bar", () => {
   const setUp = (options: { isTTY?: boolean; columns?: number }) => {
     const stream = createStream(options);
@@ -41,11 +58,11 @@ describe("a progress bar", () => {
     time.ms += 500;
     progress.update(1024 * 1024, 4 * 1024 * 1024);
     expect(stream.text()).toBe(
-      `\r\u001b[2KVerifying ${"━".repeat(7)}${"╌".repeat(21)}  25 % 1.0 MiB of 4.0 MiB 2.0 MiB/s`,
+      `\r\u001b[2KVerifying ${"━".repeat(7)}${"╌".repeat(21)}  25 % 1.0 MiB of 4.0 MiB 2.0 MiB/s, 2 s left`,
     );
     progress.end();
     progress.end();
-    expect(stream.text().endsWith("2.0 MiB/s\r\u001b[2K")).toBe(true);
+    expect(stream.text().endsWith("2 s left\r\u001b[2K")).toBe(true);
   });
 
   test("is drawn at most ten times a second, and at its end", () => {

@@ -54,7 +54,9 @@ export function openProgress(stream: OutputStream, options: ProgressOptions): Pr
     const rate = `${format(Math.round(done / seconds))}/s`;
     const amount = total === undefined ? format(done) : `${format(done)} of ${format(total)}`;
     const bar = total === undefined ? "" : ` ${paint("cyan", barOf(done, total))} ${percentOf(done, total)}`;
-    const line = `${options.label}${bar} ${amount} ${rate}`;
+    const isUnderWay = total !== undefined && done > 0 && done < total;
+    const left = isUnderWay ? `, ${formatSeconds(((total - done) / done) * seconds)} left` : "";
+    const line = `${options.label}${bar} ${amount} ${rate}${left}`;
     stream.write(`\r\u001b[2K${clip(line, stream.columns ?? 80)}`);
     isDrawn = true;
   }
@@ -72,6 +74,14 @@ export function openProgress(stream: OutputStream, options: ProgressOptions): Pr
       isDrawn = false;
     },
   };
+}
+
+/** 3700 → "1 h 1 min". */
+export function formatSeconds(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
 /** 1536 → "1.5 KiB". */

@@ -70,7 +70,7 @@ async function push(files: readonly string[], options: PushOptions, context: Com
     format: formatBytes,
     environment: context.environment,
   });
-  const totalBytes = isFollowing ? undefined : await sizeOf(files);
+  let totalBytes = isFollowing ? undefined : await sizeOf(files);
   const pushContext: PushContext = {
     client,
     clock: systemClock,
@@ -82,6 +82,9 @@ async function push(files: readonly string[], options: PushOptions, context: Com
     attemptsMax: isFollowing ? Number.POSITIVE_INFINITY : ATTEMPTS_MAX,
     counts,
     onProgress: () => progress.update(counts.bytes, totalBytes),
+    onResumed: (bytes) => {
+      if (totalBytes !== undefined) totalBytes -= bytes;
+    },
     ...noteTo(output, progress, counts),
   };
   const fileOptions: PushFileOptions = {

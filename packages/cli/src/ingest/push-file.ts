@@ -36,6 +36,8 @@ export interface PushContext {
   readonly attemptsMax: number;
   readonly counts: PushCounts;
   onProgress(): void;
+  /** So many bytes of a file were pushed by an earlier run. */
+  onResumed(bytes: number): void;
   onRejected(source: string, rejected: RejectedLogEntry): void;
   onDisconnected(error: unknown, retryInMs: number): void;
   note(text: string): void;
@@ -153,6 +155,7 @@ class FilePush {
       isDone: false,
     };
     await this.#places.store(place); // V1
+    this.#context.onResumed(place.offset);
     const { modifiedMs } = await source.facts();
     const job: Job = {
       source,
