@@ -75,6 +75,7 @@ overBothTransports((transport) => {
     ["a oneof", "sluice.test.v1.Shape.size", "shapes.proto"],
     ["an extension", "sluice.test.v1.label", "shapes.proto"],
     ["a nested extension", "sluice.test.v1.ShapeExtensions.layer", "shapes.proto"],
+    ["an error's detail", "google.rpc.BadRequest.FieldViolation", "google/rpc/error_details.proto"],
     ["reflection itself", "grpc.reflection.v1.ServerReflection", "grpc/reflection/v1/reflection.proto"],
   ])("the file that declares %s", async (_what, value, name) => {
     await using echo = await startReflecting(transport);

@@ -10,6 +10,7 @@ import {
   type MessageInitShape,
 } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { file_google_rpc_error_details } from "./gen/google/rpc/error_details_pb.ts";
 import {
   ServerReflection,
   ServerReflectionRequestSchema,
@@ -29,7 +30,9 @@ import { Code, RpcError } from "./grpc/status.ts";
 export function serveReflection(services: readonly ServedService[], files: readonly DescFile[] = []): ServedService[] {
   const own = [ServerReflection, ServerReflectionV1Alpha];
   const names = [...services.map(({ desc }) => desc), ...own].map((desc) => desc.typeName).toSorted();
-  const index = indexFiles([...services.map(({ desc }) => desc.file), ...own.map((desc) => desc.file), ...files]);
+  const declaring = [...services.map(({ desc }) => desc.file), ...own.map((desc) => desc.file)];
+  // Details of errors are no part of any service's messages; with these a tool can show them.
+  const index = indexFiles([...declaring, file_google_rpc_error_details, ...files]);
   const handlers = {
     serverReflectionInfo: {
       raw: true as const,
@@ -126,7 +129,9 @@ function answerTo(request: ServerReflectionRequest, index: FileIndex, names: rea
     }
     case "allExtensionNumbersOfType": {
       if (!index.messages.has(asked.value)) return notFound(`message "${asked.value}"`);
-      const extensionNumber = (index.extensions.get(asked.value) ?? []).map((each) => each.number).toSorted((a, b) => a - b);
+      const extensionNumber = (index.extensions.get(asked.value) ?? [])
+        .map((each) => each.number)
+        .toSorted((a, b) => a - b);
       const value = { baseTypeName: asked.value, extensionNumber };
       return { messageResponse: { case: "allExtensionNumbersResponse", value } };
     }
