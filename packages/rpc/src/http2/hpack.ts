@@ -5,6 +5,8 @@
 //
 // D1. A block that changed the dynamic table is never cached, and every change empties the block cache: a cached answer
 //     is what decoding again would give.
+//     Nor is a block with a literal that is not what its name had before: what changes with each call would only push out
+//     what repeats.
 // D2. All that is cached lives in the decoder, so nothing (also no never-indexed field) outlives the connection.
 // D3. A list beyond the size limit is decoded to its end all the same: the table stays in step with the peer's.
 import { ConnectionError, ErrorCode } from "./frame.ts";
@@ -19,12 +21,15 @@ const BLOCK_CACHE_BYTES = 32 * 1024;
 const TEXT_CACHE_BYTES = 32 * 1024;
 /** A shorter Huffman string is decoded faster than looked up. */
 const TEXT_CACHED_FROM = 48;
+/** Names whose last literal is remembered (D1). */
+const NAMES_MAX = 64;
 
 export class HpackDecoder {
   readonly #table: DynamicTable;
   readonly #listBytesMax: number;
   readonly #blocks = new RecentCache<DecodedHeaders>(BLOCK_CACHE_BYTES);
   readonly #texts = new RecentCache<string>(TEXT_CACHE_BYTES);
+  readonly #lastLiterals = new Map<string, string>();
   /** What the peer may set the table's size to. */
   readonly #tableBytesMax: number;
 
@@ -37,6 +42,9 @@ export class HpackDecoder {
   #kinds = 0;
   #fault = "";
   #isPastPseudo = false;
+  #isTableChanged = false;
+  /** Every literal is what its name had before (D1). */
+  #isRepeating = true;
 
   /**
    * @param tableBytesMax SETTINGS_HEADER_TABLE_SIZE as told to the peer, at least the default of 4096.
@@ -53,17 +61,17 @@ export class HpackDecoder {
    * @throws ConnectionError COMPRESSION_ERROR when the block is no HPACK.
    */
   decode(bytes: Buffer, start: number, end: number): DecodedHeaders {
-    const key = this.#blocks.isEmpty ? "" : bytes.toString("latin1", start, end);
-    if (key !== "") {
-      const known = this.#blocks.get(key);
+    if (!this.#blocks.isEmpty) {
+      const known = this.#blocks.get(bytes.toString("latin1", start, end));
       if (known !== undefined) return known;
     }
     this.#begin(bytes, start, end);
-    const isTableChanged = this.#readFields();
+    this.#readFields();
     const isTooLarge = this.#listBytes > this.#listBytesMax;
     const list = new DecodedHeaders(this.#fields.slice(), this.#kinds, this.#fault, isTooLarge);
-    if (isTableChanged) this.#blocks.clear();
-    else this.#blocks.set(key === "" ? bytes.toString("latin1", start, end) : key, list, end - start + this.#listBytes);
+    if (this.#isTableChanged) this.#blocks.clear();
+    else if (this.#isRepeating)
+      this.#blocks.set(bytes.toString("latin1", start, end), list, end - start + this.#listBytes);
     return list;
   }
 
@@ -76,11 +84,11 @@ export class HpackDecoder {
     this.#kinds = 0;
     this.#fault = "";
     this.#isPastPseudo = false;
+    this.#isTableChanged = false;
+    this.#isRepeating = true;
   }
 
-  /** Returns whether the dynamic table was changed. */
-  #readFields(): boolean {
-    let isTableChanged = false;
+  #readFields(): void {
     let isPastUpdates = false;
     while (this.#at < this.#end) {
       const first = this.#bytes[this.#at]!;
@@ -89,23 +97,21 @@ export class HpackDecoder {
         this.#add(field.name, field.value, field.kind);
       } else if ((first & 0x40) !== 0) {
         this.#readLiteral(6, true);
-        isTableChanged = true;
       } else if ((first & 0x20) !== 0) {
         if (isPastUpdates) throw compressionError("table size update after a field");
         this.#resizeTable(this.#integer(5));
-        isTableChanged = true;
         continue;
       } else {
         this.#readLiteral(4, false);
       }
       isPastUpdates = true;
     }
-    return isTableChanged;
   }
 
   #resizeTable(bytesMax: number): void {
     if (bytesMax > this.#tableBytesMax) throw compressionError(`table size update to ${bytesMax} bytes`);
     this.#table.resize(bytesMax);
+    this.#isTableChanged = true;
   }
 
   #readLiteral(prefixBits: number, isIndexed: boolean): void {
@@ -122,7 +128,13 @@ export class HpackDecoder {
     }
     const value = this.#text();
     const kind = kindOfField(nameKind, value);
-    if (isIndexed) this.#table.insert(new TableField(name, value, nameKind, kind));
+    if (isIndexed) {
+      this.#table.insert(new TableField(name, value, nameKind, kind));
+      this.#isTableChanged = true;
+    } else if (this.#lastLiterals.get(name) !== value) {
+      this.#isRepeating = false;
+      if (this.#lastLiterals.size < NAMES_MAX || this.#lastLiterals.has(name)) this.#lastLiterals.set(name, value);
+    }
     this.#add(name, value, kind);
   }
 
