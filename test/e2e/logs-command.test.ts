@@ -146,6 +146,56 @@ test("following over a lost connection: every entry once, a note on stderr, and 
   expect(stderr).toContain("connected again; going on exactly where it stopped");
 });
 
+test("on a terminal: colours, and at Ctrl-C the cursor to go on from", async () => {
+  await using writer = client.openLogWriter();
+  await writer.write({ application: "terminal", level: "ERROR", message: "one" });
+  await writer.flush();
+  const words = ["logs", "--application", "terminal", "--server", server.address];
+  const call = callCli([...words, "--follow"], { folder: folder.path, isTerminal: true });
+  await expect.poll(() => call.stdout(), { timeout: 15_000 }).toContain("one");
+  call.interrupt();
+  const { exitCode, stdout, stderr } = await call.ended;
+  expect(exitCode).toBe(0);
+  expect(stdout).toContain("\u001b[31mERROR\u001b[39m");
+  const [, cursor = ""] = /--resume-after ([\w-]+)/u.exec(stderr) ?? [];
+  await writer.write({ application: "terminal", message: "two" });
+  await writer.flush();
+  expect((await callCli([...words, "--resume-after", cursor], { folder: folder.path }).ended).stdout).toMatch(
+    /: two\n$/u,
+  );
+});
+
+test("entries that retention removed are said on stderr, with their number", async () => {
+  await using place = await openTemporaryFolder("retention");
+  await using small = await startServer(
+    ["--segment-bytes", "64KiB", "--retention-bytes", "128KiB", "--limits-entry-bytes-max", "16KiB"],
+    { folder: place.path },
+  );
+  await using writing = connect(small.address);
+  await using writer = writing.openLogWriter();
+  const words = ["logs", "--output", "json", "--server", small.address];
+  await writer.write({ application: "a", message: "first" });
+  await writer.flush();
+  const first = await callCli([...words, "--limit", "1"], { folder: folder.path }).ended;
+  const { cursor, sequence } = JSON.parse(first.stdout) as { cursor: string; sequence: string };
+  let isGone = false;
+  while (!isGone) {
+    for (let i = 0; i < 200; i++) await writer.write({ application: "a", message: "x".repeat(1000) });
+    await writer.flush();
+    const { stdout } = await callCli([...words, "--limit", "1"], { folder: folder.path }).ended;
+    isGone = stdout === "" || (JSON.parse(stdout) as { sequence: string }).sequence !== sequence;
+  }
+  const { stdout, stderr, exitCode } = await callCli([...words, "--resume-after", cursor, "--limit", "1"], {
+    folder: folder.path,
+  }).ended;
+  expect(exitCode).toBe(0);
+  const next = JSON.parse(stdout) as { sequence: string };
+  const missing = BigInt(next.sequence) - BigInt(sequence) - 1n;
+  expect(stderr.replaceAll(",", "")).toContain(
+    `${missing} entries are missing here: they were older than the server keeps`,
+  );
+});
+
 test("a reader that has gone ends it quietly", async () => {
   await using writer = client.openLogWriter();
   for (let i = 0; i < 20_000; i++) await writer.write({ application: "many", message: `m${i}` });

@@ -1,6 +1,7 @@
 // `sluice logs push` against a real server: every line once, in order, whatever happens to files and process.
 import { appendFile, copyFile, readdir, rename, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { connect, type LogEntry, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
@@ -212,6 +213,24 @@ test("stdin: JSON, text, blank lines, invalid UTF-8 and a line that is too long 
       .map(({ message }) => message)
       .join(""),
   ).toBe(long);
+});
+
+test("stdin that does not end: Ctrl-C sends what came, and is a good end", async () => {
+  const stdin = new PassThrough();
+  stdin.write("one\ntw");
+  const call = callCli(words(), { folder: folder.path, stdin });
+  await expect.poll(lines, { timeout: 15_000 }).toEqual(["one"]);
+  call.interrupt();
+  stdin.write("o\nlast words"); // the program before the pipe hears Ctrl-C too
+  expect(await call.ended).toMatchObject({ exitCode: 0, stdout: expect.stringContaining("3 lines written") as string });
+  expect(await lines()).toEqual(["one", "two", "last words"]);
+});
+
+test("on a terminal a bar shows how far it is, and is gone at the end", async () => {
+  await writeFile(path("a.log"), textOf(numbered(5000)));
+  const { stderr } = await callCli(words("a.log"), { folder: folder.path, isTerminal: true }).ended;
+  expect(stderr).toMatch(/Pushing .*━+.* 100 % .*KiB of .*KiB .*\/s/u);
+  expect(stderr.endsWith("\r\u001b[2K")).toBe(true);
 });
 
 test("invalid UTF-8 is replaced and counted, and the entry is kept", async () => {

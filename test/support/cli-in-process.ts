@@ -1,28 +1,37 @@
 // The command line inside the test's own process: a hundred times faster to start than a process of its own, for what does
 // not depend on one.
 import { PassThrough, Readable } from "node:stream";
-import { text } from "node:stream/consumers";
+import { finished } from "node:stream/promises";
 import { run } from "sluice";
 import type { CliOptions, CliResult } from "./cli-process.ts";
+
+export interface CallOptions extends CliOptions {
+  /** Instead of `input`: what a program or a person may yet type. */
+  readonly stdin?: Readable;
+  /** stdout and stderr are terminals. */
+  readonly isTerminal?: boolean;
+}
 
 export interface CliCall {
   /** As Ctrl-C does. */
   interrupt(): void;
-  /** What stderr has said so far. */
+  /** What stdout and stderr have said so far. */
+  stdout(): string;
   stderr(): string;
   readonly ended: Promise<CliResult>;
 }
 
 /** Starts a command line. */
-export function callCli(words: readonly string[], options: CliOptions): CliCall {
+export function callCli(words: readonly string[], options: CallOptions): CliCall {
   const stop = new AbortController();
-  const stdout = new PassThrough();
-  const stderr = new PassThrough();
-  let said = "";
-  stderr.setEncoding("utf8").on("data", (chunk: string) => void (said += chunk));
-  const printed = text(stdout);
+  const isTTY = options.isTerminal ?? false;
+  const stdout = Object.assign(new PassThrough(), { isTTY });
+  const stderr = Object.assign(new PassThrough(), { isTTY });
+  const said = { stdout: "", stderr: "" };
+  stdout.setEncoding("utf8").on("data", (chunk: string) => void (said.stdout += chunk));
+  stderr.setEncoding("utf8").on("data", (chunk: string) => void (said.stderr += chunk));
   const exited = run(words, {
-    stdin: Readable.from(options.input === undefined ? [] : [Buffer.from(options.input)]),
+    stdin: options.stdin ?? Readable.from(options.input === undefined ? [] : [Buffer.from(options.input)]),
     stdout,
     stderr,
     environment: { HOME: options.folder, ...options.environment },
@@ -31,7 +40,9 @@ export function callCli(words: readonly string[], options: CliOptions): CliCall 
   });
   const ended = exited.then(async (exitCode) => {
     stdout.end();
-    return { exitCode, signal: null, stdout: await printed, stderr: said };
+    stderr.end();
+    await Promise.all([finished(stdout), finished(stderr)]);
+    return { exitCode, signal: null, ...said };
   });
-  return { interrupt: () => stop.abort("SIGINT"), stderr: () => said, ended };
+  return { interrupt: () => stop.abort("SIGINT"), stdout: () => said.stdout, stderr: () => said.stderr, ended };
 }

@@ -59,8 +59,9 @@ export function logsPushCommand(context: CommandContext): Command {
   });
 }
 
-async function push(files: readonly string[], options: PushOptions, context: CommandContext): Promise<void> {
+async function push(names: readonly string[], options: PushOptions, context: CommandContext): Promise<void> {
   const output = createOutput(context, options.output);
+  const files = names.map((name) => (name === STDIN ? STDIN : resolve(context.folder, name)));
   const counts = noCounts();
   const isFollowing = options.follow === true;
   const startedMs = systemClock.monotonicMs();
@@ -93,8 +94,7 @@ async function push(files: readonly string[], options: PushOptions, context: Com
     stateFolder: options.state === undefined ? stateFolderOf(context) : resolve(context.folder, options.state),
     target: [options.server, options.log ?? "", options.application ?? ""].join("\n"),
   };
-  const pushOne = (file: string): Promise<void> =>
-    pushAny(resolveName(file, context), fileOptions, pushContext, context);
+  const pushOne = (file: string): Promise<void> => pushAny(file, fileOptions, pushContext, context);
   try {
     // One after the other, so that each arrives whole; but a file that is followed has no end to wait for.
     if (isFollowing) await Promise.all(files.map(pushOne));
@@ -165,10 +165,6 @@ async function sizeOf(files: readonly string[]): Promise<number | undefined> {
     total += found.size;
   }
   return total;
-}
-
-function resolveName(file: string, context: CommandContext): string {
-  return file === STDIN ? STDIN : resolve(context.folder, file);
 }
 
 /** As the XDG base directory specification has it. */
