@@ -30,7 +30,7 @@ const suites: readonly Suite[] = [
   { name: "check", command: ["npm", "run", "check"], limitMinutes: 2 },
   { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
   { name: "conformance", command: ["npm", "run", "conformance"], limitMinutes: 3, env: full },
-  { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 3, env: full },
+  { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
 ];
 
