@@ -15,8 +15,7 @@ export interface FollowTask {
   readonly address: string;
   readonly connections: number;
   readonly followersPerConnection: number;
-  /** How often `entries` are appended. The client pauses before each, at "open" and "measured". */
-  readonly rounds: number;
+  /** Entries to append, after a pause at "open": then all followers follow, and nothing has come yet. May be 0. */
   readonly entries: number;
   /** Entries that may be under way to the followers. 1: the next is appended when all have the one before. */
   readonly entriesUnderWay: number;
@@ -24,9 +23,9 @@ export interface FollowTask {
 }
 
 export interface FollowOutcome {
-  /** One for each round. */
-  readonly deliveriesPerSecond: readonly number[];
   readonly deliveries: number;
+  /** From the first append until the last follower had the last entry. */
+  readonly seconds: number;
 }
 
 /** All followers of one connection. */
@@ -118,15 +117,10 @@ async function runFollow(task: FollowTask, pause: Pause): Promise<FollowOutcome>
   await Promise.race([openAll(groups, connections, task), failure]);
   await pause("open");
   producer.open(producerConnection, task.address);
-  const deliveriesPerSecond: number[] = [];
-  for (let round = 0; round < task.rounds; round++) {
-    const seconds = await Promise.race([deliver(groups, producer, task), failure]);
-    deliveriesPerSecond.push((task.entries * followersOf(task)) / seconds);
-    await pause("measured");
-  }
+  const seconds = await Promise.race([deliver(groups, producer, task), failure]);
   for (const connection of all) connection.close();
   verify(groups, task);
-  return { deliveriesPerSecond, deliveries: groups.reduce((sum, group) => sum + group.deliveries, 0) };
+  return { deliveries: groups.reduce((sum, group) => sum + group.deliveries, 0), seconds };
 }
 
 function followersOf(task: FollowTask): number {
@@ -150,16 +144,15 @@ async function openAll(
   });
 }
 
-/** Appends the entries of one round; returns the seconds until the last follower had the last one. */
+/** Appends the entries; returns the seconds until the last follower had the last one. */
 async function deliver(groups: readonly Followers[], producer: Producer, task: FollowTask): Promise<number> {
   const followers = followersOf(task);
   const delivered = (): number => groups.reduce((sum, group) => sum + group.deliveries, 0);
-  const before = delivered();
   let appended = 0;
   const start = performance.now();
   await new Promise<void>((resolve) => {
     const advance = (): void => {
-      const arrived = delivered() - before;
+      const arrived = delivered();
       if (arrived === task.entries * followers) resolve();
       while (appended < task.entries && appended * followers - arrived <= (task.entriesUnderWay - 1) * followers) {
         producer.append();
@@ -176,16 +169,16 @@ async function deliver(groups: readonly Followers[], producer: Producer, task: F
 function verify(groups: readonly Followers[], task: FollowTask): void {
   const entries = new MessageReader().take(readFileSync(task.entriesFile));
   const expected = entries.map((entry) => fromBinary(LogEntrySchema, entry).message);
-  const count = task.entries * task.rounds;
   for (const { counters, firstBody } of groups) {
     const received = new MessageReader().take(Buffer.concat(firstBody));
     for (const [index, message] of received.entries()) {
       const text = fromBinary(LogEntrySchema, message).message;
       if (text !== expected[index % expected.length]) throw new Error(`Delivery ${index} is another entry: ${text}`);
     }
-    const isComplete = counters.messages.every((messages) => messages === count);
+    const isComplete = counters.messages.every((messages) => messages === task.entries);
     const isEqual = counters.bytes.every((bytes) => bytes === counters.bytes[0]);
-    if (!isComplete || !isEqual) throw new Error(`A follower does not have all of ${count} entries, byte for byte`);
+    if (!isComplete || !isEqual)
+      throw new Error(`A follower does not have all of ${task.entries} entries, byte for byte`);
   }
 }
 

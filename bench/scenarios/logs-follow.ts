@@ -56,15 +56,10 @@ async function measureDeliveries(
   const title = entriesUnderWay === 1 ? "one by one" : `up to ${entriesUnderWay} entries under way`;
   const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
     context.say(`${title}: ${who}`);
-    const { deliveriesPerSecond } = await follow(context, {
-      address,
-      rounds: 1,
-      entries: pacer.units(who),
-      entriesUnderWay,
-    });
-    const [rate = 0] = deliveriesPerSecond;
-    pacer.learn(who, rate / followers);
-    return rate;
+    const task = { address, entries: pacer.units(who), entriesUnderWay };
+    const { deliveries, seconds } = await follow(context, task);
+    pacer.learn(who, deliveries / followers / seconds);
+    return deliveries / seconds;
   });
   const pace =
     entriesUnderWay === 1
@@ -78,7 +73,7 @@ async function measureMemory(context: ScenarioContext, servers: readonly Server[
     context.say(`memory: ${who}`);
     const before = await process.memory();
     let idle = before;
-    await follow(context, { address: process.address, rounds: 0, entries: 0, entriesUnderWay: 1 }, async () => {
+    await follow(context, { address: process.address, entries: 0, entriesUnderWay: 1 }, async () => {
       idle = await process.memory();
     });
     return (idle.usedBytes - before.usedBytes) / followers;
@@ -96,7 +91,7 @@ async function measureMemory(context: ScenarioContext, servers: readonly Server[
 
 async function follow(
   context: ScenarioContext,
-  task: Pick<FollowTask, "address" | "rounds" | "entries" | "entriesUnderWay">,
+  task: Pick<FollowTask, "address" | "entries" | "entriesUnderWay">,
   onPause: (at: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<FollowOutcome> {
   const { entriesFile } = context;
