@@ -64,7 +64,9 @@ export abstract class CallContext implements Call, DeadlineOwner {
     this.head = head;
     this.stream = stream;
     this.#startMs = head.timeoutMs === undefined && host.observe === undefined ? 0 : host.wheel.nowMs;
-    if (head.timeoutMs !== undefined) this.#deadline = host.wheel.add(this.#startMs + head.timeoutMs, this);
+    if (head.timeoutMs !== undefined) {
+      this.#deadline = host.wheel.add(this.#startMs + head.timeoutMs, this, this.#startMs);
+    }
     this.observer = host.observe?.(this);
   }
 

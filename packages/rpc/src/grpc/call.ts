@@ -9,7 +9,7 @@ import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frame
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
-import { Code, RpcError } from "./status.ts";
+import type { RpcError } from "./status.ts";
 
 export class ServerCall extends CallContext implements StreamHandler, ByteSource, FrameStream, IncomingOwner<unknown> {
   readonly incomingName = "request";
@@ -295,7 +295,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   protected onReleased(error: RpcError | undefined): void {
     this.#only = undefined;
     this.#source = undefined;
-    this.#requests?.abort(error ?? new RpcError(Code.CANCELLED, "The call has ended"));
+    this.#requests?.abort(error);
     this.onWritable();
     const replies = this.#replies;
     this.#replies = undefined;

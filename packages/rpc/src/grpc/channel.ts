@@ -81,7 +81,7 @@ type State =
 
 const IDLE: State = { kind: "idle" };
 
-export class SocketChannel implements CallableChannel {
+class SocketChannel implements CallableChannel {
   readonly address: string;
   readonly limits: GrpcLimits;
   readonly wheel: DeadlineWheel;

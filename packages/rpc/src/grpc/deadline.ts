@@ -78,9 +78,8 @@ export class DeadlineWheel {
     return this.#clock.monotonicMs();
   }
 
-  /** Arms a deadline at `dueMs` of the clock. */
-  add(dueMs: number, owner: DeadlineOwner): Deadline {
-    const nowMs = this.#clock.monotonicMs();
+  /** Arms a deadline at `dueMs` of the clock. @param nowMs the clock's time, when the caller has just read it */
+  add(dueMs: number, owner: DeadlineOwner, nowMs = this.#clock.monotonicMs()): Deadline {
     if (this.size === 0) this.#doneTick = Math.floor(nowMs / SLOT_MS);
     const tick = Math.max(Math.ceil(dueMs / SLOT_MS), this.#doneTick + 1);
     const slot = tick % SLOTS;

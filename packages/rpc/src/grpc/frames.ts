@@ -53,7 +53,7 @@ export function frameLengthAt(bytes: Uint8Array, at: number): number {
 }
 
 /** @throws RpcError RESOURCE_EXHAUSTED */
-export function checkMessageLength(length: number, limit: number): void {
+function checkMessageLength(length: number, limit: number): void {
   if (length > limit) {
     throw new RpcError(
       Code.RESOURCE_EXHAUSTED,
@@ -120,8 +120,12 @@ export class MessageReader {
    */
   take(): Uint8Array | undefined {
     if (this.available < FRAME_HEADER_BYTES) return undefined;
-    const flag = this.#peek(0);
-    const length = this.#peek(1) * 0x1000000 + ((this.#peek(2) << 16) | (this.#peek(3) << 8) | this.#peek(4));
+    const head = this.#chunks[this.#headIndex];
+    const isInOnePiece = head !== undefined && this.#headOffset + FRAME_HEADER_BYTES <= head.length;
+    const header = isInOnePiece ? head : this.#peekHeader();
+    const at = isInOnePiece ? this.#headOffset : 0;
+    const flag = header[at] ?? 0;
+    const length = frameLengthAt(header, at);
     if (flag > FLAG_COMPRESSED)
       throw new RpcError(Code.INTERNAL, `Cannot read a message: its flag byte is ${flag}, not 0 or 1`);
     checkMessageLength(length, this.#limit);
@@ -140,16 +144,20 @@ export class MessageReader {
     this.available = 0;
   }
 
-  #peek(distance: number): number {
+  /** A frame's header that is spread over several chunks. */
+  #peekHeader(): Uint8Array {
+    const header = new Uint8Array(FRAME_HEADER_BYTES);
     let index = this.#headIndex;
-    let offset = this.#headOffset + distance;
-    for (;;) {
-      const chunk = this.#chunks[index];
-      if (chunk === undefined) return 0;
-      if (offset < chunk.length) return chunk[offset] ?? 0;
-      offset -= chunk.length;
-      index++;
+    let offset = this.#headOffset;
+    for (let at = 0; at < FRAME_HEADER_BYTES;) {
+      const chunk = this.#chunks[index] ?? header;
+      if (offset < chunk.length) header[at++] = chunk[offset++] ?? 0;
+      else {
+        offset = 0;
+        index++;
+      }
     }
+    return header;
   }
 
   #skip(count: number): void {

@@ -29,6 +29,9 @@ interface Waiter<T> {
   reject(error: unknown): void;
 }
 
+/** While messages wait, credit returns in steps of this size: not one by one. */
+const CREDIT_BYTES_MIN = 8 * 1024;
+
 const DONE: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown> {
@@ -67,16 +70,21 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
     this.#serve();
   }
 
-  /** The call is over: nothing more is handed out. */
-  abort(error: RpcError): void {
+  /** The call is over: nothing more is handed out. Without an error it ended well, before the reader did. */
+  abort(error?: RpcError): void {
     this.#isEnded = true;
-    this.#error = error;
     this.#reader.clear();
     this.#isDiscarding = true;
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
+    this.#error = error;
+    if (this.#waiters.length > 0) this.#settle();
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
+    // Most messages are there when they are asked for, and plain: no waiter for them.
+    if (this.#waiters.length === 0 && this.#reader.available > 0 && !this.#owner.isCompressed) {
+      const ready = this.#takeReady();
+      if (ready !== undefined) return ready;
+    }
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
       if (this.#waiters.length === 1) this.#serve();
@@ -103,6 +111,20 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.return().then(() => undefined);
+  }
+
+  #takeReady(): Promise<IteratorResult<T, undefined>> | undefined {
+    try {
+      const bytes = this.#reader.take();
+      if (bytes === undefined) return undefined;
+      if (this.#reader.flag === FLAG_COMPRESSED) throw unannounced();
+      this.#owner.onMessage(bytes.length);
+      const value = this.#owner.decode(bytes);
+      this.#giveBack(this.#reader.available);
+      return Promise.resolve({ done: false, value });
+    } catch (error) {
+      return Promise.reject(this.#refuse(error));
+    }
   }
 
   /** Answers who waits, as far as there are messages. */
@@ -138,15 +160,14 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
 
   #giveBack(keep: number): void {
     const count = this.#unconsumed - keep;
+    if (count < CREDIT_BYTES_MIN && keep > 0) return;
     if (count <= 0) return;
     this.#unconsumed = keep;
     this.#owner.onConsumed(count);
   }
 
   #inflate(bytes: Uint8Array): void {
-    if (!this.#owner.isCompressed) {
-      throw new RpcError(Code.INTERNAL, "Cannot read a compressed message: the stream has no grpc-encoding");
-    }
+    if (!this.#owner.isCompressed) throw unannounced();
     this.#isInflating = true;
     decompress(bytes, this.#owner.messageBytesMax).then(
       (message) => {
@@ -167,10 +188,15 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
     );
   }
 
-  #refuse(error: unknown): void {
+  #refuse(error: unknown): RpcError {
     const refusal =
       error instanceof RpcError ? error : new RpcError(Code.INTERNAL, "Cannot read a message", { cause: error });
     this.abort(refusal);
     this.#owner.onInvalid(refusal);
+    return refusal;
   }
+}
+
+function unannounced(): RpcError {
+  return new RpcError(Code.INTERNAL, "Cannot read a compressed message: the stream has no grpc-encoding");
 }

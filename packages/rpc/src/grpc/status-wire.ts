@@ -32,7 +32,7 @@ export function errorFields(error: RpcError, trailers: Metadata | undefined): st
 }
 
 /** Percent-encoding of the protocol: UTF-8, everything outside of printable ASCII, and the percent sign. */
-export function encodeMessage(message: string): string {
+function encodeMessage(message: string): string {
   const text = message.length > MESSAGE_CHARACTERS_MAX ? `${message.slice(0, MESSAGE_CHARACTERS_MAX - 1)}…` : message;
   if (/^[\x20-\x24\x26-\x7e]*$/.test(text)) return text;
   let encoded = "";
@@ -44,7 +44,7 @@ export function encodeMessage(message: string): string {
 }
 
 /** Never fails: what is no valid escape stays as it is, what is no valid UTF-8 becomes U+FFFD. */
-export function decodeMessage(encoded: string): string {
+function decodeMessage(encoded: string): string {
   if (!encoded.includes("%") && /^[\x20-\x7e]*$/.test(encoded)) return encoded;
   const bytes: number[] = [];
   for (let at = 0; at < encoded.length; at++) {
