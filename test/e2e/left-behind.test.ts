@@ -31,10 +31,17 @@ test("to begin with there is nothing", () => {
   expect(before.counts).toEqual({ connections: 0, openCalls: 0, runningHandlers: 0, armedDeadlines: 0, followers: 0 });
 });
 
-/** What the server holds when its last connection has gone. */
+/** What the server holds when its last connection has gone, and no file is being read or written. */
 async function quietProbe(): Promise<Probe> {
-  await expect.poll(async () => (await server.probe()).counts.connections).toBe(0);
-  return await server.probe();
+  let probe = await server.probe();
+  await expect
+    .poll(async () => {
+      probe = await server.probe();
+      const requests = Object.keys(probe.resources).filter((kind) => kind.startsWith("FSReq"));
+      return { connections: probe.counts.connections, requests };
+    })
+    .toEqual({ connections: 0, requests: [] });
+  return probe;
 }
 
 /** Opens follows and waits until each has had its first entry and is live. */
@@ -94,6 +101,8 @@ test("stalled in the middle of history, then disconnected", async () => {
     const message = "x".repeat(1000);
     for (let i = 0; i < 20; i += 1)
       await writer.write(...Array.from({ length: 500 }, () => ({ application: "long", message })));
+    // The log keeps the file that it reads history from open: one, for however many readers.
+    await collect(writer.logs.streamLogs({ application: "long" }));
   }
   before = await quietProbe();
   {

@@ -74,7 +74,7 @@ async function runChild(folder: string, flags: Readonly<Record<string, string>>)
     format: "text",
     level: config.logLevel,
     clock: systemClock,
-    write: (line) => process.stderr.write(line),
+    write: (line) => line.startsWith("listening") || process.stderr.write(line),
   });
   const server = await openServer(config, { clock: systemClock, fileSystem: nodeFileSystem, logger });
   process.on("message", () => process.send?.(probe(server)));
