@@ -7,6 +7,7 @@ import { connect, type LogEntry, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
 import { callCli } from "../support/cli-in-process.ts";
 import { type CliResult, startCli } from "../support/cli-process.ts";
+import { openFaultProxy } from "../support/fault-proxy.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -85,14 +86,22 @@ test("killed again and again, it leaves no line out and writes none twice", asyn
     const found = await client.listApplications();
     return Number(found.find((each) => each.application === application)?.entries ?? 0n);
   };
-  for (let kills = 0; kills < 4; kills++) {
+  // Each comes a little further than the one before, which may not have remembered anything, and is killed there.
+  let bytesMax = Number.POSITIVE_INFINITY;
+  await using proxy = await openFaultProxy({
+    target: () => server.address,
+    faultOf: () => ({ kind: "stall", afterBytes: bytesMax, direction: "to-server" }),
+  });
+  const throughProxy = words("a.log", "--output", "json", "--server", proxy.address);
+  for (bytesMax = 300_000; bytesMax <= 1_200_000; bytesMax += 300_000) {
     const before = await written();
-    await using cli = startCli(words("a.log"), { folder: folder.path });
+    await using cli = startCli(throughProxy, { folder: folder.path });
     await expect.poll(written, { interval: 1, timeout: 15_000 }).toBeGreaterThan(before);
     cli.kill("SIGKILL");
     await cli.ended();
   }
-  const last = await push("a.log", "--output", "json");
+  bytesMax = Number.POSITIVE_INFINITY;
+  const last = await callCli(throughProxy, { folder: folder.path }).ended;
   expect(last.exitCode).toBe(0);
   expect(await lines()).toEqual(all);
   // What was acknowledged before the last kill, and not remembered: sent again, and dropped.
@@ -178,7 +187,7 @@ test("rotated and compressed while nobody looked: what is lost is said", async (
   await writeFile(path("a.log"), textOf(["a new file"]));
   const { exitCode, stderr } = await push("a.log");
   expect([exitCode, await lines()]).toEqual([0, ["1", "a new file"]]);
-  expect(stderr).toContain("an earlier file is gone before it was pushed to its end");
+  expect(stderr).toContain("an earlier file was removed or compressed");
 });
 
 test("stdin: JSON, text, blank lines, invalid UTF-8 and a line that is too long for one entry", async () => {
@@ -249,6 +258,23 @@ test.each([
   const result = await push(name);
   expect(result.exitCode).toBe(exitCode);
   expect(result.stderr).toContain(says);
+});
+
+test("a file that cannot be read does not keep the others from being pushed", async () => {
+  await writeFile(path("b.log"), textOf(["b"]));
+  const { exitCode, stderr } = await push("missing.log", "b.log", ".");
+  expect([exitCode, await lines()]).toEqual([4, ["b"]]);
+  expect(stderr).toMatch(/missing\.log: there is no such file; Cannot push .*: it is a folder/u);
+});
+
+test("when one of several followed files fails, all end, with what was read acknowledged", async () => {
+  await writeFile(path("a.log"), textOf(["a"]));
+  await writeFile(path("b.log.gz"), gzipSync("b"));
+  const call = callCli(words("--follow", "a.log", "b.log.gz"), { folder: folder.path });
+  expect(await call.ended).toMatchObject({
+    exitCode: 1,
+    stderr: expect.stringContaining("it is compressed") as string,
+  });
 });
 
 test("a server that is not there is said, and nothing is lost", async () => {

@@ -71,11 +71,12 @@ async function push(names: readonly string[], options: PushOptions, context: Com
     format: formatBytes,
     environment: context.environment,
   });
+  const failed = new AbortController();
   let totalBytes = isFollowing ? undefined : await sizeOf(files);
   const pushContext: PushContext = {
     client,
     clock: systemClock,
-    stop: context.stop,
+    stop: AbortSignal.any([context.stop, failed.signal]),
     patienceMs: PATIENCE_MS,
     application: options.application,
     log: options.log,
@@ -96,9 +97,7 @@ async function push(names: readonly string[], options: PushOptions, context: Com
   };
   const pushOne = (file: string): Promise<void> => pushAny(file, fileOptions, pushContext, context);
   try {
-    // One after the other, so that each arrives whole; but a file that is followed has no end to wait for.
-    if (isFollowing) await Promise.all(files.map(pushOne));
-    else for (const file of files) await pushOne(file);
+    await (isFollowing ? pushTogether(files, pushOne, failed) : pushInTurn(files, pushOne));
   } catch (error) {
     throw failureOf(error);
   } finally {
@@ -109,6 +108,39 @@ async function push(names: readonly string[], options: PushOptions, context: Com
   if (counts.rejected > 0) {
     throw new CommandFailure(`The server refused ${plural(counts.rejected, "line")}`, { exitCode: EXIT.failure });
   }
+}
+
+/** A file that cannot be read does not keep the others from being pushed; a server that cannot be written to does. */
+async function pushInTurn(files: readonly string[], pushOne: (file: string) => Promise<void>): Promise<void> {
+  const failures: CommandFailure[] = [];
+  for (const file of files) {
+    try {
+      await pushOne(file);
+    } catch (error) {
+      if (!(error instanceof CommandFailure)) throw error;
+      failures.push(error);
+    }
+  }
+  const [first, ...others] = failures;
+  if (first === undefined) return;
+  const more = others.map(({ message }) => message);
+  if (more.length === 0) throw first;
+  throw new CommandFailure([first.message, ...more].join("; "), { exitCode: first.exitCode });
+}
+
+/** A file that is followed has no end to wait for. When one fails, the others are stopped: nobody would see it otherwise. */
+async function pushTogether(
+  files: readonly string[],
+  pushOne: (file: string) => Promise<void>,
+  failed: AbortController,
+): Promise<void> {
+  const pushes = files.map((file) =>
+    pushOne(file).catch((error: unknown) => {
+      failed.abort();
+      throw error;
+    }),
+  );
+  for (const result of await Promise.allSettled(pushes)) if (result.status === "rejected") throw result.reason;
 }
 
 /** Regular files have a place; what else can be read is read once. */

@@ -26,7 +26,7 @@ export class NameWatch implements AsyncDisposable {
   readonly #path: string;
   readonly #options: NameWatchOptions;
   readonly #stop = new AbortController();
-  #found: FoundFile[] = [];
+  readonly #found: FoundFile[] = [];
   #currentKey: string | undefined;
   #failures = 0;
   #failure: Error | undefined;
@@ -42,12 +42,10 @@ export class NameWatch implements AsyncDisposable {
     return this.#currentKey;
   }
 
-  /** Files that got the name since the last call, in their order. The caller owns their handles. @throws what stops the watch. */
-  take(): FoundFile[] {
+  /** The next file that got the name, in their order. The caller owns its handle. @throws what stopped the watch */
+  take(): FoundFile | undefined {
     if (this.#failure !== undefined) throw this.#failure;
-    const found = this.#found;
-    this.#found = [];
-    return found;
+    return this.#found.shift();
   }
 
   /** Goes on looking until it is disposed of. */
@@ -73,8 +71,7 @@ export class NameWatch implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
     await this.#running;
-    for (const { handle } of this.#found) await handle.close();
-    this.#found = [];
+    for (const { handle } of this.#found.splice(0)) await handle.close();
   }
 
   async #run(): Promise<void> {

@@ -96,10 +96,11 @@ class FilePush {
   async run(): Promise<void> {
     const { clock, stop } = this.#context;
     const { files, lost } = await findEarlier(this.#path, this.#places.places);
-    if (lost > 0)
-      this.#context.note(
-        `${this.#path}: an earlier file is gone before it was pushed to its end: removed or compressed`,
-      );
+    if (lost > 0) {
+      const text =
+        "an earlier file was removed or compressed: what it got after the last push, if anything, is not in the log";
+      this.#context.note(`${this.#path}: ${text}`);
+    }
     for (const { source, place } of files) if (place !== undefined) this.#recognised.set(source.key, place);
 
     const failed = new AbortController();
@@ -129,6 +130,7 @@ class FilePush {
 
   /** Where reading goes on in a file that was met by its name. */
   async #placeOf(handle: FileHandle, key: string): Promise<StartPlace> {
+    await this.#refuseCompressed(handle);
     for (const place of this.#places.places.toReversed()) {
       if (!(await isFileOf(place, handle))) continue;
       this.#recognised.set(key, place);
@@ -145,7 +147,6 @@ class FilePush {
 
   async #start(source: FileSource): Promise<Job> {
     const { application, client, clock, counts, log, bufferBytesMax, attemptsMax } = this.#context;
-    this.#refuseCompressed(source.head);
     const known = this.#recognised.get(source.key);
     this.#recognised.delete(source.key);
     const place: Place = {
@@ -184,8 +185,10 @@ class FilePush {
     return job;
   }
 
-  #refuseCompressed(head: Buffer): void {
-    const start = head.subarray(0, 4).toString("hex");
+  async #refuseCompressed(handle: FileHandle): Promise<void> {
+    const buffer = Buffer.alloc(4);
+    await handle.read(buffer, 0, buffer.length, 0);
+    const start = buffer.toString("hex");
     const [, tool] = MAGICS.find(([magic]) => start.startsWith(magic)) ?? [];
     if (tool === undefined) return;
     throw new CommandFailure(`Cannot push ${this.#path}: it is compressed`, {

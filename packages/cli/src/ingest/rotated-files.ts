@@ -9,7 +9,7 @@ import { isFileOf, type Place } from "./places.ts";
 export interface EarlierFiles {
   /** In the order in which they had the name; with the place where reading goes on, if anything of it was pushed. */
   readonly files: readonly { readonly source: FileSource; readonly place: Place | undefined }[];
-  /** How many files are gone that were not pushed to their end. */
+  /** How many files are gone that may have got more after they were pushed. */
   readonly lost: number;
 }
 

@@ -10,7 +10,7 @@ import { EXIT } from "../exit-codes.ts";
 import { CommandFailure } from "../output.ts";
 import { FileSource, type StartPlace } from "./file-source.ts";
 import type { Piece } from "./line-splitter.ts";
-import { NameWatch, pause } from "./name-watch.ts";
+import { type FoundFile, NameWatch, pause } from "./name-watch.ts";
 
 export interface TailOptions {
   /** Go on when the end is reached, and wait for a file that is not there yet. */
@@ -57,8 +57,8 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
       throw new CommandFailure(`Cannot read ${path}: there is no such file`, { exitCode: EXIT.notFound });
     let isIdle = false;
     while (!signal.aborted) {
-      for (const { handle, key } of watch.take()) {
-        const source = new FileSource(handle, key, await options.startOf?.(handle, key));
+      for (let found = watch.take(); found !== undefined; found = watch.take()) {
+        const source = await openSource(found, options);
         files.push({ source, idleSinceMs: undefined });
         yield { kind: "opened", source };
       }
@@ -71,13 +71,22 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
       if (!isIdle) yield { kind: "idle" };
       isIdle = true;
       if (!follow) {
-        yield* closeAll(files);
+        yield* closeAll(files, watch.currentKey);
         return;
       }
       await pause(clock, pollMs, signal);
     }
   } finally {
     for (const { source } of files) await source.close();
+  }
+}
+
+async function openSource({ handle, key }: FoundFile, options: Pick<TailOptions, "startOf">): Promise<FileSource> {
+  try {
+    return new FileSource(handle, key, await options.startOf?.(handle, key));
+  } catch (error) {
+    await handle.close();
+    throw error;
   }
 }
 
@@ -120,10 +129,10 @@ async function readNext(
 }
 
 /** The end of a file is its last line's end. */
-function* closeAll(files: OpenFile[]): Generator<TailEvent, void, undefined> {
+function* closeAll(files: OpenFile[], currentKey: string | undefined): Generator<TailEvent, void, undefined> {
   for (const { source } of files) {
     yield* lastPiece(source);
-    yield { kind: "closed", source, reason: "end" };
+    yield { kind: "closed", source, reason: source.key === currentKey ? "end" : "rotated" };
   }
 }
 
