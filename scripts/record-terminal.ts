@@ -36,6 +36,8 @@ function sessionProgram(): string {
     type("kill %1"),
     "kill %1",
     "wait",
+    // npx ends before the server that it started: until the whole group is gone.
+    "while kill -0 -- -$! 2>/dev/null; do sleep 0.05; done",
     type(doctor),
     doctor,
     "",
