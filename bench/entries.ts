@@ -15,7 +15,7 @@ export const writtenApplication = "myapp";
 const firstLineNumber = 128;
 
 /** Entry number `index` as a stored message. */
-export function encodeEntry(index: number): Uint8Array {
+function encodeEntry(index: number): Uint8Array {
   const entry = create(LogEntrySchema, {
     timestamp: 1_770_000_000_000_000_000n + BigInt(index) * 1_000_000n,
     level: "INFO",

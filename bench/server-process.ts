@@ -65,10 +65,6 @@ export class ServerProcess implements AsyncDisposable {
     return { usedBytes: Number(used), residentBytes: Number(resident) };
   }
 
-  get lastOutput(): string {
-    return this.#output.text;
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await end(this.#child);
   }
