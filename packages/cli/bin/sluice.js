@@ -20,7 +20,9 @@ if (first === "--version" || first === "-V") {
 } else {
   const node = isCheckout ? findPinnedNode() : undefined;
   if (node === undefined) {
-    const remedy = isCheckout ? 'run "npm ci" in the checkout, which brings one' : "install a newer one from https://nodejs.org";
+    const remedy = isCheckout
+      ? 'run "npm ci" in the checkout, which brings one'
+      : "install a newer one from https://nodejs.org";
     console.error(`sluice needs Node ${NODE_MAJOR_MIN} or newer, this is ${process.version}: ${remedy}.`);
     process.exitCode = 1;
   } else {
