@@ -42,8 +42,11 @@ describe("abuse", () => {
     driven.nowMs += 1000;
     cancel(10);
     expect(driven.connection.isClosed).toBe(false);
+    driven.nowMs += 3_600_000;
+    cancel(100);
+    expect(driven.connection.isClosed).toBe(false);
     cancel(1);
-    expect(summary(driven.sent())).toEqual(["GOAWAY 221 ENHANCE_YOUR_CALM"]);
+    expect(summary(driven.sent())).toEqual(["GOAWAY 421 ENHANCE_YOUR_CALM"]);
   });
 
   test.each([

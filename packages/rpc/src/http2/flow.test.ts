@@ -127,6 +127,17 @@ describe("what is sent", () => {
     expect(driven.sent().map((each) => each.payload.length)).toEqual([3]);
   });
 
+  test("goes on when SETTINGS open the window", () => {
+    const driven = drivenServer({ peerSettings: [Setting.INITIAL_WINDOW_SIZE, 0] });
+    driven.receive(headersFrame(1, REQUEST, { endStream: true }));
+    const { stream } = driven.server.streams[0]!;
+    stream!.sendHeaders(response, OPEN);
+    stream!.write(Buffer.alloc(10));
+    expect(summary(driven.sent())).toEqual(["HEADERS 1"]);
+    driven.receive(settingsFrame(Setting.INITIAL_WINDOW_SIZE, 100));
+    expect(summary(driven.sent())).toEqual(["SETTINGS 0 ack", "DATA 1"]);
+  });
+
   test("ends without credit: trailers need none", () => {
     const driven = drivenServer({ peerSettings: [Setting.INITIAL_WINDOW_SIZE, 0] });
     driven.receive(headersFrame(1, REQUEST, { endStream: true }));
@@ -295,6 +306,27 @@ describe("what is received", () => {
     driven.server.streams[0]!.stream!.consume(40_000);
     expect(increments(driven).get(0)).toBe(64 * KIB);
   });
+
+  test("and was never read no longer holds the connection's credit back once its stream is gone", () => {
+    const driven = drivenServer({ limits: { connectionWindowBytes: 128 * KIB, connectionUnreadBytesMax: 40_000 } });
+    driven.receive(headersFrame(1, REQUEST));
+    driven.server.streams[0]!.isReading = false;
+    for (let count = 0; count < 4; count += 1) driven.receive(dataFrame(1, Buffer.alloc(16_384)));
+    expect(increments(driven).get(0)).toBeUndefined();
+    driven.receive(resetFrame(1, ErrorCode.CANCEL));
+    expect(increments(driven).get(0)).toBe(64 * KIB);
+  });
+});
+
+test("a stream's window never grows over its limit", () => {
+  const budget = new ReceiveBudget(1024 * 1024 * KIB);
+  const window = new StreamWindow(64 * KIB, 1000 * KIB, budget);
+  for (let count = 0; count < 1000; count += 1) {
+    window.receive(32 * KIB);
+    window.consume(32 * KIB);
+  }
+  // 64 KiB doubled as often as it fits.
+  expect(budget.usedBytes).toBe(512 * KIB - 64 * KIB);
 });
 
 test("a stream's window: what is consumed comes back, and nothing else", () => {

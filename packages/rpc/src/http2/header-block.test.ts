@@ -79,6 +79,16 @@ describe("header blocks", () => {
     expect(summary(driven.sent())).toEqual(["GOAWAY 0 COMPRESSION_ERROR"]);
   });
 
+  test("that are unfinished hold no more memory than themselves: the socket's bytes are not needed", () => {
+    const driven = drivenServer();
+    const block = literalBlock(REQUEST);
+    const first = frame(FrameType.HEADERS, 1, 1, block.subarray(0, 20));
+    driven.connection.receive(first, 0);
+    first.fill(0);
+    driven.receive(frame(FrameType.CONTINUATION, 4, 1, block.subarray(20)));
+    expect(driven.server.streams[0]!.headers[0]!.fields).toEqual(REQUEST);
+  });
+
   test("end the connection when they come in too many pieces", () => {
     const driven = drivenServer({ limits: { continuationFramesMax: 10 } });
     driven.receive(frame(FrameType.HEADERS, 0, 1));

@@ -142,6 +142,20 @@ describe("the decoder", () => {
     }
   });
 
+  test("keeps its table's order when it grows after it was emptied", () => {
+    const decode = decoderOf();
+    const insert = (count: number): void => {
+      for (let round = 0; round < count; round += 1) {
+        decode(Buffer.concat([Buffer.from("400161", "hex"), literalText(String(round))]));
+      }
+    };
+    insert(10);
+    decode("20 3f e1 1f");
+    insert(40);
+    const values = Array.from({ length: 40 }, (_, age) => decode(Buffer.of(0x80 | (62 + age))).fields[1]);
+    expect(values).toEqual(Array.from({ length: 40 }, (_, age) => String(39 - age)));
+  });
+
   test("answers a repeated block with the very same object", () => {
     const decode = decoderOf();
     const block = literalBlock([":status", "200", "x", "y"]);
@@ -187,6 +201,7 @@ describe("the decoder", () => {
       Buffer.concat([literalBlock(["big", "x".repeat(200)]), Buffer.from("40 0161 0162".replaceAll(" ", ""), "hex")]),
     );
     expect(tooLarge.isTooLarge).toBe(true);
+    expect(tooLarge.fields).toEqual([]);
     expect(decode("be").fields).toEqual(["a", "b"]);
     expect(decode("be").isTooLarge).toBe(false);
   });
@@ -238,6 +253,19 @@ describe.each([
           return each;
         });
         expect(arrived).toEqual(steps);
+      }),
+    );
+  });
+
+  test("gives the same few lists to a decoder, again and again in any order", () => {
+    const lists = fc.array(fieldList, { minLength: 1, maxLength: 4 });
+    fc.assert(
+      fc.property(lists, fc.array(fc.nat(3), { maxLength: 40 }), (few, order) => {
+        const encoder = create();
+        const decode = decoderOf({ listBytes: 1_000_000 });
+        const blocks = few.map((fields) => new HeaderBlock(fields));
+        const sent = order.map((at) => blocks[at % blocks.length]!);
+        expect(sent.map((block) => decode(encoder.encode(block)).fields)).toEqual(sent.map((block) => block.fields));
       }),
     );
   });

@@ -1,59 +1,25 @@
 import { describe, expect, test } from "vitest";
-import { type ByteSource, HeaderBlock, type TransportStream } from "../transport.ts";
+import { HeaderBlock } from "../transport.ts";
 import { ErrorCode, FrameType } from "./frame.ts";
 import { Setting } from "./settings.ts";
 import {
+  frame,
   headersFrame,
   parseFrames,
   REQUEST,
+  resetFrame,
   RESPONSE,
   settingsFrame,
   summary,
   windowUpdate,
 } from "./testing/frames.ts";
-import { type DrivenServer, drivenServer, type MachineOptions } from "./testing/machines.ts";
+import { drivenServer, serving } from "./testing/machines.ts";
 
 const KIB = 1024;
 const OPEN = { endStream: false };
 const END = { endStream: true };
 const response = new HeaderBlock(RESPONSE);
 const trailers = new HeaderBlock(["grpc-status", "0"]);
-/** A client that never holds anything up. */
-const WIDE = [Setting.INITIAL_WINDOW_SIZE, 0x7fffffff];
-
-/** A server with `count` open streams whose requests have ended and whose response headers were sent. */
-function serving(count: number, options: MachineOptions = {}): DrivenServer & { streams: TransportStream[] } {
-  const driven = drivenServer({ ...options, peerSettings: WIDE });
-  driven.receive(windowUpdate(0, 0x7fffffff - 65_535));
-  for (let id = 1; id < 2 * count; id += 2) driven.receive(headersFrame(id, REQUEST, END));
-  const streams = driven.server.streams.map((each) => each.stream!);
-  for (const stream of streams) stream.sendHeaders(response, OPEN);
-  driven.sent();
-  return Object.assign(driven, { streams });
-}
-
-/** A source that gives these pieces one by one, and then waits. */
-class Pieces implements ByteSource {
-  readonly asked: number[] = [];
-  readonly pieces: Uint8Array[];
-  onPull: (() => void) | undefined = undefined;
-
-  constructor(...pieces: readonly (Uint8Array | string)[]) {
-    this.pieces = pieces.map((piece) => Buffer.from(piece as Uint8Array));
-  }
-
-  pull(maxBytes: number): Uint8Array | undefined {
-    this.asked.push(maxBytes);
-    this.onPull?.();
-    return this.pieces.shift();
-  }
-}
-
-/** The content of what was sent for a stream. */
-function contentOf(driven: DrivenServer, streamId: number): string {
-  const frames = driven.sent().filter((each) => each.type === FrameType.DATA && each.streamId === streamId);
-  return Buffer.concat(frames.map((each) => each.payload)).toString();
-}
 
 describe("fairness", () => {
   test("streams in bulk take turns by bytes, however they cut what they write", () => {
@@ -109,7 +75,7 @@ describe("fairness", () => {
   });
 
   test("streams that wait for the connection's window take turns when it opens", () => {
-    const driven = drivenServer({ peerSettings: WIDE });
+    const driven = drivenServer({ peerSettings: [Setting.INITIAL_WINDOW_SIZE, 0x7fffffff] });
     for (const id of [1, 3, 5]) driven.receive(headersFrame(id, REQUEST, END));
     for (const { stream } of driven.server.streams) {
       stream!.sendHeaders(response, OPEN);
@@ -180,13 +146,46 @@ describe("the socket", () => {
     expect(most! - least!).toBeLessThanOrEqual(32 * KIB);
   });
 
-  test("may keep what it was given: nothing writes there before it was sent", () => {
-    const driven = serving(20, { limits: { flushBytes: 8 * KIB } });
+  test("gets nothing more while it is full, not even when answers to PING have piled up", () => {
+    const driven = serving(1, { limits: { flushBytes: KIB } });
+    driven.carrier.outcome = "full";
+    driven.connection.ping(() => {});
+    driven.connection.flush();
+    driven.carrier.sends = 0;
+    for (let count = 0; count < 1000; count += 1) driven.receive(frame(FrameType.PING, 0, 0, Buffer.alloc(8)));
+    driven.streams[0]!.write(Buffer.from("x"));
+    driven.streams[0]!.end(trailers);
+    driven.connection.flush();
+    expect(driven.carrier.sends).toBe(0);
+  });
+
+  test("gets nothing of a stream that was closed while it waited", () => {
+    const driven = drivenServer();
+    driven.receive(headersFrame(1, REQUEST, END), headersFrame(3, REQUEST, END));
+    driven.carrier.outcome = "full";
+    driven.connection.ping(() => {});
+    driven.sent();
+    for (const { stream } of driven.server.streams) {
+      stream!.sendHeaders(response, OPEN);
+      stream!.write(Buffer.from("body"));
+      stream!.end(trailers);
+    }
+    driven.receive(resetFrame(1, ErrorCode.CANCEL));
+    driven.carrier.outcome = "sent";
+    driven.connection.resume();
+    expect(summary(driven.sent())).toEqual(["HEADERS 3", "DATA 3", "HEADERS 3 end"]);
+  });
+
+  test.each([
+    { flushBytes: 8 * KIB, roundsPerFlush: 1 },
+    { flushBytes: 1024 * KIB, roundsPerFlush: 50 },
+  ])("may keep what it was given: nothing writes there before it was sent, %o", ({ flushBytes, roundsPerFlush }) => {
+    const driven = serving(20, { limits: { flushBytes } });
     driven.carrier.outcome = "kept";
     const bodies = driven.streams.map((_, at) => `${at}:`.padEnd(150, String.fromCharCode(97 + at)));
     for (let round = 0; round < 100; round += 1) {
       for (const [at, stream] of driven.streams.entries()) stream.write(Buffer.from(`${round} ${bodies[at]}`));
-      driven.connection.flush();
+      if ((round + 1) % roundsPerFlush === 0) driven.connection.flush();
     }
     const content = new Map<number, string>();
     for (const { streamId, payload } of driven.sent()) {
@@ -275,116 +274,5 @@ describe("write", () => {
     driven.sent();
     driven.streams[0]!.write(Buffer.alloc(40_000));
     expect(driven.sent().map((each) => each.payload.length)).toEqual([40_000]);
-  });
-});
-
-describe("a source", () => {
-  test("is pulled when it is set, until it has nothing, and again when it wakes", () => {
-    const driven = serving(1);
-    const source = new Pieces("a", "b");
-    driven.streams[0]!.setSource(source);
-    expect(contentOf(driven, 1)).toBe("ab");
-    expect(source.asked.length).toBe(3);
-    expect(contentOf(driven, 1)).toBe("");
-    expect(source.asked.length).toBe(3);
-    source.pieces.push(Buffer.from("c"));
-    driven.streams[0]!.wake();
-    driven.streams[0]!.wake();
-    expect(contentOf(driven, 1)).toBe("c");
-    expect(source.asked.length).toBe(5);
-  });
-
-  test("is not pulled without a window, and for no more than the windows", () => {
-    const driven = drivenServer({ peerSettings: [Setting.INITIAL_WINDOW_SIZE, 0] });
-    driven.receive(headersFrame(1, REQUEST, END));
-    const { stream } = driven.server.streams[0]!;
-    stream!.sendHeaders(response, OPEN);
-    const source = new Pieces("12345678");
-    stream!.setSource(source);
-    stream!.wake();
-    driven.sent();
-    expect(source.asked).toEqual([]);
-    driven.receive(windowUpdate(1, 5));
-    expect(contentOf(driven, 1)).toBe("12345");
-    expect(source.asked).toEqual([5]);
-    driven.receive(windowUpdate(1, 100));
-    expect(contentOf(driven, 1)).toBe("678");
-    expect(source.asked).toEqual([5, 97]);
-  });
-
-  test("ends the stream from within pull, after all that it gave", () => {
-    const driven = serving(1);
-    const source = new Pieces("a");
-    source.onPull = () => source.pieces.length === 0 && driven.streams[0]!.end(trailers);
-    driven.streams[0]!.setSource(source);
-    expect(summary(driven.sent())).toEqual(["DATA 1", "HEADERS 1 end"]);
-    expect(driven.server.streams[0]!.events.at(-1)).toBe("close by both-sides 0");
-  });
-
-  test("may end the stream and still give its last bytes", () => {
-    const driven = serving(1);
-    const source = new Pieces("last");
-    source.onPull = () => driven.streams[0]!.end(trailers);
-    driven.streams[0]!.setSource(source);
-    expect(summary(driven.sent())).toEqual(["DATA 1", "HEADERS 1 end"]);
-  });
-
-  test("may wake within pull: it is asked again", () => {
-    const driven = serving(1);
-    const source = new Pieces();
-    let wakes = 3;
-    source.onPull = () => wakes-- > 0 && driven.streams[0]!.wake();
-    driven.streams[0]!.setSource(source);
-    driven.sent();
-    expect(source.asked.length).toBe(4);
-  });
-
-  test("may reset its stream, or destroy the connection, within pull", () => {
-    for (const act of ["reset", "destroy"]) {
-      const driven = serving(2);
-      const source = new Pieces("never sent");
-      source.onPull = () => {
-        if (act === "reset") driven.streams[0]!.reset(ErrorCode.CANCEL);
-        else driven.connection.destroy(ErrorCode.INTERNAL_ERROR, "on purpose");
-      };
-      driven.streams[0]!.setSource(source);
-      driven.streams[1]!.setSource(new Pieces("other"));
-      const expected = act === "reset" ? ["RST_STREAM 1 CANCEL", "DATA 3"] : ["GOAWAY 3 INTERNAL_ERROR"];
-      expect(summary(driven.sent())).toEqual(expected);
-    }
-  });
-
-  test("of one stream may wake another", () => {
-    const driven = serving(2);
-    const late = new Pieces();
-    driven.streams[1]!.setSource(late);
-    driven.sent();
-    const waker = new Pieces("a");
-    waker.onPull = () => {
-      late.pieces.push(Buffer.from("b"));
-      driven.streams[1]!.wake();
-    };
-    driven.streams[0]!.setSource(waker);
-    expect(driven.sent().map((each) => each.payload.toString())).toEqual(["a", "b", "b"]);
-  });
-
-  test("that gives more than asked keeps the rest at its stream, and other streams their turn", () => {
-    const driven = serving(2);
-    driven.streams[0]!.setSource(new Pieces(Buffer.alloc(100 * KIB)));
-    driven.streams[1]!.setSource(new Pieces("small"));
-    const frames = driven.sent();
-    expect(frames.findIndex((each) => each.streamId === 3)).toBeLessThanOrEqual(1);
-    expect(frames.reduce((sum, each) => sum + each.payload.length, 0)).toBe(100 * KIB + 5);
-  });
-
-  test("is not pulled any more once the stream has ended", () => {
-    const driven = serving(1);
-    const source = new Pieces();
-    driven.streams[0]!.setSource(source);
-    driven.sent();
-    driven.streams[0]!.end(trailers);
-    driven.streams[0]!.wake();
-    expect(summary(driven.sent())).toEqual(["HEADERS 1 end"]);
-    expect(source.asked.length).toBe(1);
   });
 });

@@ -44,6 +44,11 @@ const SERVER = {
   "closed by the peer":     " c     C       .         .         P          P        P     P         .             P          .   ",
   "closed here":            " .     .       .         .         P          P        P     P         .             P          .   ",
   "closed here, answered":  " .     .       .         .         P          P        P     P         .             P          .   ",
+  "closed here, then ended by DATA":
+                            " c     C       .         .         P          P        P     P         .             P          .   ",
+  "closed here, then ended by trailers":
+                            " c     C       .         .         P          P        P     P         .             P          .   ",
+  "closed here, then reset": " c     C       .         .         P          P        P     P         .             P          .   ",
   "never used, passed by":  " c     C       .         .         P          P        P     P         .             P          .   ",
 };
 // prettier-ignore
@@ -98,6 +103,15 @@ function serverIn(state: keyof typeof SERVER): Scene {
     case "closed here":
       driven.receive(headersFrame(1, REQUEST));
       server.streams[0]!.stream!.reset(ErrorCode.CANCEL);
+      return sceneOf(1);
+    case "closed here, then ended by DATA":
+    case "closed here, then ended by trailers":
+    case "closed here, then reset":
+      driven.receive(headersFrame(1, REQUEST));
+      server.streams[0]!.stream!.reset(ErrorCode.CANCEL);
+      if (state.endsWith("DATA")) driven.receive(dataFrame(1, "", { endStream: true }));
+      else if (state.endsWith("trailers")) driven.receive(headersFrame(1, ["a", "b"], { endStream: true }));
+      else driven.receive(resetFrame(1, ErrorCode.NO_ERROR));
       return sceneOf(1);
     case "closed here, answered":
       driven.receive(headersFrame(1, REQUEST));

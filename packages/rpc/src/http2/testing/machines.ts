@@ -16,7 +16,17 @@ import { PREFACE } from "../frame.ts";
 import { SlabPool } from "../output.ts";
 import type { Carrier, HandOver } from "../sender.ts";
 import { ServerConnection } from "../server-connection.ts";
-import { headersFrame, type ParsedFrame, parseFrames, REQUEST, RESPONSE, settingsFrame, summary } from "./frames.ts";
+import { Setting } from "../settings.ts";
+import {
+  headersFrame,
+  type ParsedFrame,
+  parseFrames,
+  REQUEST,
+  RESPONSE,
+  settingsFrame,
+  summary,
+  windowUpdate,
+} from "./frames.ts";
 
 /** A socket in memory. While it is told to keep what it gets, it looks at the bytes only when they are taken from it. */
 export class MemoryCarrier implements Carrier {
@@ -216,6 +226,23 @@ export function isServing(driven: DrivenServer, streamId: number): boolean {
   if (recorded?.headers[0]?.fields.join() !== fields.join()) return false;
   recorded.stream?.sendHeaders(new HeaderBlock(RESPONSE), { endStream: true });
   return summary(driven.sent()).includes(`HEADERS ${streamId} end`);
+}
+
+/** A client that never holds anything up. */
+const WIDE = [Setting.INITIAL_WINDOW_SIZE, 0x7fffffff];
+
+/** A server with `count` open streams whose requests have ended and whose response headers were sent. */
+export function serving(
+  count: number,
+  options: MachineOptions = {},
+): DrivenServer & { readonly streams: TransportStream[] } {
+  const driven = drivenServer({ ...options, peerSettings: WIDE });
+  driven.receive(windowUpdate(0, 0x7fffffff - 65_535));
+  for (let id = 1; id < 2 * count; id += 2) driven.receive(headersFrame(id, REQUEST, { endStream: true }));
+  const streams = driven.server.streams.map((each) => each.stream!);
+  for (const stream of streams) stream.sendHeaders(new HeaderBlock(RESPONSE), { endStream: false });
+  driven.sent();
+  return Object.assign(driven, { streams });
 }
 
 export type DrivenClient = Driven<ClientConnection> & { readonly client: RecordedClient };
