@@ -23,7 +23,7 @@ async function ingest(client: LogClient, bytes: number): Promise<number> {
 }
 
 /** Before anything is measured the server's caches are filled to their bounds. */
-const WARM_BYTES = 150_000_000;
+const WARM_BYTES = 80_000_000;
 
 test.each([
   { name: "a stream that is not pulled", isSocketStalled: false },
