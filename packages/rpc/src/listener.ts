@@ -104,12 +104,21 @@ class SocketListener implements Listener {
     this.#net =
       tls === undefined
         ? createNetServer({ noDelay: true }, accept)
-        : createTlsServer({ ...tls, ALPNProtocols: ["h2", "http/1.1"] }, accept);
+        : createTlsServer(
+            { handshakeTimeout: this.#handshakeTimeoutMs, ...tls, ALPNProtocols: ["h2", "http/1.1"] },
+            accept,
+          );
+    // A handshake that failed: its socket is closed, and there is nobody to tell.
+    this.#net.on("tlsClientError", () => {});
     this.#isClosed = new Promise((resolve) => this.#net.once("close", resolve));
   }
 
   get connections(): number {
     return this.#connections.size;
+  }
+
+  get #handshakeTimeoutMs(): number {
+    return this.#options.http2?.limits?.handshakeTimeoutMs ?? DEFAULT_HTTP2_LIMITS.handshakeTimeoutMs;
   }
 
   start(): Promise<void> {
@@ -177,14 +186,13 @@ class SocketListener implements Listener {
 
   /** Waits for the first bytes: HTTP/2's preface, an HTTP/1.1 request that deserves an answer, or neither. */
   #onSocket(socket: Socket): void {
-    const limitMs = this.#options.http2?.limits?.handshakeTimeoutMs ?? DEFAULT_HTTP2_LIMITS.handshakeTimeoutMs;
     const forget = (): void => {
       this.#unknown.get(socket)?.cancel();
       this.#unknown.delete(socket);
     };
     this.#unknown.set(
       socket,
-      this.#clock.setTimer(() => socket.destroy(), limitMs),
+      this.#clock.setTimer(() => socket.destroy(), this.#handshakeTimeoutMs),
     );
     socket.on("error", () => socket.destroy());
     socket.once("close", forget);
