@@ -220,9 +220,13 @@ class Simulation {
   #crash(): void {
     this.#clock.forgetTimers();
     const how = this.#random();
-    if (how < 0.4) this.#disk.kill();
-    else this.#disk.cutPower(how < 0.6 ? "nothing-unsynced" : "any-part-unsynced");
-    if (this.#options.allowances.loss && this.#random() < 0.4) this.#breakPromise();
+    if (how < 0.4) {
+      this.#disk.kill();
+      return;
+    }
+    this.#disk.cutPower(how < 0.6 ? "nothing-unsynced" : "any-part-unsynced");
+    // After a power cut only: the mark that is read then is a durable one.
+    if (this.#options.allowances.loss && this.#random() < 0.5) this.#breakPromise();
   }
 
   /** The disk loses what it had said was durable: the end of the last segment, from before the mark on. */

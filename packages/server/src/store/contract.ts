@@ -3,7 +3,8 @@
 //
 // C1. A reader sees only entries whose fdatasync returned.
 // C2. Sequences start at 1 and have no holes. They are safe integers (2^53 entries are 285 years at 1 M/s).
-// C3. Frames handed out are never changed and never reused: they may be sent by reference.
+// C3. Frames handed out are never changed, nor is their memory used again before the reader releases them: they may be
+//     sent by reference.
 
 /** Last entry read or written. Sequence 0 is before the first entry. */
 export interface Position {
@@ -104,6 +105,11 @@ export interface Scan {
    * must come from disk, undefined at the head. One call at a time.
    */
   next(maxBytes: number): Run | Promise<Run | undefined> | undefined;
+  /**
+   * Says that nobody looks at the bytes of any run that was handed out so far: their memory is used again. Need not be
+   * called: what is not released is left to the garbage collector, which costs more (a third of the time of a long read).
+   */
+  release?(): void;
   close(): void;
 }
 

@@ -4,14 +4,16 @@
 //     remembers its position and reads again.
 // R2. A page is served only after its bytes proved themselves once in this process; what does not is served as damage.
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
+// R4. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
+//     then the memory is left to them and to the garbage collector.
 import type { Block } from "./block.ts";
-import type { Columns } from "./columns.ts";
 import type { FrameCodec } from "./contract.ts";
 import type { PageTable } from "./page-table.ts";
 import type { Read } from "./proof.ts";
 import type { QueryPlan } from "./query.ts";
 import type { Segment } from "./segment.ts";
-import { DAMAGED } from "./columns.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { Columns, DAMAGED } from "./columns.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 
 const BLOCK_BYTES = 512 * 1024;
@@ -19,6 +21,14 @@ const BLOCK_BYTES = 512 * 1024;
 const PAGES_MAX = 2 ** 24;
 /** Blocks that must leave well after one left too early, until reading ahead begins again. */
 const PRESSURE_LASTS = 64;
+/** Blocks read to their end stay for readers close behind, and no longer: their memory serves better while it is warm. */
+const FINISHED_BYTES_MAX = 4 * 1024 * 1024;
+/** Room for BLOCK_BYTES and for the page that goes beyond. */
+const BUFFER_BYTES = 1024 * 1024;
+const FREE_BUFFERS_MAX = 16;
+
+const NO_BYTES = Buffer.alloc(0);
+const NO_COLUMNS = new Columns(0);
 
 export interface HistoryOptions {
   readonly bytesMax: number;
@@ -30,10 +40,11 @@ export interface HistoryOptions {
 /** A block of one segment. */
 export class HistoryBlock implements Block {
   readonly segment: Segment;
+  readonly key: number;
   readonly first: number;
   readonly count: number;
-  readonly bytes: Uint8Array;
-  readonly columns: Columns;
+  bytes: Buffer;
+  columns: Columns;
   readonly hasDamage: boolean;
   /** The page behind the last one of this block. */
   readonly pageEnd: number;
@@ -41,15 +52,26 @@ export class HistoryBlock implements Block {
   isFinished = false;
   /** It has left memory: whoever still holds it must ask again. */
   isEvicted = false;
+  /** Readers that have runs of it and have not released them. */
+  lent = 0;
 
-  constructor(segment: Segment, place: { first: number; pageEnd: number }, { bytes, columns }: Read) {
+  constructor(segment: Segment, place: { page: number; first: number; pageEnd: number }, read: Read & { bytes: Buffer }) {
+    const { bytes, columns } = read;
     this.segment = segment;
+    this.key = keyOf(segment, place.page);
     this.first = place.first;
     this.pageEnd = place.pageEnd;
     this.count = columns.capacity;
     this.bytes = bytes;
     this.columns = columns;
     this.hasDamage = columns.severities.includes(DAMAGED);
+  }
+
+  /** Keeps no memory for those who still hold it. */
+  leave(): void {
+    this.isEvicted = true;
+    this.bytes = NO_BYTES;
+    this.columns = NO_COLUMNS;
   }
 }
 
@@ -58,7 +80,11 @@ export class History {
   /** Least recently used first. */
   readonly #blocks = new Map<number, HistoryBlock>();
   readonly #loading = new Map<number, Promise<HistoryBlock>>();
+  /** Those that were read to their end, the earliest first. */
+  readonly #finished = new Set<HistoryBlock>();
+  readonly #buffers = new BufferPool(BUFFER_BYTES, { freeMax: FREE_BUFFERS_MAX });
   #bytes = 0;
+  #finishedBytes = 0;
   /** Above 0 blocks leave before they were read to their end: then less is read at once, and nothing ahead. */
   #pressure = 0;
 
@@ -108,9 +134,21 @@ export class History {
     this.load(segment, table, page, plan).catch(() => undefined);
   }
 
+  /** A reader came to the block's end. */
+  finish(block: HistoryBlock): void {
+    if (block.isEvicted || block.isFinished) return;
+    block.isFinished = true;
+    this.#finished.add(block);
+    this.#finishedBytes += block.bytes.length;
+    for (const earliest of this.#finished) {
+      if (this.#finishedBytes <= FINISHED_BYTES_MAX) return;
+      this.#evict(earliest);
+    }
+  }
+
   /** Lets go of everything. */
   clear(): void {
-    for (const [key, block] of this.#blocks) this.#evict(key, block);
+    for (const block of this.#blocks.values()) this.#evict(block);
   }
 
   /** The page behind the block: as many as fit up to the next multiple of BLOCK_BYTES (R3) and may match. */
@@ -125,37 +163,44 @@ export class History {
 
   async #read(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
     const proof = takeProof(segment, table, from, to);
-    const [bytes, columns] = await Promise.all([readProvable(segment, proof), segment.columns(table, from, to)]);
+    const buffer = this.#buffers.take(proof.end - proof.start);
+    const [isRead, columns] = await Promise.all([
+      readProvable(segment, proof, buffer),
+      segment.columns(table, from, to),
+    ]);
     // So that what is readable of a larger range is found out page by page.
-    if (bytes === undefined && to - from > 1) return this.#read(segment, table, from, from + 1);
-    const read = { bytes: bytes ?? new Uint8Array(0), columns };
+    if (!isRead && to - from > 1) return this.#read(segment, table, from, from + 1);
+    const read = { bytes: isRead ? buffer : buffer.subarray(0, 0), columns };
     for (let i = 0; i <= columns.capacity; i++) {
       columns.starts[i]! -= proof.start;
     }
-    if (bytes === undefined || !(segment.isProven(from, to) || isIntact(segment, proof, bytes))) {
+    if (!isRead || !(segment.isProven(from, to) || isIntact(segment, proof, buffer))) {
       markDamage(segment, proof, read, this.#options.codec, this.#options.onDamage);
     }
-    const block = new HistoryBlock(segment, { first: proof.first, pageEnd: to }, read);
-    this.#keep(keyOf(segment, from), block);
+    const block = new HistoryBlock(segment, { page: from, first: proof.first, pageEnd: to }, read);
+    this.#keep(block);
     return block;
   }
 
-  #keep(key: number, block: HistoryBlock): void {
-    const old = this.#blocks.get(key);
-    if (old !== undefined) this.#evict(key, old);
-    this.#blocks.set(key, block);
+  #keep(block: HistoryBlock): void {
+    const old = this.#blocks.get(block.key);
+    if (old !== undefined) this.#evict(old);
+    this.#blocks.set(block.key, block);
     this.#bytes += block.bytes.length;
-    for (const [oldestKey, oldest] of this.#blocks) {
+    for (const oldest of this.#blocks.values()) {
       if (this.#bytes <= this.#options.bytesMax || oldest === block) return;
       this.#pressure = oldest.isFinished ? Math.max(0, this.#pressure - 1) : PRESSURE_LASTS;
-      this.#evict(oldestKey, oldest);
+      this.#evict(oldest);
     }
   }
 
-  #evict(key: number, block: HistoryBlock): void {
-    block.isEvicted = true;
-    this.#blocks.delete(key);
+  /** R1, R4. */
+  #evict(block: HistoryBlock): void {
+    this.#blocks.delete(block.key);
     this.#bytes -= block.bytes.length;
+    if (this.#finished.delete(block)) this.#finishedBytes -= block.bytes.length;
+    if (block.lent === 0) this.#buffers.give(block.bytes);
+    block.leave();
   }
 }
 

@@ -36,12 +36,13 @@ export function takeProof(segment: Segment, table: PageTable, from: number, to: 
   };
 }
 
-/** Frames of the range; undefined when the disk does not give them: the file is too short, or a part is unreadable. */
-export async function readProvable(segment: Segment, proof: Proof): Promise<Uint8Array | undefined> {
+/** Fills the buffer with the frames of the range. False: the file is too short, or a part of it is unreadable. */
+export async function readProvable(segment: Segment, proof: Proof, buffer: Uint8Array): Promise<boolean> {
   try {
-    return await segment.readFrames(proof.start, proof.end);
+    await segment.readFrames(buffer, proof.start);
+    return true;
   } catch (error) {
-    if (error instanceof UnexpectedEnd || errorCode(error) === "EIO") return undefined;
+    if (error instanceof UnexpectedEnd || errorCode(error) === "EIO") return false;
     throw error;
   }
 }

@@ -9,6 +9,10 @@ import type { QueryPlan } from "./query.ts";
 import { allMatch, nextRun } from "./block.ts";
 import { IndexReplaced } from "./segment.ts";
 
+/** Without a release, a reader's blocks are given up one by one: their memory is left to the garbage collector. */
+const BORROWED_MAX = 16;
+const NONE: HistoryBlock[] = [];
+
 /** What one step came to: a run, the head, or bytes that must be read first. */
 type Step = Run | undefined | Promise<unknown>;
 
@@ -18,6 +22,8 @@ export class LogScan implements Scan {
   #position: number;
   /** The block of history last read from; shared, and gone when it was evicted. */
   #block: HistoryBlock | undefined = undefined;
+  /** Blocks that handed-out runs lie in, since the last release. One that has left keeps no memory. */
+  #borrowed: HistoryBlock[] = NONE;
   #isClosed = false;
 
   constructor(core: LogCore, after: number, plan: QueryPlan) {
@@ -33,6 +39,11 @@ export class LogScan implements Scan {
   next(maxBytes: number): Run | Promise<Run | undefined> | undefined {
     const step = this.#step(maxBytes);
     return step instanceof Promise ? this.#wait(step, maxBytes) : step;
+  }
+
+  release(): void {
+    for (const block of this.#borrowed) block.lent--;
+    this.#borrowed = NONE;
   }
 
   close(): void {
@@ -69,6 +80,7 @@ export class LogScan implements Scan {
   #fromTail(next: number, maxBytes: number): Run | undefined {
     const { tail } = this.#core;
     this.#block = undefined;
+    this.#borrowed = NONE;
     const shared = tail.run(next, maxBytes);
     if (this.#plan.isOpen) return this.#take(shared);
     const block = tail.find(next);
@@ -117,13 +129,21 @@ export class LogScan implements Scan {
   #fromBlock(block: HistoryBlock, next: number, maxBytes: number): Run | undefined {
     const run = nextRun(block, this.#plan, next - block.first, block.count, maxBytes);
     const last = block.first + block.count - 1;
+    if (run !== undefined) this.#borrow(block);
     if (run === undefined || run.last === last) {
-      block.isFinished = true;
+      this.#core.history.finish(block);
       this.#block = undefined;
     }
     if (run !== undefined) return this.#take(run);
     this.#position = last;
     return undefined;
+  }
+
+  #borrow(block: HistoryBlock): void {
+    if (this.#borrowed.at(-1) === block) return;
+    block.lent++;
+    if (this.#borrowed.length === 0) this.#borrowed = [block];
+    else if (this.#borrowed.push(block) > BORROWED_MAX) this.#borrowed.shift();
   }
 
   #take(run: Run): Run {

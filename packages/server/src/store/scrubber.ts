@@ -8,6 +8,8 @@ import type { Clock, FrameCodec, Timer } from "./contract.ts";
 import type { Incidents } from "./events.ts";
 import type { PageTable } from "./page-table.ts";
 import type { Segment } from "./segment.ts";
+import { BufferPool } from "./buffer-pool.ts";
+import { PAGE_BYTES } from "./page-table.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 import { IndexReplaced } from "./segment.ts";
 
@@ -23,6 +25,7 @@ export class Scrubber {
   readonly #clock: Clock;
   readonly #incidents: Incidents;
   readonly #options: ScrubberOptions;
+  readonly #buffers = new BufferPool(PAGE_BYTES, { freeMax: 1 });
   /** Entries before it were proven in this round. */
   #next = 0;
   #timer: Timer | undefined;
@@ -92,14 +95,19 @@ export class Scrubber {
   /** Returns how many bytes were read. */
   async #prove(segment: Segment, table: PageTable, page: number): Promise<number> {
     const proof = takeProof(segment, table, page, page + 1);
-    const [bytes, columns] = await Promise.all([readProvable(segment, proof), segment.columns(table, page, page + 1)]);
-    if (bytes === undefined || !isIntact(segment, proof, bytes)) {
+    const bytes = this.#buffers.take(proof.end - proof.start);
+    const [isRead, columns] = await Promise.all([
+      readProvable(segment, proof, bytes),
+      segment.columns(table, page, page + 1),
+    ]);
+    if (!isRead || !isIntact(segment, proof, bytes)) {
       for (let i = 0; i <= columns.capacity; i++) {
         columns.starts[i]! -= proof.start;
       }
-      const read = { bytes: bytes ?? new Uint8Array(0), columns };
+      const read = { bytes: isRead ? bytes : bytes.subarray(0, 0), columns };
       markDamage(segment, proof, read, this.#codec, this.#incidents.noteDamage);
     }
+    this.#buffers.give(bytes);
     return proof.end - proof.start;
   }
 }

@@ -145,12 +145,9 @@ export class Segment {
     return this.#loadColumns(this.#state.index, table, from, to);
   }
 
-  /** Frames start..end of the file. @throws what the file system says, UnexpectedEnd */
-  async readFrames(start: number, end: number): Promise<Uint8Array> {
-    // Not zeroed, and never from Node's shared pool: it is handed out by reference and filled before.
-    const bytes = Buffer.allocUnsafeSlow(end - start);
-    await this.#host.pool.use(this.framesPath, (file) => readFully(file, bytes, start));
-    return bytes;
+  /** Fills the buffer with frames from byte `start` on. @throws what the file system says, UnexpectedEnd */
+  async readFrames(buffer: Uint8Array, start: number): Promise<void> {
+    await this.#host.pool.use(this.framesPath, (file) => readFully(file, buffer, start));
   }
 
   /** True when no page of from..to must be proven before it is served. */
