@@ -108,15 +108,22 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   expect((await reader.ended()).exitCode).toBe(0);
 });
 
+/** Another program on a port, until it is disposed; on a port that is taken already it is that program. */
+async function takePort(wanted: number) {
+  const server = createServer().listen(wanted, "127.0.0.1");
+  await Promise.race([once(server, "listening"), once(server, "error").catch(() => {})]);
+  const bound = server.address();
+  return {
+    port: bound !== null && typeof bound === "object" ? bound.port : wanted,
+    [Symbol.dispose]: () => void server.close(),
+  };
+}
+
 test("an address that was asked for must be free", async () => {
   await using folder = await openTemporaryFolder("demo");
   const { words, options, temporary } = await prepare(folder.path);
-  const other = createServer().listen(0, "127.0.0.1");
-  await once(other, "listening");
-  const bound = other.address();
-  const port = typeof bound === "object" ? bound?.port : undefined;
-  const { exitCode, stderr } = await runCli([...words, "--listen", `127.0.0.1:${port}`], options);
-  other.close();
+  using other = await takePort(0);
+  const { exitCode, stderr } = await runCli([...words, "--listen", `127.0.0.1:${other.port}`], options);
   expect(exitCode).toBe(1);
   expect(stderr).toContain("another program listens there");
   expect(await readdir(temporary)).toEqual([]);
@@ -125,12 +132,9 @@ test("an address that was asked for must be free", async () => {
 test("the default port gives way when it is taken, and that is said", async () => {
   await using folder = await openTemporaryFolder("demo");
   const { words, options } = await prepare(folder.path);
-  // Whoever has the port already takes it just as well as we do.
-  const other = createServer().listen(8080, "127.0.0.1");
-  await Promise.race([once(other, "listening"), once(other, "error").catch(() => {})]);
+  using _other = await takePort(8080);
   await using demo = startCli(words, options);
   await demo.waitFor("stdout", /"event":"serving"/u);
-  other.close();
   expect(demo.stderr()).toContain("Port 8080 is taken; using another one.");
   expect(toldBy(demo.stdout())[0]?.address).toMatch(/^127\.0\.0\.1:(?!8080$)\d+$/u);
 });
