@@ -1,5 +1,11 @@
 // The client's channel: connecting, waiting, reconnecting, sending again what nobody saw.
-import { createServer as createNetServer, type AddressInfo, type Server as NetServer } from "node:net";
+import {
+  connect,
+  createServer as createNetServer,
+  type AddressInfo,
+  type Server as NetServer,
+  type Socket,
+} from "node:net";
 import { Code, createClient, createServer, listen, openChannel, serve, type RpcServer } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { Http2Error } from "../../packages/rpc/src/grpc/status.ts";
@@ -25,6 +31,22 @@ function closeServer(server: NetServer): Promise<void> {
 
 function echoServer(): RpcServer {
   return createServer({ services: [serve(EchoService, echoHandlers)] });
+}
+
+/** A server that says SETTINGS, and at the first HEADERS that it has taken no stream at all. */
+function refuseByGoaway(socket: Socket): void {
+  const emptySettings = Buffer.of(0, 0, 0, 4, 0, 0, 0, 0, 0);
+  const goaway = Buffer.of(0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  let received = Buffer.alloc(0);
+  let at = 24;
+  socket.on("error", () => {}).write(emptySettings);
+  socket.on("data", (chunk: Buffer) => {
+    received = Buffer.concat([received, chunk]);
+    while (received.length >= at + 9) {
+      if (received[at + 3] === 1) socket.write(goaway);
+      at += 9 + received.readUIntBE(at, 3);
+    }
+  });
 }
 
 /** Answers EchoResponse{}. */
@@ -200,6 +222,52 @@ overBothTransports((transport) => {
     );
     await expect(plain.client.echo({})).rejects.toMatchObject({ code: Code.UNAVAILABLE });
     expect(seen).toBe(4);
+  });
+
+  test("a call whose requests are no longer all there is not sent again", async () => {
+    let seen = 0;
+    await using plain = await startPlain(
+      transport,
+      (stream) => {
+        seen++;
+        let received = 0;
+        return {
+          onData(_buffer, start, end) {
+            received += end - start;
+            stream.consume(end - start);
+            if (received > 5000) stream.reset(Http2Error.REFUSED_STREAM);
+          },
+        };
+      },
+      { limits: { replayBytesMax: 2000 } },
+    );
+    async function* requests() {
+      for (;;) yield { payload: new Uint8Array(1000) };
+    }
+    await expect(plain.client.sum(requests())).rejects.toMatchObject({ code: Code.UNAVAILABLE });
+    expect(seen).toBe(1);
+  });
+
+  test("a call above GOAWAY's last stream is sent again on a new connection", async () => {
+    await using echo = await startEcho(transport);
+    let connections = 0;
+    const relay = createNetServer((socket) => {
+      if (++connections === 1) refuseByGoaway(socket);
+      else {
+        const upstream = connect({ host: "127.0.0.1", port: echo.listener.port });
+        socket.on("error", () => {}).on("close", () => upstream.destroy());
+        upstream.on("error", () => {}).on("close", () => socket.destroy());
+        socket.pipe(upstream).pipe(socket);
+      }
+    });
+    await new Promise<void>((resolve) => relay.listen(0, "127.0.0.1", resolve));
+    const { port } = relay.address() as AddressInfo;
+    const channel = openChannel(`127.0.0.1:${port}`, { transport });
+    const client = createClient(EchoService, channel);
+    await expect(client.echo({ text: "twice" })).resolves.toMatchObject({ text: "twice" });
+    expect(connections).toBe(2);
+    await channel.close();
+    await closeServer(relay);
   });
 
   test("a call that the server has begun to answer is not sent again", async () => {

@@ -177,6 +177,31 @@ overBothTransports((transport) => {
     await wire[Symbol.asyncDispose]();
   });
 
+  test("connections over the limit are closed", async () => {
+    await using listener = await listen(echoServer(), { transport, connectionsMax: 1 });
+    await using _first = await openWire(transport, listener.address);
+    await expect(exchange(listener.port, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")).resolves.toBe("");
+  });
+
+  test("draining one listener leaves the calls of another one alone", async () => {
+    const services = [serve(EchoService, { count: () => ({ attach() {}, pull: () => undefined }) })];
+    const server = createServer({ services });
+    const [first, second] = [await listen(server, { transport }), await listen(server, { transport })];
+    const channels = [openChannel(first.address, { transport }), openChannel(second.address, { transport })];
+    const pending = channels.map((channel) =>
+      createClient(EchoService, channel)
+        .count({})
+        .next()
+        .catch((error: unknown) => error),
+    );
+    await expect.poll(() => server.openCalls).toBe(2);
+    await first.drain({ graceMs: 0 });
+    expect(server.openCalls).toBe(1);
+    await second.drain({ graceMs: 0 });
+    await expect(Promise.all(pending)).resolves.toMatchObject([{ code: Code.UNAVAILABLE }, { code: Code.UNAVAILABLE }]);
+    for (const channel of channels) await channel.close();
+  });
+
   test("connections are counted", async () => {
     await using echo = await startEcho(transport);
     await using wire = await openWire(transport, echo.listener.address);

@@ -1,7 +1,7 @@
 // Messages: split anywhere, of any size, compressed, over the limit; and ready-made frames.
 import { gzipSync } from "node:zlib";
 import { toBinary, create } from "@bufbuild/protobuf";
-import { Code, codecOf, frameOf, Frames, RpcError, type FrameSource, type FrameStream } from "@sluice/rpc";
+import { Code, codecOf, frameOf, Frames } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { CountResponseSchema, EchoRequestSchema, EchoResponseSchema, SumRequestSchema } from "./gen/echo_pb.ts";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
@@ -72,6 +72,37 @@ overBothTransports((transport) => {
       expect.soft(status, method).toBe(String(Code.RESOURCE_EXHAUSTED));
       expect.soft(text, method).toBe("Cannot receive a message of 1001 bytes: the limit is 1000 bytes");
     }
+  });
+
+  test("unfinished messages of all calls together are bounded", async () => {
+    const limits = { heldBytesMax: 300_000 };
+    await using echo = await startEcho(transport, { limits });
+    await using wire = await openWire(transport, echo.listener.address);
+    const start = Buffer.alloc(100_000);
+    start.writeUInt32BE(200_000, 1);
+    const begin = (method: string) => {
+      const opened = wire.open(callFields(method));
+      opened.stream.write(start);
+      return opened;
+    };
+    const held = ["Echo", "Sum", "Chat"].map(begin);
+    await expect.poll(() => echo.server.heldBytes).toBe(300_000);
+    for (const method of ["Echo", "Sum"]) {
+      const answer = await begin(method).closed;
+      const status = fieldOf(answer.headers, "grpc-status") ?? fieldOf(answer.trailers, "grpc-status");
+      expect.soft(status, method).toBe(String(Code.RESOURCE_EXHAUSTED));
+    }
+    expect(echo.server.heldBytes).toBe(300_000);
+    // One of them is finished, and there is room again. Field 2 of its message takes up all but the frame's header.
+    const rest = Buffer.alloc(200_005 - start.length);
+    held[0]?.stream.write(rest);
+    held[0]?.stream.end();
+    await held[0]?.closed;
+    expect(echo.server.heldBytes).toBe(200_000);
+    const { payload } = await echo.client.echo({ payload: new Uint8Array(90_000) });
+    expect(payload.length).toBe(90_000);
+    for (const { stream } of held) stream.reset(8);
+    await expect.poll(() => echo.server.heldBytes).toBe(0);
   });
 
   test("a response over the client's limit is refused, and the connection goes on", async () => {
@@ -233,165 +264,5 @@ overBothTransports((transport) => {
     await expect(server.client.echo({ text: "x" })).resolves.toMatchObject({ text: "from the codec" });
     await using client = await startEcho(transport, { channel: { codecs: [codec] } });
     await expect(client.client.echo({ text: "x" })).resolves.toMatchObject({ text: "decoded by it" });
-  });
-});
-
-/** Hands out numbered frames; waits where it is told to. */
-class Numbers implements FrameSource {
-  stream: FrameStream | undefined;
-  next = 0;
-  pulls = 0;
-  ready: number;
-  readonly #end: number;
-  readonly #outcome: unknown;
-
-  constructor(ready: number, end: number, outcome?: unknown) {
-    this.ready = ready;
-    this.#end = end;
-    this.#outcome = outcome;
-  }
-
-  attach(stream: FrameStream): void {
-    this.stream = stream;
-  }
-
-  pull(maxBytes: number): Uint8Array | undefined {
-    this.pulls++;
-    const frames: Uint8Array[] = [];
-    for (let size = 0; size < maxBytes && this.next < this.ready;) {
-      const frame = frameOf(toBinary(CountResponseSchema, create(CountResponseSchema, { index: this.next++ })));
-      frames.push(frame);
-      size += frame.length;
-    }
-    if (frames.length > 0) return Buffer.concat(frames);
-    if (this.next === this.#end) {
-      if (this.#outcome === undefined) this.stream?.end();
-      else this.stream?.fail(this.#outcome);
-    }
-    return undefined;
-  }
-}
-
-overBothTransports((transport) => {
-  test("a FrameSource is pulled until it ends", async () => {
-    await using echo = await startEcho(transport, { handlers: { count: () => new Numbers(100_000, 100_000) } });
-    const responses = await Array.fromAsync(echo.client.count({}), ({ index }) => index);
-    expect(responses.length).toBe(100_000);
-    expect(responses.every((index, at) => index === at)).toBe(true);
-  });
-
-  test("a FrameSource that has nothing is pulled again when it says so", async () => {
-    const source = new Numbers(2, 5);
-    await using echo = await startEcho(transport, { handlers: { count: async () => Promise.resolve(source) } });
-    const responses = echo.client.count({});
-    await responses.next();
-    await responses.next();
-    await expect.poll(() => source.pulls).toBeGreaterThan(1);
-    source.ready = 5;
-    source.stream?.wake();
-    await expect(Array.fromAsync(responses, ({ index }) => index)).resolves.toEqual([2, 3, 4]);
-  });
-
-  test("a FrameSource that fails ends the call with its status, after what was pulled", async () => {
-    const failure = new RpcError(Code.DATA_LOSS, "torn");
-    await using echo = await startEcho(transport, { handlers: { count: () => new Numbers(3, 3, failure) } });
-    const seen: number[] = [];
-    const reading = (async () => {
-      for await (const { index } of echo.client.count({})) seen.push(index);
-    })();
-    await expect(reading).rejects.toMatchObject({ code: Code.DATA_LOSS, message: "torn" });
-    expect(seen).toEqual([0, 1, 2]);
-  });
-
-  test("a FrameSource that throws is an unforeseen error; one that fails at once is trailers-only", async () => {
-    const broken: FrameSource = {
-      attach() {},
-      pull() {
-        throw new Error("broken");
-      },
-    };
-    const refusing: FrameSource = {
-      attach: (stream) => stream.fail(new RpcError(Code.NOT_FOUND, "no such log")),
-      pull: () => undefined,
-    };
-    await using echo = await startEcho(transport, {
-      handlers: { count: ({ count }) => (count === 0 ? refusing : broken) },
-    });
-    await expect(Array.fromAsync(echo.client.count({ count: 1 }))).rejects.toMatchObject({ code: Code.UNKNOWN });
-    expect(echo.errors.map(String)).toEqual(["Error: broken"]);
-    await using wire = await openWire(transport, echo.listener.address);
-    const answer = await wire.request(callFields("Count"), Buffer.alloc(5));
-    expect([answer.isTrailersOnly, fieldOf(answer.headers, "grpc-status")]).toEqual([true, String(Code.NOT_FOUND)]);
-  });
-
-  test("a FrameSource is pulled no further than its reader reads", async () => {
-    const source = new Numbers(Number.POSITIVE_INFINITY, -1);
-    await using echo = await startEcho(transport, { handlers: { count: () => source } });
-    const responses = echo.client.count({});
-    await responses.next();
-    let before = -1;
-    await expect
-      .poll(() => {
-        const isStill = source.next === before;
-        before = source.next;
-        return isStill;
-      })
-      .toBe(true);
-    // A frame is 5 to 9 bytes; windows, write marks and the kernel's socket buffers hold a few MiB at most.
-    expect(source.next).toBeLessThan((8 * MIB) / 5);
-    await responses.return?.();
-  });
-
-  test("a generator is asked no further than its reader reads", async () => {
-    let made = 0;
-    await using echo = await startEcho(transport, {
-      handlers: {
-        async *count() {
-          for (const payload = new Uint8Array(64 * 1024); ; made++) yield { payload };
-        },
-      },
-    });
-    const responses = echo.client.count({});
-    await responses.next();
-    let before = -1;
-    await expect
-      .poll(() => {
-        const isStill = made === before;
-        before = made;
-        return isStill;
-      })
-      .toBe(true);
-    expect(made).toBeLessThan((8 * MIB) / (64 * 1024));
-    await responses.return?.();
-  });
-
-  test("requests are asked for no further than the server reads", async () => {
-    let made = 0;
-    const release = Promise.withResolvers<void>();
-    await using echo = await startEcho(transport, {
-      handlers: {
-        async sum(requests) {
-          await release.promise;
-          let messages = 0;
-          for await (const _ of requests) messages++;
-          return { messages };
-        },
-      },
-    });
-    async function* requests() {
-      for (const payload = new Uint8Array(64 * 1024); made < 500; made++) yield { payload };
-    }
-    const answer = echo.client.sum(requests());
-    let before = -1;
-    await expect
-      .poll(() => {
-        const isStill = made > 0 && made === before;
-        before = made;
-        return isStill;
-      })
-      .toBe(true);
-    expect(made).toBeLessThan((8 * MIB) / (64 * 1024));
-    release.resolve();
-    await expect(answer).resolves.toMatchObject({ messages: 500 });
   });
 });

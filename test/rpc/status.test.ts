@@ -113,6 +113,21 @@ overBothTransports((transport) => {
     expect(echo.errors).toHaveLength(1);
   });
 
+  test("a mapping that fails itself is reported with what it was to map", async () => {
+    await using echo = await startEcho(transport, {
+      mapError() {
+        throw new Error("broken mapping");
+      },
+      handlers: {
+        echo() {
+          throw new Error("broken handler");
+        },
+      },
+    });
+    await expect(echo.client.echo({})).rejects.toMatchObject({ code: Code.UNKNOWN });
+    expect(echo.errors.map(String)).toEqual(["Error: broken mapping", "Error: broken handler"]);
+  });
+
   test("what cannot be called is UNIMPLEMENTED, and says why", async () => {
     await using echo = await startEcho(transport);
     await using wire = await openWire(transport, echo.listener.address);

@@ -120,6 +120,7 @@ export async function startPlain(
     services: [],
     openCalls: 0,
     runningHandlers: 0,
+    heldBytes: 0,
     armedDeadlines: 0,
     terminateCalls() {},
     onConnectionClose() {},
@@ -142,8 +143,13 @@ export async function startPlain(
 /** Waits until nothing of any call is left on the server. */
 export async function expectIdle(server: RpcServer): Promise<void> {
   await expect
-    .poll(() => ({ calls: server.openCalls, handlers: server.runningHandlers, deadlines: server.armedDeadlines }))
-    .toEqual({ calls: 0, handlers: 0, deadlines: 0 });
+    .poll(() => ({
+      calls: server.openCalls,
+      handlers: server.runningHandlers,
+      deadlines: server.armedDeadlines,
+      heldBytes: server.heldBytes,
+    }))
+    .toEqual({ calls: 0, handlers: 0, deadlines: 0, heldBytes: 0 });
 }
 
 /** What came back on a stream that was opened by hand. */

@@ -95,6 +95,8 @@ export function http2Limits(overrides: Partial<Http2Limits> = {}): Http2Limits {
 export interface GrpcLimits {
   /** A received message, as it lies on the wire and again when decompressed; the default of the other implementations. */
   readonly messageBytesMax: number;
+  /** Server: bytes of unfinished messages of all calls; a call that needs more fails with RESOURCE_EXHAUSTED. */
+  readonly heldBytesMax: number;
   /** Client: calls that wait for a connection or a free stream; one above fails with RESOURCE_EXHAUSTED. */
   readonly waitingCallsMax: number;
   /** Client: what is kept of a request stream, so that a call the server never looked at can be sent again. */
@@ -107,6 +109,7 @@ export interface GrpcLimits {
 
 export const DEFAULT_GRPC_LIMITS: GrpcLimits = {
   messageBytesMax: 4 * 1024 * 1024,
+  heldBytesMax: 256 * 1024 * 1024,
   waitingCallsMax: 10_000,
   replayBytesMax: 64 * 1024,
   replaysMax: 5,

@@ -21,6 +21,8 @@ export interface ListenOptions {
   readonly tls?: TlsOptions;
   /** Limits and keepalive of the package's own HTTP/2. */
   readonly http2?: Http2Options;
+  /** Sockets open at once; further ones are closed at once. Default 10,000: a few GiB at most, below usual limits of files. */
+  readonly connectionsMax?: number;
   readonly clock?: Clock;
   readonly transport?: SocketTransport;
 }
@@ -69,6 +71,7 @@ const HTTP1_ANSWER = [
   "",
   HTTP1_TEXT,
 ].join("\r\n");
+const DEFAULT_CONNECTIONS_MAX = 10_000;
 const RETRY_AFTER_DRAIN_MS = 1000;
 
 /** @throws ListenError */
@@ -108,6 +111,7 @@ class SocketListener implements Listener {
             { handshakeTimeout: this.#handshakeTimeoutMs, ...tls, ALPNProtocols: ["h2", "http/1.1"] },
             accept,
           );
+    this.#net.maxConnections = options.connectionsMax ?? DEFAULT_CONNECTIONS_MAX;
     // A handshake that failed: its socket is closed, and there is nobody to tell.
     this.#net.on("tlsClientError", () => {});
     this.#isClosed = new Promise((resolve) => this.#net.once("close", resolve));
@@ -167,7 +171,7 @@ class SocketListener implements Listener {
 
   /** The grace is over: every call gets its status, then a moment to fetch it. */
   #cutOff(): void {
-    this.#server.terminateCalls(drainingError(RETRY_AFTER_DRAIN_MS));
+    this.#server.terminateCalls(drainingError(RETRY_AFTER_DRAIN_MS), this.#connections);
     const lingerMs = this.#options.http2?.limits?.lingerMs ?? DEFAULT_HTTP2_LIMITS.lingerMs;
     this.#graceTimer = this.#clock.setTimer(() => {
       for (const connection of this.#connections) connection.destroy(0, "the server has shut down");

@@ -3,7 +3,13 @@
 // K1. The status is sent once, by `#finish`, whoever ends the call; what comes after is ignored.
 // K2. `#release` runs exactly once, in the turn in which the call ends: it disarms, aborts, and wakes whoever waits.
 import type { DescMethod } from "@bufbuild/protobuf";
-import { HeaderBlock, type Peer, type StreamEnd, type TransportStream } from "../transport.ts";
+import {
+  HeaderBlock,
+  type Peer,
+  type StreamEnd,
+  type TransportConnection,
+  type TransportStream,
+} from "../transport.ts";
 import type { GrpcLimits } from "../limits.ts";
 import type { Deadline, DeadlineOwner, DeadlineWheel } from "./deadline.ts";
 import type { Call } from "./handlers.ts";
@@ -27,6 +33,8 @@ export interface CallHost {
   readonly observe: Observe | undefined;
   /** Handlers and interceptors that have not come to their end, also of calls that are over. */
   runningHandlers: number;
+  /** Bytes of unfinished messages whose credit was returned, so that they can be finished. */
+  heldBytes: number;
   /** The status for whatever a handler threw. */
   statusOf(error: unknown, call: Call): RpcError;
   /** Something failed that no client will hear of any more. */
@@ -72,6 +80,10 @@ export abstract class CallContext implements Call, DeadlineOwner {
 
   get method(): DescMethod {
     return this.route.method;
+  }
+
+  get connection(): TransportConnection {
+    return this.stream.connection;
   }
 
   get peer(): Peer {

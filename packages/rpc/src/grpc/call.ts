@@ -9,7 +9,10 @@ import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frame
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
-import type { RpcError } from "./status.ts";
+import { Code, retryAfter, RpcError } from "./status.ts";
+
+/** When a call may be tried again that found no room for its message. */
+const HELD_RETRY_MS = 1000;
 
 export class ServerCall extends CallContext implements StreamHandler, ByteSource, FrameStream, IncomingOwner<unknown> {
   readonly incomingName = "request";
@@ -19,6 +22,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   /** Where requests gather: one that is not in one piece, or the stream of them. */
   #only: OnlyMessage | undefined = undefined;
   #requests: Incoming<unknown> | undefined = undefined;
+  #heldBytes = 0;
   /** Where the answer comes from, and what waits for the transport. */
   #source: FrameSource | undefined = undefined;
   #replies: AsyncIterator<unknown> | undefined = undefined;
@@ -137,6 +141,17 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   onConsumed(byteCount: number): void {
     if (!this.#isRequestEnded) this.stream.consume(byteCount);
+  }
+
+  /** Unfinished messages of all calls share one budget: else many large ones, begun and never finished, would be the end. */
+  onHeld(change: number): void {
+    this.#heldBytes += change;
+    this.host.heldBytes += change;
+    const { heldBytesMax } = this.host.limits;
+    if (change > 0 && this.host.heldBytes > heldBytesMax) {
+      const text = `Cannot take more: unfinished messages of all calls hold ${this.host.heldBytes} bytes, the limit is ${heldBytesMax}`;
+      throw new RpcError(Code.RESOURCE_EXHAUSTED, text, { details: [retryAfter(HELD_RETRY_MS)] });
+    }
   }
 
   onMessage(byteCount: number): void {
@@ -293,6 +308,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   // The end.
 
   protected onReleased(error: RpcError | undefined): void {
+    this.host.heldBytes -= this.#heldBytes;
+    this.#heldBytes = 0;
     this.#only = undefined;
     this.#source = undefined;
     this.#requests?.abort(error);

@@ -280,7 +280,8 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
 
   onClose(end: StreamEnd): void {
     this.#stream = undefined;
-    if (this.isEnded || (end.by === "both-sides" && this.#only !== undefined && this.#hasHeaders)) return;
+    // With its status there, a call may only be waiting for its response to be decompressed.
+    if (this.isEnded || this.#hasStatus) return;
     const isUntouched =
       end.by === "refused-by-goaway" || (end.by === "peer-reset" && end.code === Http2Error.REFUSED_STREAM);
     if (isUntouched && !this.#hasHeaders && this.#isReplayable && this.#attempts <= this.#channel.limits.replaysMax) {

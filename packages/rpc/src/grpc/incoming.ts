@@ -16,6 +16,8 @@ export interface IncomingOwner<T> {
   decode(bytes: Uint8Array): T;
   /** These many bytes were taken. */
   onConsumed(byteCount: number): void;
+  /** Bytes of an unfinished message whose credit was returned: so many more (or fewer). @throws RpcError when too many */
+  onHeld?(change: number): void;
   /** A message came through. `byteCount` is its length on the wire, without the frame's header. */
   onMessage(byteCount: number): void;
   /** A message cannot be accepted: the call is to fail with this error. `abort` follows from there. */
@@ -40,6 +42,8 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
   readonly #waiters: Waiter<T>[] = [];
   /** Bytes received whose credit was not returned yet. */
   #unconsumed = 0;
+  /** Bytes whose credit was returned although they wait: the beginning of the message that is waited for. */
+  #held = 0;
   #isEnded = false;
   #error: RpcError | undefined;
   #isDiscarding = false;
@@ -120,6 +124,7 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
       if (this.#reader.flag === FLAG_COMPRESSED) throw unannounced();
       this.#owner.onMessage(bytes.length);
       const value = this.#owner.decode(bytes);
+      this.#hold(0);
       this.#giveBack(this.#reader.available);
       return Promise.resolve({ done: false, value });
     } catch (error) {
@@ -143,6 +148,12 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
     }
     // I1: who still waits needs more bytes than there are.
     const isHungry = this.#waiters.length > 0 && !this.#isInflating;
+    try {
+      this.#hold(isHungry && !this.#isEnded ? this.#reader.available : 0);
+    } catch (error) {
+      this.#refuse(error);
+      return;
+    }
     this.#giveBack(isHungry ? 0 : this.#reader.available);
     if (isHungry && this.#isEnded) this.#settle();
   }
@@ -156,6 +167,13 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
       if (this.#error === undefined) waiter.resolve(DONE);
       else waiter.reject(this.#error);
     }
+  }
+
+  #hold(byteCount: number): void {
+    const change = byteCount - this.#held;
+    if (change === 0) return;
+    this.#held = byteCount;
+    this.#owner.onHeld?.(change);
   }
 
   #giveBack(keep: number): void {

@@ -11,6 +11,8 @@ export interface OnlyMessageOwner {
   /** For error messages. */
   readonly incomingName: "request" | "response";
   onConsumed(byteCount: number): void;
+  /** Bytes of an unfinished message whose credit was returned: so many more (or fewer). @throws RpcError when too many */
+  onHeld?(change: number): void;
 }
 
 export class OnlyMessage {
@@ -19,6 +21,7 @@ export class OnlyMessage {
   #message: Uint8Array | undefined;
   /** Received while nobody asked: its credit is held back, so that a call which is not admitted holds one window. */
   #unconsumed = 0;
+  #held = 0;
 
   constructor(owner: OnlyMessageOwner) {
     this.#owner = owner;
@@ -36,9 +39,17 @@ export class OnlyMessage {
    * more than one (cardinality, doc/statuscodes.md); INTERNAL for a torn one.
    */
   advance(isEnded: boolean): Uint8Array | Promise<Uint8Array> | undefined {
-    if (this.#unconsumed > 0) this.#owner.onConsumed(this.#unconsumed);
+    const arrived = this.#unconsumed;
     this.#unconsumed = 0;
     this.#message ??= this.#reader.take();
+    if (this.#message === undefined) {
+      this.#held += arrived;
+      this.#owner.onHeld?.(arrived);
+    } else if (this.#held > 0) {
+      this.#owner.onHeld?.(-this.#held);
+      this.#held = 0;
+    }
+    if (arrived > 0) this.#owner.onConsumed(arrived);
     if (this.#message !== undefined && this.#reader.available > 0) {
       throw new RpcError(
         Code.UNIMPLEMENTED,

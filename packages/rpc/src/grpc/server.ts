@@ -42,10 +42,12 @@ export interface RpcServer extends ServerTransportHandler {
   readonly openCalls: number;
   /** Handlers that run, also those of calls that are over; 0 after all calls ended, or one of them ignores its signal. */
   readonly runningHandlers: number;
+  /** Bytes of unfinished messages. */
+  readonly heldBytes: number;
   /** Deadlines that are armed. */
   readonly armedDeadlines: number;
-  /** Ends all open calls with this status. */
-  terminateCalls(error: RpcError): void;
+  /** Ends the open calls of these connections with this status. */
+  terminateCalls(error: RpcError, connections: ReadonlySet<TransportConnection>): void;
 }
 
 export function createServer(options: ServerOptions): RpcServer {
@@ -67,6 +69,7 @@ class Server implements RpcServer, CallHost {
   readonly observe: Observe | undefined;
   openCalls = 0;
   runningHandlers = 0;
+  heldBytes = 0;
   readonly #routes: RouteTable;
   readonly #mapError: ServerOptions["mapError"];
   readonly #onError: (error: unknown, call: Call) => void;
@@ -107,9 +110,11 @@ class Server implements RpcServer, CallHost {
     // Each of its streams has told its call.
   }
 
-  terminateCalls(error: RpcError): void {
+  terminateCalls(error: RpcError, connections: ReadonlySet<TransportConnection>): void {
     const open: CallContext[] = [];
-    for (let call = this.#firstCall; call !== undefined; call = call.nextCall) open.push(call);
+    for (let call = this.#firstCall; call !== undefined; call = call.nextCall) {
+      if (connections.has(call.connection)) open.push(call);
+    }
     for (const call of open) call.terminate(error);
   }
 
@@ -134,8 +139,12 @@ class Server implements RpcServer, CallHost {
 
   statusOf(error: unknown, call: Call): RpcError {
     if (error instanceof RpcError) return error;
-    const mapped = this.#mapError?.(error, call);
-    if (mapped !== undefined) return mapped;
+    try {
+      const mapped = this.#mapError?.(error, call);
+      if (mapped !== undefined) return mapped;
+    } catch (failure) {
+      this.report(failure, call);
+    }
     this.report(error, call);
     // UNKNOWN is the code for a handler that failed without a status (doc/statuscodes.md). Its text stays here.
     return new RpcError(Code.UNKNOWN, `The server failed to answer ${call.method.name}; its log says why`);
