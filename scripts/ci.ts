@@ -26,7 +26,7 @@ const suites: readonly Suite[] = [
     command: ["node", "--conditions=sluice-source", "test/interop/install.ts"],
     limitMinutes: 5,
   },
-  { name: "tests", command: ["npm", "test"], limitMinutes: 5 },
+  { name: "tests", command: ["npm", "test"], limitMinutes: 8 },
   { name: "check", command: ["npm", "run", "check"], limitMinutes: 2 },
   { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
   { name: "conformance", command: ["npm", "run", "conformance"], limitMinutes: 3, env: full },
