@@ -45,6 +45,16 @@ test("limits.*: the entry, the filters, the message, the calls of a connection",
   await follows[1]?.return?.();
 });
 
+test("limits.connectionsMax: one connection too many is closed, the others go on", async () => {
+  await using folder = await openTemporaryFolder("settings");
+  await using server = await startServer(["--limits-connections-max", "1"], { folder: folder.path });
+  await using first = openLogClient(server.address);
+  await first.logs.listApplications({});
+  await using second = openLogClient(server.address);
+  await expect(second.logs.listApplications({})).rejects.toMatchObject({ code: Code.UNAVAILABLE });
+  await first.logs.listApplications({});
+});
+
 test("retentionBytes: whole segments go, the oldest first, and readers hear of the gap", async () => {
   await using folder = await openTemporaryFolder("settings");
   const words = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "16KiB", "--retention-bytes", "256KiB"];

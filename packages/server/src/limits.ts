@@ -26,6 +26,8 @@ export interface Limits {
   readonly followersMax: number;
   /** One received gRPC message, on the wire and again when decompressed: a write's whole batch. */
   readonly messageBytesMax: number;
+  /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
+  readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
   readonly callsPerConnectionMax: number;
 }
@@ -44,5 +46,6 @@ export const DEFAULT_LIMITS: Limits = {
   filterBytesMax: 4096,
   followersMax: 1_000_000,
   messageBytesMax: 4 * 1024 * 1024,
+  connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

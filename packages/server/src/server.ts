@@ -121,9 +121,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     ...(observe === undefined ? {} : { observe }),
     ...errorsFor(logger),
   });
-  const listener = opened.use(
-    await openListener(rpc, { ...config, callsPerConnectionMax: config.limits.callsPerConnectionMax, clock }),
-  );
+  const listener = opened.use(await openListener(rpc, { ...config, clock }));
   const { address } = listener;
   // Scripts wait for this one: it is said whatever the level is.
   logger.child({}, { level: "info" }).info({ event: "listening", address }, `listening on ${address}`);

@@ -88,6 +88,11 @@ const limits = z.strictObject({
     placeholder: "size",
     default: formatBytes(DEFAULT_LIMITS.messageBytesMax),
   }),
+  connectionsMax: setting(count(1, 1_000_000), {
+    description: "Connections open at the same time; further ones are closed at once.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.connectionsMax,
+  }),
   callsPerConnectionMax: setting(count(1, 1_000_000), {
     description: "Calls that one connection may have open at the same time.",
     placeholder: "number",

@@ -1,6 +1,7 @@
 // The one port: who may reach it, and what is said when it cannot be had.
 import { type Listener, ListenError, listen, type RpcServer } from "@sluice/rpc";
 import { SluiceError } from "../errors.ts";
+import type { Limits } from "../limits.ts";
 import { resolveListenAddress } from "../security/exposure.ts";
 import type { Clock } from "../store/contract.ts";
 
@@ -8,7 +9,7 @@ export interface PortOptions {
   readonly listen: { readonly host: string; readonly port: number };
   /** See `resolveListenAddress`. */
   readonly insecureListen: boolean;
-  readonly callsPerConnectionMax: number;
+  readonly limits: Pick<Limits, "connectionsMax" | "callsPerConnectionMax">;
   readonly clock: Clock;
 }
 
@@ -22,13 +23,14 @@ export class PortInUse extends SluiceError {
 
 /** Serves on the port. @throws ExposedListen, PortInUse, or a SluiceError that says why it cannot be listened on. */
 export async function openListener(server: RpcServer, options: PortOptions): Promise<Listener> {
-  const { listen: wanted, insecureListen, callsPerConnectionMax, clock } = options;
+  const { listen: wanted, insecureListen, limits, clock } = options;
   const host = await resolveListenAddress(wanted.host, { insecureListen });
   try {
     return await listen(server, {
       host,
       port: wanted.port,
-      http2: { limits: { concurrentStreamsMax: callsPerConnectionMax } },
+      connectionsMax: limits.connectionsMax,
+      http2: { limits: { concurrentStreamsMax: limits.callsPerConnectionMax } },
       clock,
     });
   } catch (error) {
