@@ -10,7 +10,7 @@ import { examineDataFolder } from "../../packages/server/src/store/doctor.ts";
 import { nodeFileSystem as fileSystem } from "../../packages/server/src/store/file-system-node.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
 import { CrashChecker } from "../support/crash-checker.ts";
-import { testCodec } from "../support/crash-frames.ts";
+import { testCodec } from "../../packages/server/src/store/testing/frames.ts";
 import { between, seededRandom } from "../support/crash-random.ts";
 import { readAll } from "../support/crash-simulation.ts";
 import { payloadOf } from "../support/crash-writer.ts";

@@ -11,8 +11,8 @@ import { examineDataFolder } from "../../packages/server/src/store/doctor.ts";
 import { errorCode } from "../../packages/server/src/store/file-system.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
 import { CrashChecker } from "./crash-checker.ts";
-import { ManualClock } from "./crash-clock.ts";
-import { decodeRun, makeBatch, testCodec } from "./crash-frames.ts";
+import { ManualClock } from "../../packages/server/src/store/testing/manual-clock.ts";
+import { decodeRun, makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
 import { between, seededRandom } from "./crash-random.ts";
 import { FakeFileSystem } from "./fake-file-system.ts";
 

@@ -13,7 +13,7 @@ import type { LogWriter } from "../../packages/server/src/store/contract.ts";
 import { openDataFolder } from "../../packages/server/src/store/data-folder.ts";
 import { nodeFileSystem as fileSystem } from "../../packages/server/src/store/file-system-node.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
-import { makeBatch, testCodec } from "./crash-frames.ts";
+import { makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
 
 const SEGMENT_BYTES = 256 * 1024;
 const BATCH_ENTRIES_MAX = 40;

@@ -51,7 +51,7 @@ export class OracleStream implements TransportStream {
     // What an error means is said by the code of the close that follows it.
     stream.on("error", () => {});
     stream.on("close", () => this.#onClose());
-    stream.on("drain", () => (this.#source === undefined ? this.handler.onWritable() : this.#pump()));
+    stream.on("drain", () => this.#onDrain());
     stream.on("wantTrailers", () => this.#sendTrailers());
     stream.on("trailers", (_headers: unknown, _flags: number, raw: string[]) => {
       this.#receivedTrailers = headerList(raw);
@@ -111,6 +111,15 @@ export class OracleStream implements TransportStream {
 
   get #isOver(): boolean {
     return this.#isClosed || this.#isReset || this.#stream.closed || this.#stream.destroyed;
+  }
+
+  /** All that was written has left. */
+  #onDrain(): void {
+    if (this.#source === undefined) this.handler.onWritable();
+    else {
+      this.#source.sent?.();
+      this.#pump();
+    }
   }
 
   #pump(): void {

@@ -55,7 +55,11 @@ export class HistoryBlock implements Block {
   /** Readers that have runs of it and have not released them. */
   lent = 0;
 
-  constructor(segment: Segment, place: { page: number; first: number; pageEnd: number }, read: Read & { bytes: Buffer }) {
+  constructor(
+    segment: Segment,
+    place: { page: number; first: number; pageEnd: number },
+    read: Read & { bytes: Buffer },
+  ) {
     const { bytes, columns } = read;
     this.segment = segment;
     this.key = keyOf(segment, place.page);

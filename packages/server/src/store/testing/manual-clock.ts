@@ -1,5 +1,5 @@
 // A clock that goes when it is told to.
-import type { Clock, Timer } from "../../packages/server/src/store/contract.ts";
+import type { Clock, Timer } from "../contract.ts";
 
 const NS_PER_MS = 1_000_000n;
 

@@ -3,7 +3,7 @@
 //   flag (0), length (uint32 BE), epoch (uint16), sequence (float64), timestamp (int64), severity (uint8),
 //   producer's sequence (float64), label and producer (uint8 length + bytes), payload, CRC-32 of all since the length
 import { crc32 } from "node:zlib";
-import type { Batch, FrameCodec, FrameDescription } from "../../packages/server/src/store/contract.ts";
+import type { Batch, FrameCodec, FrameDescription } from "../contract.ts";
 
 const HEADER_BYTES = 5;
 const FIXED_BYTES = 27;
