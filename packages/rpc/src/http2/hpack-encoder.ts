@@ -3,7 +3,8 @@
 // A server's answers are a few constant lists, encoded once for all connections. A client repeats fields rather than
 // lists (a method, a user agent, but a new timeout), and its peer reads an index faster than a text: that pays for a table.
 //
-// E1. A field goes into the table when it is seen for the second time in a row: what changes with each call never does.
+// E1. A field goes into the table when it is seen for the second time in a row, or for the sake of its name when the name
+//     is in neither table: what changes with each call is a literal then, and pushes nothing out.
 // E2. Credentials never go into a table, and no proxy on the way may put them into one (RFC 7541 §7.1.3).
 // E3. After the peer lowered the table's size, the next block begins with a size update (RFC 7541 §4.2). The size is
 //     never raised again, so one update is enough.
@@ -11,6 +12,7 @@ import type { HeaderBlock } from "../transport.ts";
 import { fieldBytes, STATIC_TABLE } from "./hpack-table.ts";
 import {
   encodedBytesMax,
+  type Form,
   INDEXED,
   INTEGER_BYTES_MAX,
   LITERAL,
@@ -18,6 +20,7 @@ import {
   LITERAL_NEVER_INDEXED,
   SIZE_UPDATE,
   staticIndex,
+  staticNameIndex,
   writeInteger,
   writeLiteral,
 } from "./hpack-writer.ts";
@@ -64,7 +67,11 @@ function encodeFields(fields: readonly string[]): Uint8Array {
 function writeField(out: Buffer, at: number, name: string, value: string): number {
   const index = staticIndex(name, value);
   if (index !== undefined) return writeInteger(out, at, INDEXED, index);
-  return writeLiteral(out, at, NEVER_INDEXED.has(name) ? LITERAL_NEVER_INDEXED : LITERAL, name, value);
+  return writeLiteral(out, at, literalForm(name), staticNameIndex(name), name, value);
+}
+
+function literalForm(name: string): Form {
+  return NEVER_INDEXED.has(name) ? LITERAL_NEVER_INDEXED : LITERAL;
 }
 
 interface Entry {
@@ -119,18 +126,30 @@ export class IndexingEncoder implements BlockEncoder {
   }
 
   #write(at: number, name: string, value: string): number {
-    const number = this.#numbers.get(name)?.get(value);
-    if (number !== undefined)
-      return writeInteger(this.#out, at, INDEXED, STATIC_TABLE.length + this.#inserted - number);
-    if (!this.#isWorthIndexing(name, value)) return writeField(this.#out, at, name, value);
+    const whole = staticIndex(name, value);
+    if (whole !== undefined) return writeInteger(this.#out, at, INDEXED, whole);
+    const numbers = this.#numbers.get(name);
+    const number = numbers?.get(value);
+    if (number !== undefined) return writeInteger(this.#out, at, INDEXED, this.#indexOf(number));
+    // The index of a name is meant before anything is evicted for the new entry (RFC 7541 §4.4).
+    const [named] = numbers?.values() ?? [];
+    const nameIndex = named === undefined ? staticNameIndex(name) : this.#indexOf(named);
+    if (!this.#isWorthIndexing(name, value, nameIndex)) {
+      return writeLiteral(this.#out, at, literalForm(name), nameIndex, name, value);
+    }
     this.#insert(name, value);
-    return writeLiteral(this.#out, at, LITERAL_INDEXED, name, value);
+    return writeLiteral(this.#out, at, LITERAL_INDEXED, nameIndex, name, value);
   }
 
-  #isWorthIndexing(name: string, value: string): boolean {
-    if (NEVER_INDEXED.has(name) || staticIndex(name, value) !== undefined) return false;
-    if (this.#lastValues.get(name) === value) return fieldBytes(name, value) <= this.#tableBytes;
-    if (this.#lastValues.size < NAMES_MAX || this.#lastValues.has(name)) {
+  #indexOf(number: number): number {
+    return STATIC_TABLE.length + this.#inserted - number;
+  }
+
+  #isWorthIndexing(name: string, value: string, nameIndex: number): boolean {
+    if (NEVER_INDEXED.has(name)) return false;
+    const last = this.#lastValues.get(name);
+    if (last === value || (last !== undefined && nameIndex === 0)) return fieldBytes(name, value) <= this.#tableBytes;
+    if (last !== undefined || this.#lastValues.size < NAMES_MAX) {
       this.#lastValues.set(name, value);
       this.#isSettled = false;
     }

@@ -37,11 +37,25 @@ export function staticIndex(name: string, value: string): number | undefined {
   return INDEX_BY_FIELD.get(name)?.get(value);
 }
 
-/** Each writer returns the place after what it wrote. */
-export function writeLiteral(out: Buffer, at: number, form: Form, name: string, value: string): number {
-  const index = INDEX_BY_NAME.get(name);
-  if (index !== undefined) return writeText(out, writeInteger(out, at, form, index), value);
-  return writeText(out, writeText(out, writeInteger(out, at, form, 0), name), value);
+/** The index in the static table of a field with this name; 0 when there is none. */
+export function staticNameIndex(name: string): number {
+  return INDEX_BY_NAME.get(name) ?? 0;
+}
+
+/**
+ * Each writer returns the place after what it wrote.
+ * @param nameIndex of the name in either table; 0 writes it as text.
+ */
+export function writeLiteral(
+  out: Buffer,
+  at: number,
+  form: Form,
+  nameIndex: number,
+  name: string,
+  value: string,
+): number {
+  const place = writeInteger(out, at, form, nameIndex);
+  return writeText(out, nameIndex === 0 ? writeText(out, place, name) : place, value);
 }
 
 function writeText(out: Buffer, at: number, text: string): number {

@@ -16,20 +16,30 @@ import { DynamicTable, fieldBytes, STATIC_TABLE, TableField } from "./hpack-tabl
 import { decodeHuffman } from "./huffman.ts";
 import { RecentCache } from "./recent-cache.ts";
 
-/** What whole blocks and long strings may cost in memory, per connection. */
+/** What whole blocks may cost in memory, per connection. */
 const BLOCK_CACHE_BYTES = 32 * 1024;
-const TEXT_CACHE_BYTES = 32 * 1024;
-/** A shorter Huffman string is decoded faster than looked up. */
-const TEXT_CACHED_FROM = 48;
-/** Names whose last literal is remembered (D1). */
-const NAMES_MAX = 64;
+/** What the last literals may cost, and how many names they may have. */
+const LAST_LITERALS_BYTES = 32 * 1024;
+const LAST_LITERALS_MAX = 64;
+/** A shorter Huffman string is decoded as fast as compared. */
+const COMPARED_FROM = 64;
+
+/** What a name had as its value when it last came as a literal. */
+interface LastLiteral {
+  readonly value: string;
+  readonly kind: number;
+  /** The value in Huffman code, when it is long: a token comes with every call, and is not decoded again. */
+  readonly encoded: Buffer | undefined;
+  /** What keeping it costs. */
+  readonly bytes: number;
+}
 
 export class HpackDecoder {
   readonly #table: DynamicTable;
   readonly #listBytesMax: number;
   readonly #blocks = new RecentCache<DecodedHeaders>(BLOCK_CACHE_BYTES);
-  readonly #texts = new RecentCache<string>(TEXT_CACHE_BYTES);
-  readonly #lastLiterals = new Map<string, string>();
+  readonly #lastLiterals = new Map<string, LastLiteral>();
+  #lastLiteralsBytes = 0;
   /** What the peer may set the table's size to. */
   readonly #tableBytesMax: number;
 
@@ -126,16 +136,51 @@ export class HpackDecoder {
       name = named.name;
       nameKind = named.nameKind;
     }
-    const value = this.#text();
-    const kind = kindOfField(nameKind, value);
+    const last = this.#lastLiterals.get(name);
+    let value: string;
+    let kind: number;
+    if (last?.encoded !== undefined && this.#skipText(last.encoded)) {
+      ({ value, kind } = last);
+    } else {
+      const start = this.#at;
+      value = this.#text();
+      kind = kindOfField(nameKind, value);
+      const isLong = this.#at - start >= COMPARED_FROM && (this.#bytes[start]! & 0x80) !== 0;
+      const encoded = isLong ? this.#bytes.subarray(start, this.#at) : undefined;
+      if (last?.value !== value && (isLong || !isIndexed)) this.#keepLiteral(name, value, kind, encoded);
+    }
     if (isIndexed) {
       this.#table.insert(new TableField(name, value, nameKind, kind));
       this.#isTableChanged = true;
-    } else if (this.#lastLiterals.get(name) !== value) {
-      this.#isRepeating = false;
-      if (this.#lastLiterals.size < NAMES_MAX || this.#lastLiterals.has(name)) this.#lastLiterals.set(name, value);
     }
     this.#add(name, value, kind);
+  }
+
+  /** Remembers a literal that is not what its name had before. */
+  #keepLiteral(name: string, value: string, kind: number, encoded: Buffer | undefined): void {
+    this.#isRepeating = false;
+    const bytes = name.length + value.length + (encoded?.length ?? 0);
+    const before = this.#lastLiterals.get(name)?.bytes ?? 0;
+    if (
+      this.#lastLiteralsBytes + bytes - before > LAST_LITERALS_BYTES ||
+      this.#lastLiterals.size >= LAST_LITERALS_MAX
+    ) {
+      this.#lastLiterals.clear();
+      this.#lastLiteralsBytes = 0;
+    } else {
+      this.#lastLiteralsBytes -= before;
+    }
+    if (bytes > LAST_LITERALS_BYTES) return;
+    this.#lastLiterals.set(name, { value, kind, bytes, encoded: encoded && Buffer.from(encoded) });
+    this.#lastLiteralsBytes += bytes;
+  }
+
+  /** Passes over a string if it is encoded in these very bytes, its length included. */
+  #skipText(encoded: Buffer): boolean {
+    const end = this.#at + encoded.length;
+    if (end > this.#end || encoded.compare(this.#bytes, this.#at, end) !== 0) return false;
+    this.#at = end;
+    return true;
   }
 
   #add(name: string, value: string, kind: number): void {
@@ -188,14 +233,7 @@ export class HpackDecoder {
     if (end > this.#end) throw compressionError("block ends within a string");
     this.#at = end;
     if (!isHuffman) return this.#bytes.toString("latin1", start, end);
-    if (length < TEXT_CACHED_FROM) return decodeHuffman(this.#bytes, start, end);
-    const key = this.#bytes.toString("latin1", start, end);
-    let text = this.#texts.get(key);
-    if (text === undefined) {
-      text = decodeHuffman(this.#bytes, start, end);
-      this.#texts.set(key, text, key.length + text.length);
-    }
-    return text;
+    return decodeHuffman(this.#bytes, start, end);
   }
 }
 

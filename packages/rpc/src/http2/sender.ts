@@ -59,6 +59,8 @@ export class Sender {
   #isFlushRequested = false;
   /** Sent past the streams in line since these last had a turn (S4). */
   #overtakenBytes = 0;
+  /** Streams whose source was pulled since the socket last had taken everything, and who want to hear of that. */
+  #lenders: Stream[] = [];
 
   constructor(owner: SenderOwner, carrier: Carrier, encoder: BlockEncoder, slabs: SlabPool, limits: SenderLimits) {
     this.#owner = owner;
@@ -97,6 +99,7 @@ export class Sender {
   resume(): void {
     if (!this.isFull) return;
     this.isFull = false;
+    this.#tellLenders();
     this.flush();
   }
 
@@ -106,6 +109,19 @@ export class Sender {
     const outcome = this.#carrier.send(this.output.takeChunks());
     this.output.settle(outcome === "sent");
     if (outcome === "full") this.isFull = true;
+    if (outcome === "sent") this.#tellLenders();
+  }
+
+  /** The socket has taken everything: sources of which nothing waits here may use their memory again. */
+  #tellLenders(): void {
+    const lenders = this.#lenders;
+    if (lenders.length === 0) return;
+    this.#lenders = lenders.filter((stream) => stream.queuedBytes > 0);
+    for (const stream of lenders) {
+      if (stream.queuedBytes > 0) continue;
+      stream.isLent = false;
+      stream.source?.sent?.();
+    }
   }
 
   // -- One stream's side -----------------------------------------------------------------------------------------------
@@ -299,6 +315,10 @@ export class Sender {
         continue;
       }
       stream.isSourceIdle = false;
+      if (source.sent !== undefined && !stream.isLent) {
+        stream.isLent = true;
+        this.#lenders.push(stream);
+      }
       const length = Math.min(bytes.length, sendable, this.frameBytesMax);
       if (length < bytes.length) {
         stream.queue = [bytes];

@@ -56,6 +56,8 @@ export class Stream implements TransportStream {
   source: ByteSource | undefined = undefined;
   /** The source said that it has nothing; `wake` changes that. */
   isSourceIdle = false;
+  /** What was pulled from the source may still be in use here. */
+  isLent = false;
   isEnding = false;
   trailers: HeaderBlock | undefined = undefined;
   /** `write` has said false and `onWritable` is owed. */
