@@ -1,9 +1,12 @@
 // The SDK against a real server, over connections that break at random places: every entry once, in order.
 import { connect, type LogEntry, type LogStream, type SluiceClient } from "@sluice/client";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Fault, type FaultKind, openFaultProxy } from "../support/fault-proxy.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+/** What takes a second on a quiet machine takes many on one that is busy. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const ENTRIES = 400;
 /** Connections that break; later ones hold. */

@@ -2,10 +2,13 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import { rootFolder } from "../../scripts/command.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+/** What takes a second on a quiet machine takes many on one that is busy. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let folder: TemporaryFolder;
 let server: ServerProcess;

@@ -3,12 +3,15 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { connect, type SluiceClient } from "@sluice/client";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { callCli } from "../support/cli-in-process.ts";
 import { type CliResult, startCli } from "../support/cli-process.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+/** What takes a second on a quiet machine takes many on one that is busy. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const NOON_NS = 1_700_000_000_000_000_000n;
 const LAUNCHER = fileURLToPath(new URL("../../packages/cli/bin/sluice.js", import.meta.url));

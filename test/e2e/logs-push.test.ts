@@ -4,12 +4,15 @@ import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { connect, type LogEntry, type SluiceClient } from "@sluice/client";
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { callCli } from "../support/cli-in-process.ts";
 import { type CliResult, startCli } from "../support/cli-process.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+/** What takes a second on a quiet machine takes many on one that is busy. */
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 let data: TemporaryFolder;
 let server: ServerProcess;
@@ -80,7 +83,7 @@ test("a second run writes only what is new; --from-start writes all again", asyn
 });
 
 test("killed again and again, it leaves no line out and writes none twice", async () => {
-  const all = numbered(60_000);
+  const all = numbered(20_000);
   await writeFile(path("a.log"), textOf(all));
   const written = async (): Promise<number> => {
     const found = await client.listApplications();
@@ -93,10 +96,10 @@ test("killed again and again, it leaves no line out and writes none twice", asyn
     faultOf: () => ({ kind: "stall", afterBytes: bytesMax, direction: "to-server" }),
   });
   const throughProxy = words("a.log", "--output", "json", "--server", proxy.address);
-  for (bytesMax = 300_000; bytesMax <= 1_200_000; bytesMax += 300_000) {
+  for (bytesMax = 100_000; bytesMax <= 400_000; bytesMax += 100_000) {
     const before = await written();
     await using cli = startCli(throughProxy, { folder: folder.path });
-    await expect.poll(written, { interval: 1, timeout: 15_000 }).toBeGreaterThan(before);
+    await expect.poll(written, { interval: 1, timeout: 60_000 }).toBeGreaterThan(before);
     cli.kill("SIGKILL");
     await cli.ended();
   }

@@ -74,8 +74,9 @@ export async function openFaultProxy(options: FaultProxyOptions): Promise<FaultP
     async [Symbol.asyncDispose]() {
       const closed = once(server, "close");
       server.close();
-      for (const link of Array.from(links)) link.break("reset", "to-client");
-      await closed;
+      const open = Array.from(links);
+      for (const link of open) link.break("reset", "to-client");
+      await Promise.all([closed, ...open.map((link) => link.gone)]);
     },
   };
 }
@@ -88,6 +89,8 @@ class Link {
   readonly #delayMs: number;
   readonly #timers = new Set<NodeJS.Timeout>();
   readonly #onGone: () => void;
+  /** Resolves when both sockets are closed. */
+  readonly gone: Promise<unknown>;
   #passed = 0;
   #isStalled = false;
 
@@ -98,6 +101,9 @@ class Link {
     this.#fault = fault;
     this.#delayMs = options.delayMs ?? 0;
     this.#onGone = onGone;
+    this.gone = Promise.all(
+      [client, this.#server].map((socket) => new Promise((resolve) => socket.once("close", resolve))),
+    );
     this.#pipe(client, this.#server, "to-server");
     this.#pipe(this.#server, client, "to-client");
     client.resume();
@@ -159,7 +165,11 @@ class Link {
   #destroy(): void {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
-    for (const socket of [this.#client, this.#server]) if (!socket.destroyed) socket.resetAndDestroy();
+    for (const socket of [this.#client, this.#server]) {
+      // One that is not connected yet would wait for that before it resets.
+      if (socket.connecting) socket.destroy();
+      else if (!socket.destroyed) socket.resetAndDestroy();
+    }
     this.#onGone();
   }
 }
