@@ -45,6 +45,8 @@ export type Fate =
 export class FakeFileSystem {
   /** Decides what becomes of each operation. */
   plan: (operation: Operation) => Fate = () => "done";
+  /** Says which bytes of a file cannot be read. */
+  readFault: (read: { path: string; start: number; end: number }) => boolean = () => false;
   readonly #random: () => number;
   readonly #root = new FakeFolder();
   #process: FakeProcess;
@@ -107,7 +109,10 @@ export class FakeFileSystem {
   }
 
   #start(): FakeProcess {
-    return new FakeProcess(this.#root, this.#random, (operation) => this.plan(operation));
+    return new FakeProcess(this.#root, this.#random, {
+      plan: (operation) => this.plan(operation),
+      readFault: (read) => this.readFault(read),
+    });
   }
 }
 
@@ -116,12 +121,12 @@ class FakeProcess implements FileSystem {
   isDead = false;
   readonly #root: FakeFolder;
   readonly #random: () => number;
-  readonly #plan: (operation: Operation) => Fate;
+  readonly #faults: Pick<FakeFileSystem, "plan" | "readFault">;
 
-  constructor(root: FakeFolder, random: () => number, plan: (operation: Operation) => Fate) {
+  constructor(root: FakeFolder, random: () => number, faults: Pick<FakeFileSystem, "plan" | "readFault">) {
     this.#root = root;
     this.#random = random;
-    this.#plan = plan;
+    this.#faults = faults;
   }
 
   async open(path: string, mode: "read" | "create" | "read-write"): Promise<File> {
@@ -153,7 +158,15 @@ class FakeProcess implements FileSystem {
 
   #fileOf(inode: FakeInode, path: string): File {
     return {
-      read: (buffer, position) => this.#do({ kind: "read", path, site: "" }, () => inode.read(buffer, position)),
+      read: (buffer, position) => {
+        const operation = { kind: "read", path, site: "" } as const;
+        return this.#do(operation, () => {
+          if (this.#faults.readFault({ path, start: position, end: position + buffer.length })) {
+            throw systemError("EIO", operation);
+          }
+          return inode.read(buffer, position);
+        });
+      },
       readSync: (buffer, position) => inode.read(buffer, position),
       write: (buffers, position) => {
         const bytes = Buffer.concat(buffers);
@@ -183,7 +196,7 @@ class FakeProcess implements FileSystem {
     effects: { within?: () => void; failed?: () => void } = {},
   ): Promise<T> {
     if (this.isDead) throw systemError("EDEAD", operation);
-    const fate = this.#plan(operation);
+    const fate = this.#faults.plan(operation);
     if (fate === "killed" || fate === "killed-within") this.isDead = true;
     if (fate === "killed-within") effects.within?.();
     if (typeof fate === "object") effects.failed?.();
