@@ -95,6 +95,40 @@ overBothTransports((transport) => {
     expect([answer.isTrailersOnly, fieldOf(answer.headers, "grpc-status")]).toEqual([true, String(Code.NOT_FOUND)]);
   });
 
+  test("memory that a FrameSource hears is sent may be written again", async () => {
+    const message = create(CountResponseSchema, { payload: new Uint8Array(10_000).fill(1) });
+    const frame = frameOf(toBinary(CountResponseSchema, message));
+    const given: Uint8Array[] = [];
+    const free: Uint8Array[] = [];
+    let reused = 0;
+    let left = 2000;
+    let stream: FrameStream | undefined;
+    const source: FrameSource = {
+      attach: (attached) => void (stream = attached),
+      pull() {
+        if (left === 0) stream?.end();
+        if (left === 0) return undefined;
+        left--;
+        const block = free.pop() ?? new Uint8Array(frame.length);
+        block.set(frame);
+        given.push(block);
+        return block;
+      },
+      sent() {
+        reused += given.length;
+        for (const block of given.splice(0)) free.push(block.fill(0xee));
+      },
+    };
+    await using echo = await startEcho(transport, { handlers: { count: () => source } });
+    let responses = 0;
+    for await (const { payload } of echo.client.count({})) {
+      expect(payload.every((byte) => byte === 1)).toBe(true);
+      responses++;
+    }
+    expect(responses).toBe(2000);
+    expect(reused).toBeGreaterThan(0);
+  });
+
   test("a FrameSource is pulled no further than its reader reads", async () => {
     const source = new Numbers(Number.POSITIVE_INFINITY, -1);
     await using echo = await startEcho(transport, { handlers: { count: () => source } });

@@ -60,6 +60,11 @@ export interface ByteSource {
    * `maxBytes` by much: the rest of what is returned waits at the stream. May call `stream.end` and return undefined.
    */
   pull(maxBytes: number): Uint8Array | undefined;
+  /**
+   * Everything pulled so far was copied or has left the process: its memory may be used again. Called after a flush of
+   * which this is true; a source that has no use for it leaves it out, and a transport may never call it.
+   */
+  sent?(): void;
 }
 
 /** Hears of one stream. */

@@ -301,6 +301,10 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
     }
   }
 
+  sent(): void {
+    this.#source?.sent?.();
+  }
+
   wake(): void {
     if (!this.isEnded) this.stream.wake();
   }

@@ -34,6 +34,8 @@ export interface FrameSource {
   attach(stream: FrameStream): void;
   /** See ByteSource.pull: whole frames, up to about `maxBytes`. */
   pull: ByteSource["pull"];
+  /** See ByteSource.sent: the memory of what was pulled so far may be used again. */
+  sent?(): void;
 }
 
 /** What a FrameSource does to its stream. */

@@ -14,6 +14,9 @@ import type { BlockEncoder } from "./hpack-encoder.ts";
 import { Output, type SlabPool } from "./output.ts";
 import { type Stream, StreamList } from "./stream.ts";
 
+/** Of what a source gave, so much may be copied for its memory to be free again. */
+const RESCUED_BYTES_MAX = 32 * 1024;
+
 /** What became of chunks: all gone (their memory is free), kept by the socket, or kept and it wants no more for now. */
 export type HandOver = "sent" | "kept" | "full";
 
@@ -112,13 +115,21 @@ export class Sender {
     if (outcome === "sent") this.#tellLenders();
   }
 
-  /** The socket has taken everything: sources of which nothing waits here may use their memory again. */
+  /** The socket has taken everything: sources may use their memory again. A short rest that waits here is copied. */
   #tellLenders(): void {
     const lenders = this.#lenders;
     if (lenders.length === 0) return;
-    this.#lenders = lenders.filter((stream) => stream.queuedBytes > 0);
+    this.#lenders = [];
     for (const stream of lenders) {
-      if (stream.queuedBytes > 0) continue;
+      if (stream === this.#current || stream.queuedBytes > RESCUED_BYTES_MAX) {
+        this.#lenders.push(stream);
+        continue;
+      }
+      const rest = stream.queue?.[0]?.subarray(stream.queueOffset);
+      if (rest !== undefined) {
+        stream.queue = [Uint8Array.from(rest)];
+        stream.queueOffset = 0;
+      }
       stream.isLent = false;
       stream.source?.sent?.();
     }

@@ -173,6 +173,11 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#followers.heartbeats.remove(this);
   }
 
+  /** What was pulled has left. What waits here is of the same memory. */
+  sent(): void {
+    if (this.#run === undefined && this.#arrived === undefined) this.#scan?.release?.();
+  }
+
   #pullStep(maxBytes: number): Uint8Array | undefined {
     for (;;) {
       const control = this.#nextControl();
