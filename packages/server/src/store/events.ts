@@ -39,7 +39,9 @@ export class Incidents {
     this.#onEvent(event);
   }
 
+  /** What fails again and again in the same words is told once. */
   fault(text: string): void {
+    if (this.faults.at(-1) === text) return;
     if (this.faults.length >= FAULTS_MAX) this.faults.shift();
     this.faults.push(text);
     this.tell({ kind: "fault", text });

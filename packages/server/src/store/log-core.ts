@@ -3,6 +3,7 @@
 // G1. All of it changes in one turn, when a group has become durable: no reader sees a part of a commit.
 import type { Batch, Position } from "./contract.ts";
 import type { SegmentChain } from "./chain.ts";
+import type { Incidents } from "./events.ts";
 import type { History } from "./history.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { Tail } from "./tail.ts";
@@ -15,6 +16,7 @@ export class LogCore {
   readonly labels: LabelDictionary;
   /** Ascending; the last one is the present. */
   readonly epochs: readonly Position[];
+  readonly #incidents: Incidents;
   readonly #listeners = new Set<() => void>();
   #head: Position;
 
@@ -25,6 +27,7 @@ export class LogCore {
     history: History;
     labels: LabelDictionary;
     epochs: readonly Position[];
+    incidents: Incidents;
   }) {
     this.name = parts.name;
     this.chain = parts.chain;
@@ -32,6 +35,7 @@ export class LogCore {
     this.history = parts.history;
     this.labels = parts.labels;
     this.epochs = parts.epochs;
+    this.#incidents = parts.incidents;
     this.#head = { epoch: parts.epochs.at(-1)!.epoch, sequence: parts.chain.open.last };
   }
 
@@ -64,10 +68,9 @@ export class LogCore {
       try {
         listener();
       } catch (error) {
-        // A reader's mistake is no failure of the commit; let the process hear of it as of any uncaught error.
-        queueMicrotask(() => {
-          throw error;
-        });
+        // A reader's mistake is no failure of the commit, nor of the other readers.
+        const why = error instanceof Error ? error.message : String(error);
+        this.#incidents.fault(`a listener of the head failed: ${why}`);
       }
     }
   }

@@ -142,6 +142,7 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
     history: new History({ bytesMax: options.historyBytesMax, codec, onDamage: incidents.noteDamage }),
     labels,
     epochs: recovered.epochs,
+    incidents,
   });
   const writer = new GroupCommit({ core, producers, segments: upkeep, file: recovered.file, incidents, options });
   const scrubOptions = { bytesPerSecond: options.scrubBytesPerSecond, restMs: options.scrubRestMs };
