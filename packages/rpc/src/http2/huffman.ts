@@ -1,4 +1,4 @@
-// The Huffman code of HPACK (RFC 7541 §5.2, appendix B), four bits at a time.
+// The Huffman code of HPACK (RFC 7541 §5.2, appendix B), a byte at a time.
 //
 // The code is canonical: symbols ordered by (length, value) take consecutive codes, so the lengths are the whole table.
 import { ConnectionError, ErrorCode } from "./frame.ts";
@@ -29,16 +29,10 @@ function canonicalCodes(): Uint32Array {
   return codes;
 }
 
-// An entry of the decoding table: what four more bits do in a state (an inner node of the code's tree; 0 is the root).
-// Bits 0–7 next state, 8–15 symbol, then flags. The shortest code has five bits: no step completes two symbols.
-const EMITS = 1 << 16;
-/** The string may end here: fewer than eight bits since the last symbol, all ones (a prefix of EOS). */
-const ENDS = 1 << 17;
-const FAILS = 1 << 18;
-const STEPS = decodingTable();
+/** Two children per inner node, 0 being the root; a child ≥ 0 is an inner node, `-1 - symbol` a leaf. */
+const TREE = codeTree();
 
-/** The code's tree: two children per inner node; a child ≥ 0 is an inner node, `-1 - symbol` a leaf. */
-function codeTree(): number[] {
+function codeTree(): readonly number[] {
   const tree = [0, 0];
   for (let symbol = 0; symbol < CODE_BITS.length; symbol += 1) {
     let node = 0;
@@ -58,35 +52,40 @@ function codeTree(): number[] {
   return tree;
 }
 
-function decodingTable(): Uint32Array {
-  const tree = codeTree();
-  const endings = new Set<number>();
-  for (let node = 0, ones = 0; ones < 8; ones += 1) {
-    endings.add(node);
-    node = tree[2 * node + 1]!;
-  }
-  const steps = new Uint32Array((tree.length / 2) * 16);
-  for (let state = 0; state < tree.length / 2; state += 1) {
-    for (let nibble = 0; nibble < 16; nibble += 1) steps[state * 16 + nibble] = stepOf(tree, endings, state, nibble);
-  }
-  return steps;
+// What a byte does at a node: bits 0–7 the node after it, 8–15 and 16–23 the symbols it completes (the shortest code has
+// five bits, so at most two), 24–25 how many, then flags.
+const COUNT_SHIFT = 24;
+/** The string may end here: fewer than eight bits since the last symbol, all ones (a prefix of EOS). */
+const ENDS = 1 << 26;
+const FAILS = 1 << 27;
+/** By node and byte. Made entry by entry as strings come by (0: not yet), since text uses few of them. */
+const STEPS = new Int32Array((TREE.length / 2) * 256);
+const ENDINGS = endings();
+
+/** The nodes that up to seven ones lead to. */
+function endings(): ReadonlySet<number> {
+  const nodes = new Set<number>();
+  for (let node = 0; nodes.size < 8; node = TREE[2 * node + 1]!) nodes.add(node);
+  return nodes;
 }
 
-function stepOf(tree: readonly number[], endings: ReadonlySet<number>, state: number, nibble: number): number {
-  let node = state;
-  let step = 0;
-  for (let bit = 3; bit >= 0; bit -= 1) {
-    const child = tree[2 * node + ((nibble >>> bit) & 1)]!;
+function stepOf(from: number, byte: number): number {
+  let node = from;
+  let symbols = 0;
+  let count = 0;
+  for (let bit = 7; bit >= 0; bit -= 1) {
+    const child = TREE[2 * node + ((byte >>> bit) & 1)]!;
     if (child >= 0) {
       node = child;
       continue;
     }
     const symbol = -1 - child;
     if (symbol === EOS) return FAILS;
-    step = EMITS | (symbol << 8);
+    symbols |= symbol << (8 + 8 * count);
+    count += 1;
     node = 0;
   }
-  return step | node | (endings.has(node) ? ENDS : 0);
+  return symbols | node | (count << COUNT_SHIFT) | (ENDINGS.has(node) ? ENDS : 0);
 }
 
 /** One scratch for all: what is decoded is turned into a string before anything else can decode. */
@@ -97,18 +96,19 @@ let scratch = Buffer.allocUnsafeSlow(4096);
  * @throws ConnectionError COMPRESSION_ERROR on an EOS symbol, or padding that is too long or not all ones.
  */
 export function decodeHuffman(bytes: Uint8Array, start: number, end: number): string {
-  const lengthMax = Math.floor(((end - start) * 8) / 5);
+  const lengthMax = Math.floor(((end - start) * 8) / 5) + 1;
   if (lengthMax > scratch.length) scratch = Buffer.allocUnsafeSlow(2 * lengthMax);
   const out = scratch;
   let length = 0;
   let step = ENDS;
   for (let at = start; at < end; at += 1) {
-    const byte = bytes[at]!;
-    step = STEPS[((step & 0xff) << 4) | (byte >>> 4)]!;
-    if ((step & EMITS) !== 0) out[length++] = (step >>> 8) & 0xff;
-    if ((step & FAILS) !== 0) break;
-    step = STEPS[((step & 0xff) << 4) | (byte & 15)]!;
-    if ((step & EMITS) !== 0) out[length++] = (step >>> 8) & 0xff;
+    const place = ((step & 0xff) << 8) | bytes[at]!;
+    step = STEPS[place]!;
+    if (step === 0) step = STEPS[place] = stepOf(place >>> 8, place & 0xff) | 0;
+    // Both places are written whatever the count: a branch on it would be guessed wrongly every other time.
+    out[length] = step >>> 8;
+    out[length + 1] = step >>> 16;
+    length += (step >>> COUNT_SHIFT) & 3;
     if ((step & FAILS) !== 0) break;
   }
   if ((step & ENDS) === 0) throw new ConnectionError(ErrorCode.COMPRESSION_ERROR, "a Huffman string that ends wrongly");
