@@ -20,13 +20,16 @@ export interface Http2Limits {
   readonly streamWindowBytesMax: number;
   /** The connection's receive window. It returns on receipt, so it bounds what is on its way, not what is unread. */
   readonly connectionWindowBytes: number;
-  /** Bytes of one connection that were received and not consumed; above it the connection's credit is held back. */
+  /**
+   * Bytes of one connection that were received and not consumed; above it the connection's credit is held back, and with
+   * it all of its streams. All 1,000 streams with their first windows unread stay below, or eight with the widest.
+   */
   readonly connectionUnreadBytesMax: number;
   /** What all streams of a server may have in windows beyond their first size. */
   readonly receiveBudgetBytes: number;
   /** Answers to PING, SETTINGS and bad frames that wait for a peer that does not read; above it the connection ends. */
   readonly controlBytesMax: number;
-  /** Streams the peer may open and give up before they were answered (rapid reset): so many at once … */
+  /** Streams the peer may open and give up before they were answered (rapid reset), or SETTINGS it may send: so many at once … */
   readonly resetBurst: number;
   /** … and so many per second after that. Ordinary cancels, thousands at a time, stay far below. */
   readonly resetsPerSecond: number;
@@ -54,7 +57,7 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   streamWindowBytes: 64 * 1024,
   streamWindowBytesMax: 8 * 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
-  connectionUnreadBytesMax: 16 * 1024 * 1024,
+  connectionUnreadBytesMax: 64 * 1024 * 1024,
   receiveBudgetBytes: 256 * 1024 * 1024,
   controlBytesMax: 64 * 1024,
   resetBurst: 10_000,

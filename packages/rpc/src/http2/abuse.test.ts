@@ -54,6 +54,7 @@ describe("abuse", () => {
     ["frames after a stream's end", (id: number) => [headersFrame(id, REQUEST, END), dataFrame(id, "x")]],
     ["zero window updates", (id: number) => [headersFrame(id, REQUEST), windowUpdate(id, 0)]],
     ["refused streams", (id: number) => [headersFrame(id, REQUEST)]],
+    ["changes of settings", (id: number) => [settingsFrame(Setting.INITIAL_WINDOW_SIZE, 1000 + (id % 4))]],
     ["header lists over the limit", (id: number) => [headersFrame(id, [...REQUEST, "x", "y".repeat(2000)], END)]],
   ])("%s count as resets: they cost as much", (_what, framesOf) => {
     const driven = drivenServer({

@@ -59,7 +59,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   readonly #carrier: Carrier;
   readonly #inbound: Inbound;
   readonly #window: ConnectionWindow;
-  readonly #resets: TokenBucket;
+  readonly #abuse: TokenBucket;
   readonly #pings = new Map<number, () => void>();
   #pingsSent = 0;
   #nowMs = 0;
@@ -75,7 +75,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.control = new ControlWriter(this.sender, limits);
     this.#inbound = new Inbound(this, this.streams, limits);
     this.#window = new ConnectionWindow(limits.connectionWindowBytes, limits.connectionUnreadBytesMax);
-    this.#resets = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
+    this.#abuse = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
   }
 
   // -- The role's part -------------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
 
   failStream(streamId: number, stream: Stream | undefined, code: number, reason: string): void {
     // Also what the peer makes this side reset counts as a reset: else bad frames were the way round the limit.
-    this.countReset();
+    this.countAbuse();
     if (stream === undefined) {
       this.control.reset(streamId, code);
       this.streams.rememberReset(streamId);
@@ -255,10 +255,13 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.closeIfDrained();
   }
 
-  /** @throws ConnectionError ENHANCE_YOUR_CALM when streams are opened to be given up, faster than the limit. */
-  protected countReset(): void {
-    if (this.#resets.take(this.#nowMs)) return;
-    throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset");
+  /**
+   * Counts what costs this side more than the peer: streams opened to be given up, settings that touch every stream.
+   * @throws ConnectionError ENHANCE_YOUR_CALM when it comes faster than the limit.
+   */
+  protected countAbuse(): void {
+    if (this.#abuse.take(this.#nowMs)) return;
+    throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many resets or changes of settings");
   }
 
   // -- Frames in -------------------------------------------------------------------------------------------------------
@@ -336,11 +339,12 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   }
 
   onReset(stream: Stream, code: number): void {
-    if (!stream.isLocalEnded) this.countReset();
+    if (!stream.isLocalEnded) this.countAbuse();
     this.closeStream(stream, { by: "peer-reset", code, reason: "" });
   }
 
   onSettings(bytes: Buffer, start: number, end: number, isFirst: boolean): void {
+    if (!isFirst) this.countAbuse();
     const { settings, sender } = this;
     const before = settings.initialWindowBytes;
     settings.read(bytes, start, end, !this.streams.isPeersId(1));
@@ -356,7 +360,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   /** SETTINGS_INITIAL_WINDOW_SIZE changes the windows of open streams too, below zero if need be (RFC 9113 §6.9.2). */
   #shiftWindows(delta: number): void {
     if (delta === 0) return;
-    for (const stream of this.streams.snapshot()) {
+    for (const stream of this.streams.all()) {
       if (isWindowTooLarge(stream.sendWindow, delta)) {
         throw new ConnectionError(ErrorCode.FLOW_CONTROL_ERROR, "SETTINGS push a stream's window over 2^31-1");
       }

@@ -196,7 +196,7 @@ export class HpackDecoder {
       if ((this.#kinds & kind) !== 0) this.#fault = `pseudo-header field ${name} twice`;
     } else {
       this.#isPastPseudo = true;
-      if (kind === FieldKind.MALFORMED) this.#fault = `malformed field ${JSON.stringify(name)}`;
+      if (kind === FieldKind.MALFORMED) this.#fault = `malformed field ${JSON.stringify(name.slice(0, 64))}`;
       if (kind === FieldKind.CONTENT_LENGTH && (this.#kinds & kind) !== 0) this.#fault = "content-length twice";
     }
     this.#kinds |= kind;

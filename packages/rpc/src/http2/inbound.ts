@@ -41,6 +41,9 @@ export interface InboundLimits {
   readonly continuationFramesMax: number;
 }
 
+/** A GOAWAY's debug data is for people; nobody has to read 16 KiB of it. */
+const GOAWAY_REASON_BYTES_MAX = 256;
+
 export class Inbound implements FrameSink {
   readonly #owner: InboundOwner;
   readonly #streams: StreamTable;
@@ -109,7 +112,7 @@ export class Inbound implements FrameSink {
       case FrameType.PING:
         return this.#owner.onPing(bytes, start, (flags & Flag.ACK) !== 0);
       case FrameType.GOAWAY: {
-        const reason = bytes.toString("latin1", start + 8, end);
+        const reason = bytes.toString("latin1", start + 8, Math.min(end, start + 8 + GOAWAY_REASON_BYTES_MAX));
         return this.#owner.onGoaway(readUint31(bytes, start), readUint32(bytes, start + 4), reason);
       }
       case FrameType.WINDOW_UPDATE:

@@ -99,7 +99,7 @@ export class ServerConnection extends Connection {
   }
 
   #answerTooLarge(stream: Stream): void {
-    this.countReset();
+    this.countAbuse();
     stream.handler = DEAF;
     stream.sendHeaders(this.#headersTooLarge, { endStream: true });
   }

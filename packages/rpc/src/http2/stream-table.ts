@@ -61,6 +61,11 @@ export class StreamTable {
     if (this.#latest === stream) this.#latest = undefined;
   }
 
+  /** All open streams; none may be opened or closed meanwhile. */
+  all(): Iterable<Stream> {
+    return this.#streams.values();
+  }
+
   /** All open streams, as they are now. */
   snapshot(): Stream[] {
     return [...this.#streams.values()];
