@@ -1,4 +1,5 @@
 // How calls end from outside, and that nothing is left of them.
+import { getEventListeners } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { Code, RpcError, type Call, type FrameSource } from "@sluice/rpc";
 import { expect, test } from "vitest";
@@ -50,6 +51,14 @@ overBothTransports((transport) => {
     await pending;
     await turn();
     expect(order).toEqual(["rejected", "next turn"]);
+  });
+
+  test("a signal that outlives its calls is let go of", async () => {
+    await using echo = await startEcho(transport);
+    const { signal } = new AbortController();
+    for (let round = 0; round < 20; round++) await echo.client.echo({}, { signal });
+    await Array.fromAsync(echo.client.count({ count: 2 }, { signal }));
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   test("a signal that was aborted before makes no call", async () => {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { Http2Error } from "../../packages/rpc/src/grpc/status.ts";
 import { HeaderBlock } from "../../packages/rpc/src/transport.ts";
 import { ManualClock } from "./manual-clock.ts";
-import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
+import { callFields, fieldOf, openWire, overBothTransports, startEcho, startPlain } from "./support.ts";
 
 overBothTransports((transport) => {
   test.each([
@@ -171,6 +171,22 @@ overBothTransports((transport) => {
     for (const timeoutMs of [0.25, 5000, 2 ** 31 + 5000, 1e12]) await echo.client.echo({}, { timeoutMs });
     // Rounded up to what eight digits can say: 99,999,999 ms, then seconds, then minutes.
     expect(left.map((ms) => Math.round(ms * 1000) / 1000)).toEqual([0.25, 5000, 2_147_489_000, 1_000_000_020_000]);
+  });
+
+  test("a call that is sent again has only the rest of its time", async () => {
+    const clock = new ManualClock();
+    const timeouts: (string | undefined)[] = [];
+    await using plain = await startPlain(
+      transport,
+      (stream, headers) => {
+        timeouts.push(fieldOf(headers, "grpc-timeout"));
+        clock.advance(2000);
+        stream.reset(timeouts.length === 1 ? Http2Error.REFUSED_STREAM : Http2Error.CANCEL);
+      },
+      { clock },
+    );
+    await expect(plain.client.echo({}, { timeoutMs: 5000 })).rejects.toMatchObject({ code: Code.CANCELLED });
+    expect(timeouts).toEqual(["5000m", "3000m"]);
   });
 
   test("a deadline that is met leaves nothing behind", async () => {

@@ -40,6 +40,19 @@ overBothTransports((transport) => {
     await expect.poll(() => registry.watchers).toBe(0);
   });
 
+  test("a status that does not change is no news", () => {
+    const registry = new HealthRegistry(["a.Service"]);
+    const heard: Status[] = [];
+    const unsubscribe = registry.watch("a.Service", (status) => heard.push(status));
+    registry.setServing("a.Service", true);
+    registry.setServing("a.Service", false);
+    registry.setServing("a.Service", false);
+    unsubscribe();
+    registry.setServing("a.Service", true);
+    expect(heard).toEqual([Status.NOT_SERVING]);
+    expect(registry.watchers).toBe(0);
+  });
+
   test("Watch of an unknown service waits for it", async () => {
     const registry = new HealthRegistry();
     await using echo = await startEcho(transport, { services: [serveHealth(registry)] });

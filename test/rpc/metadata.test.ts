@@ -75,6 +75,22 @@ overBothTransports((transport) => {
     expect(names.toSorted()).toEqual(["grpc-trace-bin", "user-agent", "x-a"]);
   });
 
+  test("each call brings its own metadata, and only that", async () => {
+    const seen: (string | undefined)[] = [];
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo(_request, call) {
+          seen.push(call.requestMetadata.get("a"));
+          return {};
+        },
+      },
+    });
+    for (const value of [undefined, "1", undefined, "2"]) {
+      await echo.client.echo({}, value === undefined ? {} : { metadata: new Metadata({ a: value }) });
+    }
+    expect(seen).toEqual([undefined, "1", undefined, "2"]);
+  });
+
   test("an error brings the trailers that the handler set and those of the error", async () => {
     await using echo = await startEcho(transport, {
       handlers: {

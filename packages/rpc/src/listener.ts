@@ -229,7 +229,6 @@ class SocketListener implements Listener {
       { firstBytes },
     );
     this.#connections.add(connection);
-    if (this.#isDraining) connection.drain();
   }
 
   #onConnectionClose(connection: TransportConnection): void {

@@ -83,7 +83,6 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
   #outboxBytes = 0;
   #isReplayable = true;
   #isRequestEnded = false;
-  #hasHeaders = false;
   /** The server's side has ended. */
   #hasStatus = false;
   #onWritable: (() => void) | undefined;
@@ -220,7 +219,6 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
 
   onHeaders(headers: HeaderList, endStream: boolean): void {
     if (this.isEnded) return;
-    this.#hasHeaders = true;
     this.#commit();
     const head = responseHead(headers);
     if (endStream) {
@@ -284,7 +282,7 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
     if (this.isEnded || this.#hasStatus) return;
     const isUntouched =
       end.by === "refused-by-goaway" || (end.by === "peer-reset" && end.code === Http2Error.REFUSED_STREAM);
-    if (isUntouched && !this.#hasHeaders && this.#isReplayable && this.#attempts <= this.#channel.limits.replaysMax) {
+    if (isUntouched && this.#isReplayable && this.#attempts <= this.#channel.limits.replaysMax) {
       this.#channel.dispatch(this);
       return;
     }

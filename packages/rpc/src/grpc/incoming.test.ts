@@ -1,0 +1,168 @@
+import { gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { frameOf } from "./frames.ts";
+import { Incoming, type IncomingOwner } from "./incoming.ts";
+import { Code, RpcError } from "./status.ts";
+
+/** An owner that writes down what it hears. */
+function incoming(options: { isCompressed?: boolean; heldBytesMax?: number } = {}) {
+  const heard = { credit: 0, held: 0, messages: 0, decoded: 0, returns: 0, invalid: [] as RpcError[] };
+  const owner: IncomingOwner<number> = {
+    messageBytesMax: 100_000,
+    isCompressed: options.isCompressed ?? false,
+    decode(bytes) {
+      heard.decoded++;
+      return bytes.length;
+    },
+    onConsumed: (byteCount) => (heard.credit += byteCount),
+    onHeld(change) {
+      heard.held += change;
+      if (heard.held > (options.heldBytesMax ?? Number.POSITIVE_INFINITY))
+        throw new RpcError(Code.RESOURCE_EXHAUSTED, "");
+    },
+    onMessage: () => heard.messages++,
+    onInvalid: (error) => heard.invalid.push(error),
+    onReturn: () => heard.returns++,
+  };
+  const messages = new Incoming<number>(owner);
+  const push = (...frames: Uint8Array[]): void => {
+    const bytes = Buffer.concat(frames);
+    messages.push(bytes, 0, bytes.length);
+  };
+  return { messages, heard, push };
+}
+
+function frame(bytes: number): Uint8Array {
+  return frameOf(new Uint8Array(bytes));
+}
+
+describe("credit", () => {
+  test("returns for what was taken, not for what waits", async () => {
+    const { messages, heard, push } = incoming();
+    const first = messages.next();
+    push(frame(10_000), frame(20_000), frame(30_000));
+    await expect(first).resolves.toEqual({ done: false, value: 10_000 });
+    expect(heard.credit).toBe(10_005);
+    await messages.next();
+    expect(heard.credit).toBe(30_010);
+    await messages.next();
+    expect(heard.credit).toBe(60_015);
+  });
+
+  test("returns in steps while messages wait, and altogether when none does", async () => {
+    const { messages, heard, push } = incoming();
+    push(...Array.from({ length: 100 }, () => frame(1000)));
+    for (let taken = 0; taken < 8; taken++) await messages.next();
+    expect(heard.credit).toBe(0);
+    await messages.next();
+    expect(heard.credit).toBe(9045);
+    for (let taken = 9; taken < 100; taken++) await messages.next();
+    expect(heard.credit).toBe(100_500);
+  });
+
+  test("of a single small message returns with it", async () => {
+    const { messages, heard, push } = incoming();
+    push(frame(1));
+    await messages.next();
+    expect(heard.credit).toBe(6);
+  });
+
+  test("returns for the beginning of a message that is waited for, which then counts as held", async () => {
+    const { messages, heard, push } = incoming();
+    const whole = frame(50_000);
+    push(whole.subarray(0, 20_000));
+    expect(heard).toMatchObject({ credit: 0, held: 0 });
+    const next = messages.next();
+    expect(heard).toMatchObject({ credit: 20_000, held: 20_000 });
+    push(whole.subarray(20_000, 40_000));
+    expect(heard).toMatchObject({ credit: 40_000, held: 40_000 });
+    push(whole.subarray(40_000));
+    await next;
+    expect(heard).toMatchObject({ credit: 50_005, held: 0 });
+  });
+
+  test("is not returned where no more may be held", async () => {
+    const { messages, heard, push } = incoming({ heldBytesMax: 10_000 });
+    const next = messages.next();
+    push(frame(50_000).subarray(0, 20_000));
+    await expect(next).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+    expect(heard.invalid).toHaveLength(1);
+    expect(heard.credit).toBe(0);
+  });
+
+  test("of what comes after the reader left returns at once", async () => {
+    const { messages, heard, push } = incoming();
+    push(frame(1000));
+    await messages.return();
+    expect(heard).toMatchObject({ credit: 1005, returns: 1 });
+    push(frame(2000));
+    expect(heard.credit).toBe(3010);
+    await expect(messages.next()).resolves.toEqual({ done: true, value: undefined });
+    await messages.return();
+    expect(heard.returns).toBe(1);
+  });
+});
+
+describe("order and end", () => {
+  test("several reads may wait at once, and are answered in order", async () => {
+    const { messages, push } = incoming();
+    const reads = Promise.all([messages.next(), messages.next(), messages.next()]);
+    push(frame(1));
+    push(frame(2));
+    messages.finish();
+    await expect(reads).resolves.toEqual([
+      { done: false, value: 1 },
+      { done: false, value: 2 },
+      { done: true, value: undefined },
+    ]);
+  });
+
+  test("what is compressed does not fall behind what follows it", async () => {
+    const { messages, push } = incoming({ isCompressed: true });
+    const reads = Promise.all([messages.next(), messages.next(), messages.next()]);
+    push(frameOf(gzipSync(new Uint8Array(70_000)), 1), frame(2), frameOf(gzipSync(new Uint8Array(3)), 1));
+    expect((await reads).map(({ value }) => value)).toEqual([70_000, 2, 3]);
+  });
+
+  test("an error of the end comes after what was received before it", async () => {
+    const { messages, push } = incoming();
+    push(frame(1));
+    messages.finish(new RpcError(Code.ABORTED, "over"));
+    await expect(messages.next()).resolves.toMatchObject({ value: 1 });
+    await expect(messages.next()).rejects.toMatchObject({ code: Code.ABORTED });
+    await expect(messages.next()).rejects.toMatchObject({ code: Code.ABORTED });
+  });
+
+  test("an abort drops what was received, also what is being decompressed", async () => {
+    const { messages, heard, push } = incoming({ isCompressed: true });
+    push(frameOf(gzipSync(new Uint8Array(70_000)), 1), frame(2));
+    const reads = [messages.next(), messages.next()];
+    messages.abort(new RpcError(Code.CANCELLED, "gone"));
+    for (const read of reads) await expect(read).rejects.toMatchObject({ code: Code.CANCELLED });
+    // The thread pool's answer comes later than that of a second message.
+    const other = incoming({ isCompressed: true });
+    other.push(frameOf(gzipSync(new Uint8Array(200_000).fill(7, 0, 100_000).subarray(0, 90_000)), 1));
+    await other.messages.next();
+    expect(heard.decoded).toBe(0);
+    await expect(messages.next()).rejects.toMatchObject({ code: Code.CANCELLED });
+  });
+
+  test("a stream that ends in the middle of a message is INTERNAL", async () => {
+    const { messages, heard, push } = incoming();
+    push(frame(10).subarray(0, 12));
+    messages.finish();
+    await expect(messages.next()).rejects.toMatchObject({ code: Code.INTERNAL });
+    expect(heard.invalid).toHaveLength(1);
+  });
+
+  test("a compressed message that nobody announced is INTERNAL, whether it is waited for or not", async () => {
+    for (const isEarly of [true, false]) {
+      const { messages, heard, push } = incoming();
+      if (!isEarly) push(frameOf(gzipSync(new Uint8Array(3)), 1));
+      const read = messages.next();
+      if (isEarly) push(frameOf(gzipSync(new Uint8Array(3)), 1));
+      await expect(read).rejects.toMatchObject({ code: Code.INTERNAL });
+      expect(heard.invalid).toHaveLength(1);
+    }
+  });
+});
