@@ -16,7 +16,7 @@ import { decodeRun, makeBatch, testCodec } from "../../packages/server/src/store
 import { between, seededRandom } from "./crash-random.ts";
 import { FakeFileSystem } from "./fake-file-system.ts";
 
-export const DATA_FOLDER = "/data";
+const DATA_FOLDER = "/data";
 export const LOG_FOLDER = `${DATA_FOLDER}/logs/default`;
 
 /** Everything small, so that a few dozen entries fill segments, groups, the tail. */
@@ -249,7 +249,7 @@ function isInjected(error: unknown): boolean {
   return code === "EIO" || code === "ENOSPC" || isInjected(error.cause);
 }
 
-export const noLock = (): Disposable => ({ [Symbol.dispose]: () => undefined });
+const noLock = (): Disposable => ({ [Symbol.dispose]: () => undefined });
 
 function faultOf({ kind }: Operation, random: () => number): Fate {
   if (kind === "write" || kind === "create") return { code: random() < 0.8 ? "ENOSPC" : "EIO" };

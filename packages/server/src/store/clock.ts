@@ -1,6 +1,5 @@
-// Time and chance of a real process.
-import { randomBytes } from "node:crypto";
-import type { Clock, Random } from "./contract.ts";
+// Time of a real process.
+import type { Clock } from "./contract.ts";
 
 const NS_PER_MS = 1_000_000n;
 
@@ -11,8 +10,4 @@ export const systemClock: Clock = {
     const timer = setTimeout(callback, ms);
     return { cancel: () => clearTimeout(timer) };
   },
-};
-
-export const systemRandom: Random = {
-  bytes: (count) => randomBytes(count),
 };

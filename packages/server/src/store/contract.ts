@@ -162,7 +162,7 @@ export interface FrameDescription {
   readonly producerSequence: number;
 }
 
-/** Time and chance, owned by whoever runs the process (or a simulation). */
+/** Time, owned by whoever runs the process (or a simulation). */
 export interface Clock {
   /** Unix time in ns. */
   nowNs(): bigint;
@@ -172,7 +172,4 @@ export interface Clock {
 }
 export interface Timer {
   cancel(): void;
-}
-export interface Random {
-  bytes(count: number): Uint8Array;
 }

@@ -115,7 +115,7 @@ function encodeEnd(index: MemoryIndex, segment: { first: number; sealedAtNs: big
 }
 
 /** One row that sums up all rows of a table. */
-export function wholeOf(table: PageTable): PageTable {
+function wholeOf(table: PageTable): PageTable {
   const whole = new PageTable();
   whole.open(0, 0, 0);
   for (let page = 0; page < table.count; page++) {

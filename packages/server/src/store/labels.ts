@@ -111,17 +111,28 @@ export class LabelRows {
   /** Counts entries from..to. */
   extend(columns: Columns, from: number, to: number): void {
     const { labels, starts, severities, timestamps } = columns;
+    let row = -1;
+    let label = -1;
     for (let i = from; i < to; i++) {
       if (severities[i] === DAMAGED) continue;
+      if (labels[i] !== label) {
+        label = labels[i]!;
+        row = this.#rowFor(label);
+      }
+      this.#counts[row]!++;
+      this.#bytes[row]! += starts[i + 1]! - starts[i]!;
       const low = timestamps[2 * i]!;
       const high = timestamps[2 * i + 1]!;
-      this.#add(labels[i]!, 1, starts[i + 1]! - starts[i]!, low, high, low, high);
+      this.#include(row * 4, low, high, low, high);
     }
   }
 
   /** Adds one row of another table. */
   addRow(id: number, entries: number, bytes: number, times: Int32Array): void {
-    this.#add(id, entries, bytes, times[0]!, times[1]!, times[2]!, times[3]!);
+    const row = this.#rowFor(id);
+    this.#counts[row]! += entries;
+    this.#bytes[row]! += bytes;
+    this.#include(row * 4, times[0]!, times[1]!, times[2]!, times[3]!);
   }
 
   addAll(other: LabelRows): void {
@@ -143,23 +154,9 @@ export class LabelRows {
     });
   }
 
-  #add(
-    id: number,
-    entries: number,
-    bytes: number,
-    minLow: number,
-    minHigh: number,
-    maxLow: number,
-    maxHigh: number,
-  ): void {
-    let row = (this.#rowOf[id] ?? 0) - 1;
-    if (row < 0) {
-      row = this.#open(id);
-    }
+  /** Widens the time from first to last of the row whose times are at `at`. */
+  #include(at: number, minLow: number, minHigh: number, maxLow: number, maxHigh: number): void {
     const times = this.#times;
-    const at = row * 4;
-    this.#counts[row]! += entries;
-    this.#bytes[row]! += bytes;
     if (isBefore(minLow, minHigh, times[at]!, times[at + 1]!)) {
       times[at] = minLow;
       times[at + 1] = minHigh;
@@ -168,6 +165,11 @@ export class LabelRows {
       times[at + 2] = maxLow;
       times[at + 3] = maxHigh;
     }
+  }
+
+  #rowFor(id: number): number {
+    const row = (this.#rowOf[id] ?? 0) - 1;
+    return row < 0 ? this.#open(id) : row;
   }
 
   #open(id: number): number {

@@ -168,3 +168,33 @@ describe("damage", () => {
     expect(found.entries).toHaveLength(100 - (to! - from!));
   });
 });
+
+describe("a reader that is closed while it reads", () => {
+  test("gets nothing any more, and harms nobody", async () => {
+    await using place = await openEmbeddedPlace(SMALL);
+    await fill(place, 50);
+    await using log = await place.open();
+    const scan = log.reader.scan(0);
+    const reading = scan.next(1000);
+    expect(reading).toBeInstanceOf(Promise);
+    scan.close();
+    expect(await reading).toBeUndefined();
+    expect(sequencesOf(await readThrough(log.reader))).toEqual(range(1, 50));
+  });
+
+  test("may be closed after its log", async () => {
+    await using place = await openEmbeddedPlace(SMALL);
+    await fill(place, 50);
+    const log = await place.open();
+    const scan = log.reader.scan(0);
+    await scan.next(1000);
+    await log[Symbol.asyncDispose]();
+    scan.close();
+    expect(await scan.next(1000)).toBeUndefined();
+  });
+});
+
+test("segments whose places do not fit into 32 bits are refused", async () => {
+  await using place = await openEmbeddedPlace();
+  await expect(place.open({ segmentBytes: 2 ** 32 })).rejects.toThrow(/below 4 GiB/);
+});

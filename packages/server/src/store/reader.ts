@@ -8,9 +8,12 @@ import { LogScan } from "./scan.ts";
 
 export class EmbeddedReader implements LogReader {
   readonly #core: LogCore;
+  /** For all who ask for everything. */
+  readonly #openPlan: QueryPlan;
 
   constructor(core: LogCore) {
     this.#core = core;
+    this.#openPlan = new QueryPlan(undefined, core.labels);
   }
 
   get name(): string {
@@ -44,14 +47,18 @@ export class EmbeddedReader implements LogReader {
   }
 
   scan(after: number, query?: ScanQuery): Scan {
-    return new LogScan(this.#core, after, new QueryPlan(query, this.#core.labels));
+    return new LogScan(this.#core, after, this.#plan(query));
   }
 
   findTail(count: number, before: number, query?: ScanQuery): Promise<number> {
-    return findTail(this.#core, count, before, new QueryPlan(query, this.#core.labels));
+    return findTail(this.#core, count, before, this.#plan(query));
   }
 
   onHead(listener: () => void): () => void {
     return this.#core.onHead(listener);
+  }
+
+  #plan(query: ScanQuery | undefined): QueryPlan {
+    return query === undefined ? this.#openPlan : new QueryPlan(query, this.#core.labels);
   }
 }

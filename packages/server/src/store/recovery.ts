@@ -21,6 +21,8 @@ import { buildIndex, createSegmentFile, openIndex, walkSegment, writeIndex } fro
 import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
 
 const NS_PER_MS = 1_000_000n;
+/** Indexes opened together: a large log has thousands. */
+const INDEXES_AT_ONCE = 16;
 
 /** What opening a log came to. */
 export interface RecoveryReport {
@@ -185,13 +187,18 @@ async function openSealed(
 ): Promise<{ segments: { first: number; index: MemoryIndex | FileIndex }[]; rebuilt: number[] }> {
   const rebuilt: number[] = [];
   const segments: { first: number; index: MemoryIndex | FileIndex }[] = [];
-  for (const [i, first] of frames.slice(0, -1).entries()) {
-    const index = await openIndex(request, first);
-    if (index !== undefined && first + index.facts.entries === frames[i + 1]) {
-      segments.push({ first, index });
-    } else {
-      segments.push({ first, index: await rebuildIndex(request, first, isExpected) });
-      rebuilt.push(first);
+  const firsts = frames.slice(0, -1);
+  for (let from = 0; from < firsts.length; from += INDEXES_AT_ONCE) {
+    const some = firsts.slice(from, from + INDEXES_AT_ONCE);
+    const indexes = await Promise.all(some.map((first) => openIndex(request, first)));
+    for (const [i, first] of some.entries()) {
+      const index = indexes[i];
+      if (index !== undefined && first + index.facts.entries === frames[from + i + 1]) {
+        segments.push({ first, index });
+      } else {
+        segments.push({ first, index: await rebuildIndex(request, first, isExpected) });
+        rebuilt.push(first);
+      }
     }
   }
   return { segments, rebuilt };

@@ -53,7 +53,7 @@ export function encodeFrame(
   return frame;
 }
 
-export function decodeFrame(bytes: Uint8Array, start: number, end: number): StoredEntry | undefined {
+function decodeFrame(bytes: Uint8Array, start: number, end: number): StoredEntry | undefined {
   const frame = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
   if (frame.length < HEADER_BYTES + FIXED_BYTES + 2 + CHECKSUM_BYTES) return undefined;
   if (frame[0] !== 0 || frame.readUInt32BE(1) !== frame.length - HEADER_BYTES) return undefined;
