@@ -102,6 +102,14 @@ overBothTransports((transport) => {
     await new Promise<void>((resolve) => relay.close(() => resolve()));
   });
 
+  test("drain does not wait for a connection that has not said anything", async () => {
+    const listener = await listen(echoServer(), { transport });
+    const answer = exchange(listener.port);
+    await using _wire = await openWire(transport, listener.address);
+    await listener.drain({ graceMs: 0 });
+    await expect(answer).resolves.toBe("");
+  });
+
   test("drain lets open calls end, takes no new ones, and closes", async () => {
     const release = Promise.withResolvers<void>();
     await using echo = await startEcho(transport, {
