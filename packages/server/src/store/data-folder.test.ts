@@ -68,6 +68,8 @@ describe("a data folder", () => {
         stdio: ["ignore", "pipe", "inherit"],
       },
     );
+    // Also when the test fails: vitest waits for whoever holds its standard error.
+    using _ended = { [Symbol.dispose]: () => child.kill("SIGKILL") };
     await once(child.stdout, "data");
     const opening = openDataFolder({ folder: temporary.path, fileSystem });
     await expect(opening).rejects.toThrow(`process ${child.pid}`);
