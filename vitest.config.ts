@@ -25,6 +25,14 @@ export default defineConfig({
     allowOnly: false,
     setupFiles: ["./test/support/leaks.ts"],
     reporters: ["default", "./scripts/test-reporter.ts"],
+    // `npm run coverage`: HTTP/2 is written here only because it is the most tested part of the project.
+    coverage: {
+      provider: "v8",
+      include: ["packages/rpc/src/http2/**/*.ts"],
+      exclude: ["**/*.test.ts", "**/testing/**"],
+      reporter: ["text"],
+      thresholds: { lines: 95, perFile: true },
+    },
     projects: [
       suite("unit", ["packages/*/src/**/*.test.ts", "bench/**/*.test.ts"]),
       suite("rpc", ["test/rpc/**/*.test.ts"]),
