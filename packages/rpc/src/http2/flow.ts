@@ -99,10 +99,6 @@ export class ConnectionWindow {
     this.#unreadMax = unreadMax;
   }
 
-  get unread(): number {
-    return this.#unread;
-  }
-
   /** Counts received bytes; false when the peer had no right to send them (F1). */
   receive(bytes: number): boolean {
     this.#available -= bytes;

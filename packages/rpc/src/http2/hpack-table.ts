@@ -59,18 +59,6 @@ export class DynamicTable {
     this.#bytesMax = bytesMax;
   }
 
-  get count(): number {
-    return this.#count;
-  }
-
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  get bytesMax(): number {
-    return this.#bytesMax;
-  }
-
   /** @param age 0 is the newest. */
   at(age: number): TableField | undefined {
     if (age >= this.#count) return undefined;
