@@ -1,5 +1,5 @@
 // The four kinds of methods, and when headers leave.
-import { Code, RpcError } from "@sluice/rpc";
+import { Code, type Metadata, RpcError } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
 
@@ -109,6 +109,51 @@ overBothTransports((transport) => {
     await expect.poll(() => fieldOf(soFar.headers, ":status")).toBe("200");
     stream.end();
     expect(fieldOf((await closed).trailers, "grpc-status")).toBe("0");
+  });
+
+  test("headers that a handler holds back may say what the first request asked for", async () => {
+    await using echo = await startEcho(transport, {
+      handlers: {
+        async sum(requests, call) {
+          call.holdHeaders();
+          let messages = 0;
+          for await (const { value } of requests) {
+            call.responseMetadata.append("value", String(value));
+            messages++;
+          }
+          return { messages };
+        },
+        async *chat(requests, call) {
+          call.holdHeaders();
+          for await (const { text } of requests) {
+            call.responseMetadata.set("first", text);
+            call.sendHeaders();
+            return;
+          }
+        },
+      },
+    });
+    // Longer than the turn in which headers leave otherwise.
+    const nextTurn = async (): Promise<void> => {
+      await echo.client.echo({});
+    };
+    async function* values() {
+      for (const value of [1n, 2n]) {
+        await nextTurn();
+        yield { value };
+      }
+    }
+    const summed = Promise.withResolvers<Metadata>();
+    await expect(echo.client.sum(values(), { onHeaders: summed.resolve })).resolves.toMatchObject({ messages: 2 });
+    expect((await summed.promise).getAll("value")).toEqual(["1", "2"]);
+
+    async function* texts() {
+      await nextTurn();
+      yield { text: "hello" };
+    }
+    const chatted = Promise.withResolvers<Metadata>();
+    await expect(Array.fromAsync(echo.client.chat(texts(), { onHeaders: chatted.resolve }))).resolves.toEqual([]);
+    expect((await chatted.promise).get("first")).toBe("hello");
   });
 
   test("what fails before the first wait is trailers-only, in every kind", async () => {

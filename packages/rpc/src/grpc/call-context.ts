@@ -46,6 +46,8 @@ export interface CallHost {
 
 export abstract class CallContext implements Call, DeadlineOwner {
   isEnded = false;
+  /** The handler will say when its headers may go. */
+  isHoldingHeaders = false;
   /** Links of the server's list of open calls. */
   previousCall: CallContext | undefined = undefined;
   nextCall: CallContext | undefined = undefined;
@@ -131,6 +133,10 @@ export abstract class CallContext implements Call, DeadlineOwner {
     metadata?.seal();
     const isPlain = metadata === undefined || metadata.size === 0;
     this.stream.sendHeaders(isPlain ? block : new HeaderBlock([...block.fields, ...metadata.fields]), OPEN);
+  }
+
+  holdHeaders(): void {
+    this.isHoldingHeaders = true;
   }
 
   /** The call has answered all there is. */

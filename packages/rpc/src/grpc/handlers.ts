@@ -26,6 +26,11 @@ export interface Call {
   onEnd(listener: (code: Code) => void): void;
   /** Lets the response headers go now, so that an idle subscription shows as open. Idempotent. */
   sendHeaders(): void;
+  /**
+   * Keeps the response headers back until the first answer, the end or `sendHeaders`; said before the first wait. For
+   * handlers whose metadata depends on what a stream of requests brings. A client that waits for headers waits with them.
+   */
+  holdHeaders(): void;
 }
 
 /** A body of ready-made frames that the transport pulls; the cheapest form of a streaming answer. See `Call.stream`. */

@@ -133,7 +133,7 @@ class Server implements RpcServer, CallHost {
     setImmediate(() => {
       const due = this.#headersDue;
       this.#headersDue = [];
-      for (const each of due) each.sendHeaders();
+      for (const each of due) if (!each.isHoldingHeaders) each.sendHeaders();
     });
   }
 
