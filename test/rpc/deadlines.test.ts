@@ -173,6 +173,22 @@ overBothTransports((transport) => {
     expect(left.map((ms) => Math.round(ms * 1000) / 1000)).toEqual([0.25, 5000, 2_147_489_000, 1_000_000_020_000]);
   });
 
+  test("a server that resets a call because its timer was faster does not hide the deadline", async () => {
+    const clock = new ManualClock();
+    const passMs = [5000, 5002];
+    await using plain = await startPlain(
+      transport,
+      (stream) => {
+        clock.advance(passMs.shift() ?? 0);
+        stream.reset(Http2Error.CANCEL);
+      },
+      { clock },
+    );
+    // Due at the clock's 6001 ms and 11,001 ms: the channel looks at its deadlines a few ms later.
+    await expect(plain.client.echo({}, { timeoutMs: 5001 })).rejects.toMatchObject({ code: Code.CANCELLED });
+    await expect(plain.client.echo({}, { timeoutMs: 5001 })).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+  });
+
   test("a call that is sent again has only the rest of its time", async () => {
     const clock = new ManualClock();
     const timeouts: (string | undefined)[] = [];

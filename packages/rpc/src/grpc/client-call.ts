@@ -296,6 +296,8 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
       case "refused-by-goaway":
         return new RpcError(Code.UNAVAILABLE, `The connection to ${this.#channel.address} was lost${why}`);
       case "peer-reset":
+        // The server's timer was faster than ours: it gave up for the same reason (grpc-go resets, without a status).
+        if (end.code === Http2Error.CANCEL && this.#isLate) return this.#deadlineError();
         return new RpcError(codeOfReset(end.code), `The server reset the stream with HTTP/2 error ${end.code}${why}`);
       default:
         return new RpcError(Code.INTERNAL, `The stream ended without a status (HTTP/2 error ${end.code}${why})`);
@@ -305,7 +307,15 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
   // The end.
 
   onDeadline(): void {
-    this.fail(new RpcError(Code.DEADLINE_EXCEEDED, `The deadline of ${this.#options.timeoutMs} ms has passed`));
+    this.fail(this.#deadlineError());
+  }
+
+  get #isLate(): boolean {
+    return this.#deadline !== undefined && this.#channel.wheel.nowMs >= this.#deadline.dueMs;
+  }
+
+  #deadlineError(): RpcError {
+    return new RpcError(Code.DEADLINE_EXCEEDED, `The deadline of ${this.#options.timeoutMs} ms has passed`);
   }
 
   readonly #onAbort = (): void => {
