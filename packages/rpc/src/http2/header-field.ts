@@ -37,6 +37,12 @@ const NAMED_KINDS: ReadonlyMap<string, number> = new Map([
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 /** NUL, CR and LF nowhere, no space or tab at either end (RFC 9113 §8.2.1). */
 const BAD_VALUE = /[\0\r\n]|^[ \t]|[ \t]$/;
+/** RFC 9110 §9.1; the RFC's own methods are upper-case, others need not be. */
+const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** RFC 3986 §3.1. */
+const SCHEME = /^[A-Za-z][A-Za-z0-9+\-.]*$/;
+/** What begins with a slash and has no space or control character in it, or the asterisk of OPTIONS (RFC 9113 §8.3.1). */
+const PATH = /^(?:\/[!-~\u0080-\u00ff]*|\*)$/;
 const DIGITS = /^[0-9]{1,15}$/;
 const STATUS = /^[1-9][0-9]{2}$/;
 
@@ -56,9 +62,12 @@ export function kindOfField(nameKind: number, value: string): number {
     case FieldKind.ORDINARY:
       return nameKind;
     case FieldKind.METHOD:
-      return value === "CONNECT" ? FieldKind.METHOD | FieldKind.CONNECT : nameKind;
+      if (value === "CONNECT") return FieldKind.METHOD | FieldKind.CONNECT;
+      return METHOD.test(value) ? nameKind : FieldKind.MALFORMED;
+    case FieldKind.SCHEME:
+      return SCHEME.test(value) ? nameKind : FieldKind.MALFORMED;
     case FieldKind.PATH:
-      return value === "" ? FieldKind.MALFORMED : nameKind;
+      return PATH.test(value) ? nameKind : FieldKind.MALFORMED;
     case FieldKind.STATUS:
       return STATUS.test(value) ? nameKind : FieldKind.MALFORMED;
     case FieldKind.CONTENT_LENGTH:

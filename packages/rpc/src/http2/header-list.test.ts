@@ -14,6 +14,10 @@ function without(name: string): string[] {
   return REQUEST.toSpliced(at, 2);
 }
 
+function replaced(name: string, value: string): string[] {
+  return REQUEST.with(REQUEST.indexOf(name) + 1, value);
+}
+
 describe("a request", () => {
   test.each([
     ["with all pseudo-header fields", REQUEST],
@@ -25,6 +29,10 @@ describe("a request", () => {
     ["with spaces and tabs within a value", [...REQUEST, "x", "a b\tc"]],
     ["with a field twice", [...REQUEST, "x", "1", "x", "2"]],
     ["with CONNECT", [":method", "CONNECT", ":authority", "host:1"]],
+    ["with an extension's method", replaced(":method", "M-SEARCH")],
+    ["with another scheme", replaced(":scheme", "coap+tcp")],
+    ["with an asterisk as :path", replaced(":path", "*")],
+    ["with a query and characters beyond ASCII in :path", replaced(":path", "/a?b=%20\xe4")],
   ])("may come %s", (_what, fields) => {
     expect(requestFault(decode(...fields))).toBe("");
   });
@@ -35,6 +43,13 @@ describe("a request", () => {
     ["without :path", without(":path")],
     ["without any field", []],
     ["with an empty :path", [...without(":path"), ":path", ""]],
+    ["with a :path that does not begin with a slash", replaced(":path", "S/M")],
+    ["with a space in :path", replaced(":path", "/S/ M")],
+    ["with a control character in :path", replaced(":path", "/S/\x7f")],
+    ["with an empty :method", replaced(":method", "")],
+    ["with a space in :method", replaced(":method", "PO ST")],
+    ["with an empty :scheme", replaced(":scheme", "")],
+    ["with a :scheme that begins with a digit", replaced(":scheme", "1http")],
     ["with :path twice", [...REQUEST, ":path", "/"]],
     ["with :authority twice", [...REQUEST, ":authority", "test"]],
     ["with :status", [...REQUEST, ":status", "200"]],
