@@ -1,9 +1,14 @@
-// Many followers, one producer: how many deliveries a second arrive. The producer appends entries one by one, each as
+// Many followers, few producers: how many deliveries a second arrive. A producer appends entries one by one, each as
 // a message of its own; what the followers receive is counted on their side of the sockets.
 
 import { readFileSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { LogEntrySchema, LogStreamRequestSchema, WriteLogStreamRequestSchema } from "@sluice/api";
+import {
+  LogEntrySchema,
+  LogStreamRequestSchema,
+  WriteLogStreamRequestSchema,
+  WriteLogStreamResponseSchema,
+} from "@sluice/api";
 import { Answers } from "./answers.ts";
 import { carryOut, type Pause } from "./client-process.ts";
 import { MessageCounters, MessageReader } from "./grpc-messages.ts";
@@ -11,14 +16,19 @@ import { HeaderEncoder } from "./hpack.ts";
 import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
 import { requestFields } from "./request-headers.ts";
 
+/** "acknowledged": the server's answer to its entry before. "delivered": that all followers have the entry before. */
+export type FollowPace = "acknowledged" | "delivered";
+
 export interface FollowTask {
   readonly address: string;
   readonly connections: number;
   readonly followersPerConnection: number;
   /** Entries to append, after a pause at "open": then all followers follow, and nothing has come yet. May be 0. */
   readonly entries: number;
-  /** Entries that may be under way to the followers. 1: the next is appended when all have the one before. */
-  readonly entriesUnderWay: number;
+  /** Each has a connection of its own, and appends the entries one by one, in turn with the others. */
+  readonly producers: number;
+  /** What a producer waits for before it appends its next entry. */
+  readonly pace: FollowPace;
   readonly entriesFile: string;
 }
 
@@ -75,17 +85,11 @@ class Followers implements WireHandler {
 /** Appends entries on a connection of its own, one message for each. */
 class Producer implements WireHandler {
   readonly answers = new Answers();
-  readonly #messages: readonly Buffer[];
+  readonly #reader = new MessageReader();
   #connection: WireConnection | undefined;
-  #appended = 0;
-
-  constructor(entriesFile: string) {
-    const entries = new MessageReader().take(readFileSync(entriesFile));
-    this.#messages = entries.map((entry) => {
-      const empty = create(WriteLogStreamRequestSchema, { entries: [fromBinary(LogEntrySchema, entry)] });
-      return grpcFrame(toBinary(WriteLogStreamRequestSchema, empty));
-    });
-  }
+  appended = 0;
+  acknowledged = 0;
+  onProgress: () => void = () => {};
 
   open(connection: WireConnection, address: string): void {
     this.#connection = connection;
@@ -93,38 +97,46 @@ class Producer implements WireHandler {
     connection.write(frame(frameType.headers, flag.endHeaders, 1, new HeaderEncoder().encode(fields)));
   }
 
-  append(): void {
-    const message = this.#messages[this.#appended++ % this.#messages.length];
-    if (message !== undefined) this.#connection?.send(1, dataFrames(1, message, { endStream: false }));
+  append(message: Buffer): void {
+    this.appended++;
+    this.#connection?.send(1, dataFrames(1, message, { endStream: false }));
   }
 
-  onData(): void {}
+  onData(_streamId: number, buffer: Buffer, start: number, end: number): void {
+    for (const message of this.#reader.take(buffer.subarray(start, end))) {
+      const { acknowledged, rejected } = fromBinary(WriteLogStreamResponseSchema, message);
+      if (rejected[0] !== undefined) throw new Error(`Entry ${rejected[0].index} was rejected: ${rejected[0].text}`);
+      this.acknowledged = Number(acknowledged);
+    }
+  }
+
   onHeaders(): void {}
   onEnd(): void {
     throw new Error("The server ended the stream of appends");
   }
-  onReadEnd(): void {}
+
+  onReadEnd(): void {
+    this.onProgress();
+  }
 }
 
 async function runFollow(task: FollowTask, pause: Pause): Promise<FollowOutcome> {
   const groups = Array.from({ length: task.connections }, () => new Followers(task.followersPerConnection));
   const connections = await Promise.all(groups.map((group) => WireConnection.open(task.address, group)));
-  const producer = new Producer(task.entriesFile);
-  const producerConnection = await WireConnection.open(task.address, producer);
-  const all = [...connections, producerConnection];
+  const entries = new MessageReader().take(readFileSync(task.entriesFile));
+  const producers = Array.from({ length: task.producers }, () => new Producer());
+  const writing = await Promise.all(producers.map((producer) => WireConnection.open(task.address, producer)));
+  const all = [...connections, ...writing];
   const failure = Promise.race(all.map((connection) => connection.failure));
 
   await Promise.race([openAll(groups, connections, task), failure]);
   await pause("open");
-  producer.open(producerConnection, task.address);
-  const seconds = await Promise.race([deliver(groups, producer, task), failure]);
+  for (const [index, connection] of writing.entries()) producers[index]?.open(connection, task.address);
+  const seconds = await Promise.race([deliver(groups, producers, entries.map(appendMessage), task), failure]);
   for (const connection of all) connection.close();
-  verify(groups, task);
+  const texts = entries.map((entry) => fromBinary(LogEntrySchema, entry).message);
+  verify(groups, texts, task);
   return { deliveries: groups.reduce((sum, group) => sum + group.deliveries, 0), seconds };
-}
-
-function followersOf(task: FollowTask): number {
-  return task.connections * task.followersPerConnection;
 }
 
 /** Resolves when every stream's response headers are there: then it follows. */
@@ -144,38 +156,50 @@ async function openAll(
   });
 }
 
+function appendMessage(entry: Buffer): Buffer {
+  const request = create(WriteLogStreamRequestSchema, { entries: [fromBinary(LogEntrySchema, entry)] });
+  return grpcFrame(toBinary(WriteLogStreamRequestSchema, request));
+}
+
 /** Appends the entries; returns the seconds until the last follower had the last one. */
-async function deliver(groups: readonly Followers[], producer: Producer, task: FollowTask): Promise<number> {
-  const followers = followersOf(task);
+async function deliver(
+  groups: readonly Followers[],
+  producers: readonly Producer[],
+  messages: readonly Buffer[],
+  { pace, entries, ...task }: FollowTask,
+): Promise<number> {
+  const followers = task.connections * task.followersPerConnection;
   const delivered = (): number => groups.reduce((sum, group) => sum + group.deliveries, 0);
   let appended = 0;
   const start = performance.now();
   await new Promise<void>((resolve) => {
     const advance = (): void => {
       const arrived = delivered();
-      if (arrived === task.entries * followers) resolve();
-      while (appended < task.entries && appended * followers - arrived <= (task.entriesUnderWay - 1) * followers) {
-        producer.append();
-        appended++;
+      if (arrived === entries * followers) resolve();
+      for (const producer of producers) {
+        const mayAppend =
+          pace === "acknowledged" ? producer.acknowledged === producer.appended : appended * followers === arrived;
+        if (!mayAppend || appended === entries) continue;
+        producer.append(messages[appended++ % messages.length] ?? Buffer.alloc(0));
       }
     };
+    for (const producer of producers) producer.onProgress = advance;
     for (const group of groups) group.onProgress = advance;
     advance();
   });
   return (performance.now() - start) / 1000;
 }
 
-/** Every follower has every entry, and the first one of each connection has the right ones in the right order. */
-function verify(groups: readonly Followers[], task: FollowTask): void {
-  const entries = new MessageReader().take(readFileSync(task.entriesFile));
-  const expected = entries.map((entry) => fromBinary(LogEntrySchema, entry).message);
+/** Every follower has every entry, and the first one of each connection has the right ones (in order, from one producer). */
+function verify(groups: readonly Followers[], appended: readonly string[], task: FollowTask): void {
+  const inOrder = (texts: string[]): string[] => (task.producers === 1 ? texts : texts.toSorted());
+  const expected = inOrder(Array.from({ length: task.entries }, (_, i) => appended[i % appended.length] ?? ""));
   for (const { counters, firstBody } of groups) {
-    const received = new MessageReader().take(Buffer.concat(firstBody));
-    for (const [index, message] of received.entries()) {
-      const text = fromBinary(LogEntrySchema, message).message;
-      if (text !== expected[index % expected.length]) throw new Error(`Delivery ${index} is another entry: ${text}`);
-    }
-    const isComplete = counters.messages.every((messages) => messages === task.entries);
+    const messages = new MessageReader().take(Buffer.concat(firstBody));
+    const received = inOrder(messages.map((message) => fromBinary(LogEntrySchema, message).message));
+    const wrong = expected.findIndex((text, i) => text !== received[i]);
+    if (wrong >= 0) throw new Error(`Delivery ${wrong} is another entry: ${received[wrong]}`);
+    const isComplete = counters.messages.every((count) => count === task.entries);
     const isEqual = counters.bytes.every((bytes) => bytes === counters.bytes[0]);
     if (!isComplete || !isEqual)
       throw new Error(`A follower does not have all of ${task.entries} entries, byte for byte`);

@@ -3,7 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { runClient } from "../client-run.ts";
-import type { FollowOutcome, FollowTask } from "../clients/follow.ts";
+import type { FollowOutcome, FollowPace, FollowTask } from "../clients/follow.ts";
 import { Pacer, takeTurns, withServers, type Server } from "../contest.ts";
 import { findPeer, isOnNode, type PeerName } from "../peers.ts";
 import type { CaseOutcome } from "../report.ts";
@@ -14,7 +14,22 @@ const connections = 10;
 const followersPerConnection = 100;
 const followers = connections * followersPerConnection;
 const timeoutMs = 120_000;
-const entriesPipelined = 16;
+
+/** How entries come: from so many producers, each of which waits before its next one. */
+const arrivals: readonly { title: string; note: string; producers: number; pace: FollowPace }[] = [
+  {
+    title: "one by one",
+    note: "one producer; the next entry is appended when all followers have the one before, so this is a round trip, with our sync in it",
+    producers: 1,
+    pace: "delivered",
+  },
+  {
+    title: "one by one from each of 8 producers",
+    note: "each producer appends an entry when the server has acknowledged its one before (ours: when it is on disk)",
+    producers: 8,
+    pace: "acknowledged",
+  },
+];
 const peers: readonly PeerName[] = ["node:http2", "grpc-js", "grpc-go", "grpc-go tuned", "tonic"];
 
 export const logsFollow: Scenario = {
@@ -31,8 +46,7 @@ export const logsFollow: Scenario = {
       versions: { ...versionsOf(servers), [us]: ourVersion },
       missing,
       cases: [
-        await measureDeliveries(context, servers, 1),
-        await measureDeliveries(context, servers, entriesPipelined),
+        ...(await measureArrivals(context, servers)),
         await measureMemory(
           context,
           servers.filter(({ who }) => isOnNode(who)),
@@ -47,25 +61,19 @@ export const logsFollow: Scenario = {
   },
 };
 
-async function measureDeliveries(
-  context: ScenarioContext,
-  servers: readonly Server[],
-  entriesUnderWay: number,
-): Promise<CaseOutcome> {
-  const pacer = new Pacer({ first: 50, most: 10_000, seconds: context.isQuick ? 0.5 : 2 });
-  const title = entriesUnderWay === 1 ? "one by one" : `up to ${entriesUnderWay} entries under way`;
-  const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
-    context.say(`${title}: ${who}`);
-    const task = { address, entries: pacer.units(who), entriesUnderWay };
-    const { deliveries, seconds } = await follow(context, task);
-    pacer.learn(who, deliveries / followers / seconds);
-    return deliveries / seconds;
-  });
-  const pace =
-    entriesUnderWay === 1
-      ? "the next entry is appended when all followers have the one before"
-      : `one producer, each entry a message of its own, at most ${entriesUnderWay} of them not yet with all followers`;
-  return { title: `${followers} followers, ${title}`, unit: "deliveries/s", measured, notes: [pace] };
+async function measureArrivals(context: ScenarioContext, servers: readonly Server[]): Promise<CaseOutcome[]> {
+  const outcomes: CaseOutcome[] = [];
+  for (const { title, note, ...arrival } of arrivals) {
+    const pacer = new Pacer({ first: 50, most: 10_000, seconds: context.isQuick ? 0.5 : 2 });
+    const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
+      context.say(`${title}: ${who}`);
+      const { deliveries, seconds } = await follow(context, { address, entries: pacer.units(who), ...arrival });
+      pacer.learn(who, deliveries / followers / seconds);
+      return deliveries / seconds;
+    });
+    outcomes.push({ title: `${followers} followers, ${title}`, unit: "deliveries/s", measured, notes: [note] });
+  }
+  return outcomes;
 }
 
 async function measureMemory(context: ScenarioContext, servers: readonly Server[]): Promise<CaseOutcome> {
@@ -73,7 +81,7 @@ async function measureMemory(context: ScenarioContext, servers: readonly Server[
     context.say(`memory: ${who}`);
     const before = await process.memory();
     let idle = before;
-    await follow(context, { address: process.address, entries: 0, entriesUnderWay: 1 }, async () => {
+    await follow(context, { address: process.address, entries: 0, producers: 1, pace: "delivered" }, async () => {
       idle = await process.memory();
     });
     return (idle.usedBytes - before.usedBytes) / followers;
@@ -91,7 +99,7 @@ async function measureMemory(context: ScenarioContext, servers: readonly Server[
 
 async function follow(
   context: ScenarioContext,
-  task: Pick<FollowTask, "address" | "entries" | "entriesUnderWay">,
+  task: Pick<FollowTask, "address" | "entries" | "producers" | "pace">,
   onPause: (at: string) => Promise<void> = () => Promise.resolve(),
 ): Promise<FollowOutcome> {
   const { entriesFile } = context;

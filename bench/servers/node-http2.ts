@@ -9,8 +9,6 @@ const options = parseServerOptions();
 const followers = new Set<ServerHttp2Stream>();
 const answer = { ":status": 200, "content-type": "application/grpc" };
 const trailers = { "grpc-status": "0" };
-/** A message with nothing but `acknowledged: 1`. */
-const acknowledgement = Buffer.from("00000000020801", "hex");
 
 function openStream(stream: ServerHttp2Stream): void {
   stream.respond(answer, { waitForTrailers: true });
@@ -38,9 +36,19 @@ function follow(stream: ServerHttp2Stream): void {
   stream.on("close", () => followers.delete(stream));
 }
 
+/** A message with nothing but `acknowledged`, a varint in field 1. */
+function acknowledgement(count: number): Buffer {
+  const bytes = [0x08];
+  let rest = count;
+  for (; rest > 0x7f; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  bytes.push(rest);
+  return Buffer.from([0, 0, 0, 0, bytes.length, ...bytes]);
+}
+
 /** Each message is a WriteLogStreamRequest of one entry (field 4, a length of two bytes): its bytes are published. */
 function takeAppends(stream: ServerHttp2Stream): void {
   let pending: Buffer = Buffer.alloc(0);
+  let appended = 0;
   stream.on("data", (bytes: Buffer) => {
     pending = pending.length === 0 ? bytes : Buffer.concat([pending, bytes]);
     while (pending.length >= 5) {
@@ -51,7 +59,7 @@ function takeAppends(stream: ServerHttp2Stream): void {
       frame.writeUInt32BE(entry.length, 1);
       frame.set(entry, 5);
       for (const follower of followers) follower.write(frame);
-      stream.write(acknowledgement);
+      stream.write(acknowledgement(++appended));
       pending = pending.subarray(end);
     }
   });
