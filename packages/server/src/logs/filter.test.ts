@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { InvalidRequest } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
+import { weightOf } from "./filter-expression.ts";
 import { type FilterTerm, parseFilters, parseNumber } from "./filter.ts";
 
 function parse(...filters: string[]): FilterTerm[] {
@@ -88,7 +89,14 @@ describe("a bad term", () => {
     ["k~(", "missing closing )"],
     ["k~a**(", "RE2 syntax"],
     ["k~(?=x)", "RE2 syntax"],
-    ["k~(?:a{1000}){2}", "RE2 syntax"],
+    ["k~a{1001}", "RE2 syntax"],
+    ["k~(?:a{1000}){2}", "weigh"],
+    ["k~(a{30}){70}", "weigh"],
+    ["k~a{999,}b{999,}", "weigh"],
+    ["k~\\pL{300}", "weigh"],
+    [`k~${"\\PN".repeat(90)}`, "weigh"],
+    ["k~(?i)[a-\\x{1E943}]", "weigh"],
+    ["k~(?s-i:x)(?i:[a-\u{1e943}])", "weigh"],
     ["k~(?:[a-z]{500}){1}(?:[0-9]{600}){1}", "instructions"],
     ["x".repeat(4097), "4097 bytes: the limit is 4096"],
   ])("%s", (filter, description) => {
@@ -110,6 +118,29 @@ describe("a bad term", () => {
     expect(violationsOf(...filters)).toEqual([{ field: "filters", description: "has 65 terms: the limit is 64" }]);
     expect(parse(...filters.slice(1))).toHaveLength(64);
   });
+});
+
+test("the expressions of one request are weighed together, before they are compiled", () => {
+  const filters = Array.from({ length: 64 }, (_, i) => `k~(?i)time(d )?out|user-${i}|[а-я]{1,8}`);
+  expect(violationsOf(...filters.slice(0, 20))).toEqual([]);
+  const violations = violationsOf(...filters);
+  expect(violations[0]!.description).toMatch(
+    /^the expressions of this request weigh 20\d\d with this one: the limit is 2000/,
+  );
+  expect(violations.length).toBeGreaterThan(10);
+});
+
+test.each([
+  "x{500}y{400,}",
+  "(a{9}|b?){50}",
+  "(?:(?:ab){3}){5,7}",
+  "\\pL{20}[^\\PN]{3,9}",
+  "(a|b*)+?(?i)k[a-z]{4}",
+  "\\Q){9}\\E",
+])("what %s compiles to is no more than it weighs", (source) => {
+  const [term] = parse(`k~${source}`);
+  const size = term?.kind === "regex" ? term.expression.programSize() : Number.NaN;
+  expect(size).toBeLessThanOrEqual(weightOf(source) + 4);
 });
 
 test("expressions of one request share a bounded cache of states", () => {

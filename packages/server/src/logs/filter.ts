@@ -6,10 +6,11 @@
 //   key      = letter or _, then letters, digits and _ . - / @      or quoted
 //   value    = quoted | the rest of the term
 //   quoted   = " … ", with \" and \\ inside
-import { RE2JS, RE2JSException } from "re2js";
+import type { RE2JS } from "re2js";
 import type { FieldViolation } from "../errors.ts";
 import { InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
+import { BadExpression, ExpressionCompiler } from "./filter-expression.ts";
 import { findSeverity, LEVEL_HINT } from "./severity.ts";
 
 /** Keys that mean the entry's own fields, with the form in which each is compared. */
@@ -45,12 +46,6 @@ export type FilterTerm =
   | { readonly kind: "compare"; readonly key: Key; readonly operator: Comparison; readonly operand: bigint | number }
   | { readonly kind: "level"; readonly operator: Comparison | "=" | "!="; readonly severity: number };
 
-/** Instructions of a compiled expression: what a step over one byte may cost. */
-const REGEX_INSTRUCTIONS_MAX = 1000;
-/** What the state caches of all expressions of a request may take, and one at least. */
-const REGEX_CACHE_BYTES = 4 * 1024 * 1024;
-const REGEX_CACHE_BYTES_MIN = 128 * 1024;
-
 /** Parses the terms of a request; all must hold. @throws InvalidRequest that names each bad one by its index */
 export function parseFilters(filters: readonly string[], limits: Limits): FilterTerm[] {
   if (filters.length > limits.filtersMax) {
@@ -59,17 +54,18 @@ export function parseFilters(filters: readonly string[], limits: Limits): Filter
     ]);
   }
   const terms: FilterTerm[] = [];
+  const compiler = new ExpressionCompiler();
   const violations: FieldViolation[] = [];
   for (const [index, filter] of filters.entries()) {
     try {
-      terms.push(parseTerm(filter, limits));
+      terms.push(parseTerm(filter, limits, compiler));
     } catch (error) {
-      if (!(error instanceof BadTerm)) throw error;
+      if (!(error instanceof BadTerm || error instanceof BadExpression)) throw error;
       violations.push({ field: `filters[${index}]`, description: error.message });
     }
   }
   if (violations.length > 0) throw new InvalidRequest("BAD_FILTER", violations);
-  boundCaches(terms);
+  compiler.boundCaches();
   return terms;
 }
 
@@ -80,27 +76,27 @@ const KEY_TERM = /^([A-Za-z_][\w.\-/@]*)(!=|!~|>=|<=|=|~|>|<)(.*)$/s;
 const QUOTED = /^"((?:[^"\\]|\\.)*)"(.*)$/s;
 const OPERATOR = /^(!=|!~|>=|<=|=|~|>|<)(.*)$/s;
 
-function parseTerm(filter: string, limits: Limits): FilterTerm {
+function parseTerm(filter: string, limits: Limits, compiler: ExpressionCompiler): FilterTerm {
   const size = Buffer.byteLength(filter);
   if (size > limits.filterBytesMax) throw new BadTerm(`has ${size} bytes: the limit is ${limits.filterBytesMax}`);
   if (filter === "") throw new BadTerm("is empty");
-  if (filter.startsWith('"')) return parseQuotedTerm(filter);
+  if (filter.startsWith('"')) return parseQuotedTerm(filter, compiler);
   if (filter.startsWith("-")) return { kind: "text", text: parseNegatedText(filter.slice(1)), isNegated: true };
   const [, name, operator, rest] = KEY_TERM.exec(filter) ?? [];
   if (name === undefined || operator === undefined || rest === undefined) {
     return { kind: "text", text: filter, isNegated: false };
   }
-  return parseKeyTerm(parseKey(name), operator as Operator, rest);
+  return parseKeyTerm({ key: parseKey(name), operator: operator as Operator, rest }, compiler);
 }
 
-function parseQuotedTerm(filter: string): FilterTerm {
+function parseQuotedTerm(filter: string, compiler: ExpressionCompiler): FilterTerm {
   const { text, rest } = unquote(filter);
   if (rest === "") return { kind: "text", text: nonEmpty(text), isNegated: false };
   const [, operator, value] = OPERATOR.exec(rest) ?? [];
   if (operator === undefined || value === undefined) {
     throw new BadTerm(`after the closing quote stands neither an operator nor the end; write \\" for a quote inside`);
   }
-  return parseKeyTerm({ kind: "field", name: text }, operator as Operator, value);
+  return parseKeyTerm({ key: { kind: "field", name: text }, operator: operator as Operator, rest: value }, compiler);
 }
 
 function parseNegatedText(rest: string): string {
@@ -114,7 +110,14 @@ function parseNegatedText(rest: string): string {
 
 type Operator = Comparison | "=" | "!=" | "~" | "!~";
 
-function parseKeyTerm(key: Key, operator: Operator, rest: string): FilterTerm {
+interface KeyTerm {
+  readonly key: Key;
+  readonly operator: Operator;
+  /** What stands behind the operator. */
+  readonly rest: string;
+}
+
+function parseKeyTerm({ key, operator, rest }: KeyTerm, compiler: ExpressionCompiler): FilterTerm {
   if ((operator === "=" && /^[=~]/.test(rest)) || (operator === "~" && rest.startsWith("="))) {
     throw new BadTerm(`"${operator}${rest[0]}" is no operator: use = != ~ !~ > >= < <=, or put the value in quotes`);
   }
@@ -127,7 +130,7 @@ function parseKeyTerm(key: Key, operator: Operator, rest: string): FilterTerm {
       return { kind: "equal", key, value: normalised(key, value), isNegated: operator === "!=" };
     case "~":
     case "!~":
-      return { kind: "regex", key, expression: parseExpression(value), isNegated: operator === "!~" };
+      return { kind: "regex", key, expression: compiler.compile(value), isNegated: operator === "!~" };
     default:
       if (severity !== undefined) return { kind: "level", operator, severity };
       if (key.kind === "own" && key.name === "level") throw new BadTerm(`"${value}" is no level; ${LEVEL_HINT}`);
@@ -173,30 +176,4 @@ function parseOperand(value: string): bigint | number {
   const operand = parseNumber(value);
   if (operand === undefined) throw new BadTerm(`"${value}" is no number`);
   return operand;
-}
-
-function parseExpression(source: string): RE2JS {
-  let expression: RE2JS;
-  try {
-    expression = RE2JS.compile(source);
-  } catch (error) {
-    if (error instanceof RE2JSException) throw new BadTerm(`${error.message} (RE2 syntax)`, { cause: error });
-    throw error;
-  }
-  const size = expression.programSize();
-  if (size > REGEX_INSTRUCTIONS_MAX) {
-    throw new BadTerm(`the expression compiles to ${size} instructions: the limit is ${REGEX_INSTRUCTIONS_MAX}`);
-  }
-  return expression;
-}
-
-/** Each expression keeps the automaton's states it has met, up to 8 MB by default: far too much for a thousand readers. */
-function boundCaches(terms: readonly FilterTerm[]): void {
-  const expressions = terms.flatMap((term) => (term.kind === "regex" ? [term.expression] : []));
-  const share = Math.max(REGEX_CACHE_BYTES_MIN, Math.floor(REGEX_CACHE_BYTES / Math.max(1, expressions.length)));
-  for (const expression of expressions) {
-    const { dfa } = expression.re2();
-    dfa.stateBudget = share;
-    dfa.memBudget = share;
-  }
 }

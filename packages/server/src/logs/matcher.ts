@@ -3,49 +3,62 @@
 //
 // M1. Answers as if the entry had been decoded and the terms applied to the object (the tests compare the two).
 // M2. Linear in the bytes: a text is searched through a run once (Finder), an expression by automaton, over a bounded
-//     part of a value.
+//     part of a value (ExpressionSearch).
+// M3. Nothing holds the event loop, whatever the terms and the entry are: every part of the work is charged to the
+//     effort, stops when that is spent, and goes on where it stopped.
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
-import type { RE2JS } from "re2js";
 import type { FrameFilter } from "../stream/frame-filter.ts";
+import { Effort } from "./effort.ts";
 import { MapTag, Tag } from "./entry-scan.ts";
 import type { Comparison, FilterTerm, Key, OwnKey } from "./filter.ts";
 import { OWN_KEYS, parseNumber } from "./filter.ts";
 import { Finder } from "./finder.ts";
+import { ExpressionSearch } from "./matcher-expression.ts";
 import { bigintOf, numberOf, WIRE_BYTES, WireReader } from "./wire.ts";
 
-/** Bytes × instructions that one expression may spend on one value: 20 ms where its automaton fails, 0.1 ms else. */
-const REGEX_STEPS_MAX = 1024 * 1024;
+/** Of longer values expressions see the beginning. */
 const REGEX_BYTES_MAX = 64 * 1024;
 /** Longer values are no numbers. */
 const NUMBER_BYTES_MAX = 64;
 /** A value shorter than this is too common for a search through the run to pay. */
 const SOUGHT_BYTES_MIN = 3;
 
-/** Matches entries. One per reader: it remembers where in a run it has searched. */
+/** What it costs to begin with an entry, to read one of its values, and to compare the key of one of its `fields`. */
+const ENTRY_STEPS = 100;
+const TAG_STEPS = 10;
+const FIELD_STEPS = 30;
+
+/** Matches entries. One per reader: it remembers where in a run it has searched, and where in an entry it stopped. */
 export class EntryMatcher implements FrameFilter {
-  readonly isCostly: boolean;
-  readonly #values = new EntryValues();
-  /** Texts without which an entry cannot match: looked for before the entry is read. */
-  readonly #sought: readonly Finder[];
-  readonly #tests: readonly Test[];
+  readonly #effort = new Effort();
+  /** All must hold, in this order. First texts without which an entry cannot match, then the entry is read. */
+  readonly #tests: readonly FrameTest[];
+  /** Where to go on with an entry; 0: with the next one. */
+  #next = 0;
 
   /** @param terms all of them must hold */
   constructor(terms: readonly FilterTerm[]) {
-    this.isCostly = terms.some((term) => term.kind === "regex");
-    this.#sought = terms.flatMap((term) => soughtIn(term));
-    this.#tests = terms.map((term) => compile(term, this.#values));
+    const effort = this.#effort;
+    const values = new EntryValues(effort);
+    this.#tests = [
+      ...terms.flatMap((term) => soughtIn(term)).map((finder) => testOf(finder, effort)),
+      (bytes, start, end) => values.read(bytes, start + FRAME_HEADER_BYTES, end),
+      ...terms.map((term) => compile(term, values, effort)),
+    ];
   }
 
   /** Whether the entry in the frame `bytes[start..end)` matches. */
-  matches(bytes: Uint8Array, start: number, end: number): boolean {
-    for (const finder of this.#sought) {
-      if (!finder.isWithin(bytes, start, end)) return false;
+  matches(bytes: Uint8Array, start: number, end: number): boolean | undefined {
+    const effort = this.#effort;
+    const tests = this.#tests;
+    if (effort.isSpent) effort.renew();
+    for (let i = this.#next; i < tests.length; i++) {
+      const holds = tests[i]!(bytes, start, end);
+      if (holds === true) continue;
+      this.#next = holds === undefined ? i : 0;
+      return holds;
     }
-    const values = this.#values;
-    values.read(bytes, start + FRAME_HEADER_BYTES, end);
-    for (const test of this.#tests) {
-      if (!test(values.bytes)) return false;
-    }
+    this.#next = 0;
     return true;
   }
 
@@ -62,8 +75,13 @@ export class EntryMatcher implements FrameFilter {
   }
 }
 
-/** A term, ready: looks at the values last read, of an entry in `bytes`. */
-type Test = (bytes: Uint8Array) => boolean;
+/** A term, ready: looks at the values last read, of an entry in `bytes`. undefined: the effort is spent. */
+type Test = (bytes: Uint8Array) => boolean | undefined;
+type FrameTest = (bytes: Uint8Array, start: number, end: number) => boolean | undefined;
+
+function testOf(finder: Finder, effort: Effort): FrameTest {
+  return (bytes, start, end) => finder.isWithin(bytes, start, end, effort);
+}
 
 /** Where a value lies, or the halves of a number. All zero: the entry has none. */
 class Slot {
@@ -101,13 +119,18 @@ const ownTags: Readonly<Record<OwnKey, number>> = {
 
 /** The values that some terms look at, found in one walk over an entry. */
 class EntryValues {
-  bytes: Uint8Array = new Uint8Array(0);
   readonly #wire = new WireReader();
   readonly #own = new Map<number, Slot>();
   readonly #fields: { readonly key: Uint8Array; readonly slot: Slot }[] = [];
   readonly #slots: Slot[] = [];
   readonly #keySpan = new Slot();
   readonly #valueSpan = new Slot();
+  readonly #effort: Effort;
+  #isReading = false;
+
+  constructor(effort: Effort) {
+    this.#effort = effort;
+  }
 
   /** Where the value of `key` will be found after `read`. */
   slotOf(key: Key): Slot {
@@ -122,12 +145,19 @@ class EntryValues {
     return slot;
   }
 
-  read(bytes: Uint8Array, start: number, end: number): void {
-    for (const slot of this.#slots) slot.clear();
-    this.bytes = bytes;
+  /** Finds the values in the entry `bytes[start..end)`. undefined: the effort is spent, the next call goes on. */
+  read(bytes: Uint8Array, start: number, end: number): true | undefined {
     const wire = this.#wire;
-    wire.open(bytes, start, end);
+    const effort = this.#effort;
+    if (!this.#isReading) {
+      for (const slot of this.#slots) slot.clear();
+      wire.open(bytes, start, end);
+      effort.left -= ENTRY_STEPS;
+    }
+    this.#isReading = true;
     while (wire.pos < wire.end) {
+      if (effort.isSpent) return undefined;
+      effort.left -= TAG_STEPS;
       const tag = wire.tag();
       if (tag === Tag.FIELDS && this.#fields.length > 0) {
         this.#readField();
@@ -146,6 +176,8 @@ class EntryValues {
         slot.high = wire.high;
       }
     }
+    this.#isReading = false;
+    return true;
   }
 
   #readField(): void {
@@ -162,7 +194,9 @@ class EntryValues {
       wire.pos = span.end;
     }
     wire.leave(outerEnd);
+    this.#effort.left -= FIELD_STEPS;
     for (const { key, slot } of this.#fields) {
+      this.#effort.left -= key.length === keySpan.end - keySpan.start ? FIELD_STEPS + key.length : 1;
       if (!isEqual(wire.bytes, keySpan.start, keySpan.end, key)) continue;
       slot.start = valueSpan.start;
       slot.end = valueSpan.end;
@@ -179,12 +213,12 @@ class EntryValues {
 const MESSAGE: Key = { kind: "own", name: "message" };
 const SEVERITY: Key = { kind: "own", name: "severity_number" };
 
-function compile(term: FilterTerm, values: EntryValues): Test {
+function compile(term: FilterTerm, values: EntryValues, effort: Effort): Test {
   switch (term.kind) {
     case "text": {
       const slot = values.slotOf(MESSAGE);
       const finder = new Finder(term.text);
-      return (bytes) => finder.isWithin(bytes, slot.start, slot.end) !== term.isNegated;
+      return (bytes) => unless(term.isNegated, finder.isWithin(bytes, slot.start, slot.end, effort));
     }
     case "equal": {
       const slot = values.slotOf(term.key);
@@ -196,7 +230,7 @@ function compile(term: FilterTerm, values: EntryValues): Test {
       return (bytes) => (textOf(form, slot, bytes) === term.value) !== term.isNegated;
     }
     case "regex":
-      return compileExpression(term.key, term.expression, term.isNegated, values);
+      return compileExpression(term, values, effort);
     case "compare": {
       const slot = values.slotOf(term.key);
       const form = formOf(term.key);
@@ -217,15 +251,34 @@ function compile(term: FilterTerm, values: EntryValues): Test {
   }
 }
 
-function compileExpression(key: Key, expression: RE2JS, isNegated: boolean, values: EntryValues): Test {
+function compileExpression(
+  { key, expression, isNegated }: Extract<FilterTerm, { kind: "regex" }>,
+  values: EntryValues,
+  effort: Effort,
+): Test {
   const slot = values.slotOf(key);
   const form = formOf(key);
-  if (form !== "text") return (bytes) => expression.test(textOf(form, slot, bytes)) !== isNegated;
-  const bytesMax = Math.min(REGEX_BYTES_MAX, Math.floor(REGEX_STEPS_MAX / expression.programSize()));
-  return (bytes) => {
-    const end = Math.min(slot.end, slot.start + bytesMax);
-    return expression.test(bytes.subarray(slot.start, end)) !== isNegated;
-  };
+  const search = new ExpressionSearch(expression);
+  if (form !== "text") {
+    return (bytes) => {
+      const text = Buffer.from(textOf(form, slot, bytes), "latin1");
+      return unless(isNegated, search.test(text, 0, text.length, effort));
+    };
+  }
+  return (bytes) => unless(isNegated, search.test(bytes, slot.start, beginningOf(slot, bytes), effort));
+}
+
+/** Where the part of a value ends that expressions see: whole characters. */
+function beginningOf(slot: Slot, bytes: Uint8Array): number {
+  let end = slot.start + REGEX_BYTES_MAX;
+  if (slot.end <= end) return slot.end;
+  while ((bytes[end]! & 0xc0) === 0x80) end--;
+  return end;
+}
+
+/** What a term says when `holds`; nobody knows yet when it is undefined. */
+function unless(isNegated: boolean, holds: boolean | undefined): boolean | undefined {
+  return holds === undefined ? undefined : holds !== isNegated;
 }
 
 type Form = "text" | "hex" | "int32" | "uint32" | "int64";

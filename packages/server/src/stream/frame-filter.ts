@@ -3,10 +3,11 @@ import type { EntryRun } from "../store/contract.ts";
 
 /** What the streams need of a filter that the index cannot answer. It knows the messages; they do not. */
 export interface FrameFilter {
-  /** Whether the frame `bytes[start..end)` is for the reader. Called in ascending order within the same bytes. */
-  matches(bytes: Uint8Array, start: number, end: number): boolean;
-  /** Whether one frame may take long, so that the clock must be looked at after each. */
-  readonly isCostly: boolean;
+  /**
+   * Whether the frame `bytes[start..end)` is for the reader; undefined when that took long and is not known yet: then
+   * the clock is looked at, and the same frame asked for again. Called in ascending order within the same bytes.
+   */
+  matches(bytes: Uint8Array, start: number, end: number): boolean | undefined;
   /** The sequence of the entry in a frame. */
   sequenceOf(bytes: Uint8Array, start: number, end: number): number;
 }
@@ -21,8 +22,8 @@ export interface Selection {
   readonly bytes: Uint8Array;
 }
 
-/** Frames between two looks at the clock, where a look costs more than a frame. */
-const FRAMES_PER_LOOK = 64;
+/** Frames between two looks at the clock, less one: a look costs more than most frames. */
+const LOOK_MASK = 63;
 
 export interface SelectOptions {
   readonly from: number;
@@ -36,14 +37,18 @@ export interface SelectOptions {
 export function selectFrames(run: EntryRun, filter: FrameFilter, options: SelectOptions): Selection {
   const { from, countMax, isLate } = options;
   const { bytes, starts } = run;
-  const lookMask = filter.isCostly ? 0 : FRAMES_PER_LOOK - 1;
   const stretches: Uint8Array[] = [];
   let stretchStart = -1;
   let count = 0;
   let next = from;
   while (next < run.count && count < countMax) {
     const start = starts[next]!;
-    if (filter.matches(bytes, start, starts[next + 1]!)) {
+    const isMatch = filter.matches(bytes, start, starts[next + 1]!);
+    if (isMatch === undefined) {
+      if (isLate()) break;
+      continue;
+    }
+    if (isMatch) {
       count++;
       if (stretchStart < 0) stretchStart = start;
     } else if (stretchStart >= 0) {
@@ -51,7 +56,7 @@ export function selectFrames(run: EntryRun, filter: FrameFilter, options: Select
       stretchStart = -1;
     }
     next++;
-    if ((next & lookMask) === 0 && isLate()) break;
+    if ((next & LOOK_MASK) === 0 && isLate()) break;
   }
   if (stretchStart >= 0) stretches.push(bytes.subarray(stretchStart, starts[next]));
   return { next, count, bytes: joined(stretches) };

@@ -7,7 +7,6 @@ import { entriesOf } from "./testing/pulled-stream.ts";
 
 /** Lets entries through whose message says "yes". */
 const saysYes: FrameFilter = {
-  isCostly: false,
   matches: (bytes, start, end) => entriesOf(bytes.subarray(start, end))[0]?.message === "yes",
   sequenceOf: (bytes, start, end) => Number(entriesOf(bytes.subarray(start, end))[0]?.sequence),
 };
@@ -55,6 +54,21 @@ test("a long log is searched backwards in pieces, until enough is found", async 
   expect(tails).toEqual([4096]);
   expect(await findTail(log, { ...options, count: 3, query: {}, filter: saysYes })).toBe(0);
   expect(tails).toEqual([4096, 4096, 8192]);
+});
+
+test("a filter that is not ready with an entry is asked for it again", async () => {
+  const log = new MemoryLog();
+  await log.write(...Array.from({ length: 30 }, (_, i) => ({ message: i % 10 === 0 ? "yes" : "no" })));
+  let asked = -1;
+  const hesitant: FrameFilter = {
+    ...saysYes,
+    matches(bytes, start, end) {
+      const isKnown = asked === start;
+      asked = isKnown ? -1 : start;
+      return isKnown ? saysYes.matches(bytes, start, end) : undefined;
+    },
+  };
+  expect(await findTail(log, { ...options, count: 2, query: {}, filter: hesitant })).toBe(10);
 });
 
 test("gives the event loop back when it takes long, and stops when nobody waits any more", async () => {

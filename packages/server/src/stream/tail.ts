@@ -55,13 +55,16 @@ async function matchesBetween(
       if (run === undefined) break;
       if (run.kind === "gap") continue;
       const { bytes, starts } = run;
-      for (let i = 0; i < run.count; i++) {
-        if (filter.matches(bytes, starts[i]!, starts[i + 1]!)) {
+      for (let i = 0; i < run.count;) {
+        const isMatch = filter.matches(bytes, starts[i]!, starts[i + 1]!);
+        if (isMatch === true) {
           const sequence = filter.sequenceOf(bytes, starts[i]!, starts[i + 1]!);
           if (sequence < before) matches.push(sequence);
         }
+        if (isMatch !== undefined) i++;
         if (nowMs() < lateMs) continue;
         await nextTurn();
+        if (isCancelled()) return matches;
         lateMs = nowMs() + TURN_MS;
       }
     }

@@ -68,12 +68,17 @@ export async function logOf(count: number): Promise<MemoryLog> {
   return log;
 }
 
-/** Lets entries through whose message ends in one of these digits. */
+/** Lets entries through whose message ends in one of these digits. A costly one knows so when it is asked again. */
 export function endingIn(digits: string, isCostly = false): FrameFilter & { looks: number } {
+  let asked = -1;
   return {
-    isCostly,
     looks: 0,
     matches(bytes, start, end) {
+      if (isCostly && asked !== start) {
+        asked = start;
+        return undefined;
+      }
+      asked = -1;
       this.looks++;
       return digits.includes(entriesOf(bytes.subarray(start, end))[0]!.message.at(-1)!);
     },

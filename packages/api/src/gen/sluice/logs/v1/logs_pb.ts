@@ -46,8 +46,8 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
    * One term each; all must hold.
    *   text  -text  "any text"  -"any text"   in `message`, case-sensitive
    *   k=v  k!=v  k="v"                       equal; a key that is missing has the empty value
-   *   k~re  k!~re                            RE2 syntax, anywhere in the value; of values over 64 KiB (less for long
-   *                                          expressions) the beginning counts
+   *   k~re  k!~re                            RE2 syntax, anywhere in the value; of values over 64 KiB the first
+   *                                          64 KiB count
    *   k>n  k>=n  k<n  k<=n                   as numbers; a value that is none does not match
    * A key is one of the entry's own (timestamp, level, application, message, source_file, line_number, sequence,
    * observed_timestamp, producer, producer_sequence, severity_number, trace_id, span_id, trace_flags, event_name) or one
