@@ -25,6 +25,7 @@ function stubTransport(stubs: Stub[]): SocketTransport {
         peer: { address: "stub", isEncrypted: false },
         state: "open" as const,
         openStreams: 0,
+        busyHandlers: 0,
         get streamsAvailable() {
           return stub.available;
         },

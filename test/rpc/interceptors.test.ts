@@ -1,6 +1,7 @@
 // What stands before the handlers, and what watches them.
 import { Code, RpcError, type Call, type CallObserver, type Interceptor } from "@sluice/rpc";
 import { expect, test } from "vitest";
+import { EchoService } from "./gen/echo_pb.ts";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
 
 overBothTransports((transport) => {
@@ -46,6 +47,39 @@ overBothTransports((transport) => {
       expect.soft(fieldOf(answer.headers, "grpc-status"), method).toBe(String(Code.UNAUTHENTICATED));
     }
     expect(handled).toBe(0);
+  });
+
+  const service = `/${EchoService.typeName}`;
+  test.each([
+    `/${service}/Echo`,
+    `${service}//Echo`,
+    `${service}/Echo/`,
+    `${service}/echo`,
+    `${service.toUpperCase()}/Echo`,
+    `${service}%2FEcho`,
+    `${service}/%45cho`,
+    `${service}/./Echo`,
+    `${service}/../${EchoService.typeName}/Echo`,
+    `${service}/Echo?x=1`,
+    `${service}/Echo#x`,
+    `${service};/Echo`,
+    `${service}/Echo%00`,
+    `${service}\\Echo`,
+    `http://test${service}/Echo`,
+  ])("no other spelling of a path leads to a method: %s", async (path) => {
+    const reached: string[] = [];
+    await using echo = await startEcho(transport, {
+      interceptors: [(call) => void reached.push(`interceptor ${call.method.name}`)],
+      handlers: { echo: () => (reached.push("handler"), {}) },
+    });
+    await using wire = await openWire(transport, echo.listener.address);
+    const { headers, end } = await wire.request(callFields("Echo", { ":path": path }), Buffer.alloc(5));
+    expect(reached).toEqual([]);
+    // Not found, or no request at all.
+    if (headers === undefined) expect(end.by).toBe("peer-reset");
+    else expect(fieldOf(headers, "grpc-status")).toBe(String(Code.UNIMPLEMENTED));
+    await wire.request(callFields("Echo"), Buffer.alloc(5));
+    expect(reached).toEqual(["interceptor Echo", "handler"]);
   });
 
   test("the body of a call that is not admitted yet stays with the client", async () => {
@@ -95,6 +129,7 @@ overBothTransports((transport) => {
       const log = (heard[call.method.name] ??= []);
       return {
         received: (messages, bytes) => log.push(["in", messages, bytes]),
+        answered: (afterMs) => log.push(["first", afterMs >= 0 && afterMs < 10_000]),
         sent: (messages, bytes) => log.push(["out", messages, bytes]),
         ended: (code, durationMs) => log.push(["end", code, durationMs >= 0 && durationMs < 10_000]),
       };
@@ -121,11 +156,13 @@ overBothTransports((transport) => {
     expect(heard).toEqual({
       Echo: [
         ["in", 1, 5],
+        ["first", true],
         ["out", 1, 10],
         ["end", Code.OK, true],
       ],
       Count: [
         ["in", 1, 2],
+        ["first", true],
         ["out", 1, 5],
         ["out", 1, 7],
         ["end", Code.OK, true],
@@ -133,6 +170,7 @@ overBothTransports((transport) => {
       Sum: [
         ["in", 1, 2],
         ["in", 1, 2],
+        ["first", true],
         ["out", 1, 9],
         ["end", Code.OK, true],
       ],

@@ -74,42 +74,45 @@ overBothTransports((transport) => {
     }
   });
 
-  test("unfinished messages of all calls together are bounded", async () => {
-    const limits = { heldBytesMax: 600_000 };
-    const release = Promise.withResolvers<void>();
+  test("unfinished messages of all calls together are bounded: the one begun first gives way", async () => {
     await using echo = await startEcho(transport, {
-      limits,
-      handlers: { echo: ({ payload }) => (payload.length > 0 ? { payload } : release.promise.then(() => ({}))) },
+      limits: { heldBytesMax: 600_000 },
+      handlers: { echo: ({ text }) => ({ text }) },
     });
     await using wire = await openWire(transport, echo.listener.address);
     const start = Buffer.alloc(190_000);
     start.writeUInt32BE(200_000, 1);
+    // Field 9, unknown, fills the message.
     Buffer.of(0x4a, 0xbc, 0x9a, 0x0c).copy(start, 5);
-    const begin = (method: string) => {
+    const rest = Buffer.alloc(200_005 - start.length);
+    const begin = async (method: string, heldBytes: number) => {
       const opened = wire.open(callFields(method));
       opened.stream.write(start);
+      await expect.poll(() => echo.server.heldBytes).toBe(heldBytes);
       return opened;
     };
-    const held = ["Echo", "Sum", "Chat"].map(begin);
-    await expect.poll(() => echo.server.heldBytes).toBe(570_000);
-    for (const method of ["Echo", "Sum"]) {
-      const answer = await begin(method).closed;
-      const status = fieldOf(answer.headers, "grpc-status") ?? fieldOf(answer.trailers, "grpc-status");
-      expect.soft(status, method).toBe(String(Code.RESOURCE_EXHAUSTED));
+    const left = [await begin("Echo", 190_000), await begin("Sum", 380_000), await begin("Chat", 570_000)];
+    for (const stalled of left) {
+      const next = await begin("Echo", 570_000);
+      const { headers, trailers } = await stalled.closed;
+      const status = fieldOf(headers, "grpc-status") ?? fieldOf(trailers, "grpc-status");
+      expect(status).toBe(String(Code.RESOURCE_EXHAUSTED));
+      if (stalled !== left[0]) continue;
+      // What goes on is finished, and there is room again.
+      next.stream.write(rest);
+      next.stream.end();
+      expect(fieldOf((await next.closed).trailers, "grpc-status")).toBe("0");
+      expect(echo.server.heldBytes).toBe(380_000);
+      await begin("Echo", 570_000);
     }
-    expect(echo.server.heldBytes).toBe(570_000);
-    // One of them is finished, and there is room again although its handler still works. Field 9, unknown, fills it.
-    const rest = Buffer.alloc(200_005 - start.length);
-    held[0]?.stream.write(rest);
-    held[0]?.stream.end();
-    await expect.poll(() => echo.server.runningHandlers).toBe(3);
-    expect(echo.server.heldBytes).toBe(380_000);
-    const { payload } = await echo.client.echo({ payload: new Uint8Array(90_000) });
-    expect(payload.length).toBe(90_000);
-    release.resolve();
-    expect(fieldOf((await held[0]?.closed)?.trailers, "grpc-status")).toBe("0");
-    for (const { stream } of held) stream.reset(8);
-    await expect.poll(() => echo.server.heldBytes).toBe(0);
+  });
+
+  test("a message that alone is more than all calls may hold is refused", async () => {
+    await using echo = await startEcho(transport, { limits: { heldBytesMax: 100_000 } });
+    await expect(echo.client.echo({ payload: new Uint8Array(300_000) })).rejects.toMatchObject({
+      code: Code.RESOURCE_EXHAUSTED,
+    });
+    expect(echo.server.heldBytes).toBe(0);
   });
 
   test("a response over the client's limit is refused, and the connection goes on", async () => {
@@ -120,6 +123,24 @@ overBothTransports((transport) => {
     const responses = echo.client.count({ count: 1, payloadBytes: 2000 });
     await expect(Array.fromAsync(responses)).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
     await expect(echo.client.echo({ text: "on" })).resolves.toMatchObject({ text: "on" });
+  });
+
+  test("a message may be as large as the limit, 4 MiB, and not a byte larger, in both directions", async () => {
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo: (request) =>
+          request.payload.length > 0 ? { text: "all" } : { payload: new Uint8Array(Number(request.text)) },
+      },
+    });
+    // A field of bytes: its tag, four bytes of length, and what is left of 4 MiB.
+    const most = 4 * MIB - 5;
+    await expect(echo.client.echo({ payload: new Uint8Array(most) })).resolves.toMatchObject({ text: "all" });
+    await expect(echo.client.echo({ payload: new Uint8Array(most + 1) })).rejects.toMatchObject({
+      code: Code.RESOURCE_EXHAUSTED,
+      message: "Cannot receive a message of 4194305 bytes: the limit is 4194304 bytes",
+    });
+    expect((await echo.client.echo({ text: String(most) })).payload.length).toBe(most);
+    await expect(echo.client.echo({ text: String(most + 1) })).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
   });
 
   test("a flag byte that gRPC does not know is INTERNAL", async () => {

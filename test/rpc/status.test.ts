@@ -151,7 +151,6 @@ overBothTransports((transport) => {
     const statusOf = async (more: Record<string, string>): Promise<string | undefined> =>
       fieldOf((await wire.request(callFields("Echo", more), Buffer.alloc(5))).headers, ":status");
     expect.soft(await statusOf({ "content-type": "application/json" })).toBe("415");
-    expect.soft(await statusOf({ "content-type": "application/grpc-web+proto" })).toBe("415");
     expect.soft(await statusOf({ "content-type": "application/grpc+json" })).toBe("415");
     expect.soft(await statusOf({ ":method": "PUT" })).toBe("405");
     expect.soft(await statusOf({ "content-type": "application/grpc+proto" })).toBe("200");
@@ -202,6 +201,26 @@ overBothTransports((transport) => {
     expect(fieldOf(answer.headers, "grpc-status")).toBe(String(Code.UNIMPLEMENTED));
     const next = await wire.request(callFields("Echo"), Buffer.alloc(5));
     expect(fieldOf(next.trailers, "grpc-status")).toBe("0");
+  });
+
+  test.each([
+    ["NO_ERROR", 0, Code.INTERNAL],
+    ["PROTOCOL_ERROR", 1, Code.INTERNAL],
+    ["INTERNAL_ERROR", 2, Code.INTERNAL],
+    ["FLOW_CONTROL_ERROR", 3, Code.INTERNAL],
+    ["STREAM_CLOSED", 5, Code.INTERNAL],
+    ["FRAME_SIZE_ERROR", 6, Code.INTERNAL],
+    ["REFUSED_STREAM", 7, Code.UNAVAILABLE],
+    ["CANCEL", 8, Code.CANCELLED],
+    ["COMPRESSION_ERROR", 9, Code.INTERNAL],
+    ["CONNECT_ERROR", 10, Code.INTERNAL],
+    ["ENHANCE_YOUR_CALM", 11, Code.RESOURCE_EXHAUSTED],
+    ["INADEQUATE_SECURITY", 12, Code.PERMISSION_DENIED],
+  ])("a stream that the server resets with %s (%i) ends its call with code %i", async (_name, reset, code) => {
+    // The table of gRPC's PROTOCOL-HTTP2.md, "HTTP2 Transport Mapping".
+    await using plain = await startPlain(transport, (stream) => stream.reset(reset), { limits: { replaysMax: 0 } });
+    await expect(plain.client.echo({})).rejects.toMatchObject({ code });
+    await expect(Array.fromAsync(plain.client.count({ count: 1 }))).rejects.toMatchObject({ code });
   });
 
   test("a service cannot be served twice", () => {

@@ -48,6 +48,7 @@ const NOBODY: StreamHandler = { onHeaders() {}, onData() {}, onTrailers() {}, on
 abstract class OracleConnection implements OracleStreamOwner {
   readonly peer: Peer;
   isLost = false;
+  busyHandlers = 0;
   protected readonly session: Http2Session;
   protected readonly streams = new Set<OracleStream>();
 

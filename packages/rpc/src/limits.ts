@@ -12,6 +12,11 @@ export interface Http2Limits {
   readonly headerTableBytes: number;
   /** Streams the peer may have open at once; one above is refused with REFUSED_STREAM, which is safe to retry. */
   readonly concurrentStreamsMax: number;
+  /**
+   * Streams after which a connection is drained, and the client opens another. Ids run out at 2³⁰ streams, in 1.7 hours at
+   * 178,000 calls a second; the rest is for those that are under way meanwhile.
+   */
+  readonly streamsPerConnectionMax: number;
   /** The largest frame accepted; the RFC's least, so that no frame of one stream delays others for long. */
   readonly frameBytesMax: number;
   /** A stream's receive window at first: a small request needs no WINDOW_UPDATE, and 1,000 idle uploads cost 64 MiB at most. */
@@ -27,11 +32,16 @@ export interface Http2Limits {
   readonly connectionUnreadBytesMax: number;
   /** What all streams of a server may have in windows beyond their first size. */
   readonly receiveBudgetBytes: number;
+  /**
+   * Bytes that all connections of a server hold received and not consumed; above it streams of those that hold more than
+   * their share are reset. All wide windows and 4,000 first ones, unread, stay below.
+   */
+  readonly unreadBytesMax: number;
   /** Answers to PING, SETTINGS and bad frames that wait for a peer that does not read; above it the connection ends. */
   readonly controlBytesMax: number;
-  /** Streams the peer may open and give up before they were answered (rapid reset), or SETTINGS it may send: so many at once … */
+  /** Streams the peer may open and give up before their headers were sent (rapid reset), or SETTINGS it may send: so many at once … */
   readonly resetBurst: number;
-  /** … and so many per second after that. Ordinary cancels, thousands at a time, stay far below. */
+  /** … and so many per second after that. Who cancels what has begun to answer is not counted, and thousands more are none. */
   readonly resetsPerSecond: number;
   /** What may wait at one stream before `write` says false. */
   readonly writeMarkBytes: number;
@@ -43,6 +53,8 @@ export interface Http2Limits {
   readonly turnBytes: number;
   /** From the connection's start to the peer's first SETTINGS, in ms. */
   readonly handshakeTimeoutMs: number;
+  /** From the first byte of a header block, or of any frame but DATA, to its last, in ms: until then up to 128 KiB are held for nothing. */
+  readonly headersTimeoutMs: number;
   /** From our last frame to the socket's end: the peer's time to read it, in ms. */
   readonly lingerMs: number;
 }
@@ -53,12 +65,14 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   continuationFramesMax: 64,
   headerTableBytes: 4096,
   concurrentStreamsMax: 1000,
+  streamsPerConnectionMax: 2 ** 30 - 2 ** 20,
   frameBytesMax: 16 * 1024,
   streamWindowBytes: 64 * 1024,
   streamWindowBytesMax: 8 * 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
   connectionUnreadBytesMax: 64 * 1024 * 1024,
   receiveBudgetBytes: 256 * 1024 * 1024,
+  unreadBytesMax: 512 * 1024 * 1024,
   controlBytesMax: 64 * 1024,
   resetBurst: 10_000,
   resetsPerSecond: 200,
@@ -67,12 +81,14 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   flushBytes: 128 * 1024,
   turnBytes: 1024 * 1024,
   handshakeTimeoutMs: 10_000,
+  headersTimeoutMs: 10_000,
   lingerMs: 1000,
 };
 
-/** What RFC 9113 and RFC 7541 grant to every peer before it has heard of any limit. */
-const GRANTED: Partial<Http2Limits> = {
+/** The least that can be: mostly what RFC 9113 and RFC 7541 grant to every peer before it has heard of any limit. */
+const LEAST: Partial<Http2Limits> = {
   headerTableBytes: 4096,
+  streamsPerConnectionMax: 1,
   frameBytesMax: 16 * 1024,
   streamWindowBytes: 65_535,
   connectionWindowBytes: 65_535,
@@ -85,7 +101,7 @@ const GRANTED: Partial<Http2Limits> = {
 export function http2Limits(overrides: Partial<Http2Limits> = {}): Http2Limits {
   const limits = { ...DEFAULT_HTTP2_LIMITS, ...overrides };
   for (const key of Object.keys(DEFAULT_HTTP2_LIMITS) as (keyof Http2Limits)[]) {
-    const least = GRANTED[key] ?? 0;
+    const least = LEAST[key] ?? 0;
     // 2^31-1 is the largest window, and the longest timer.
     if (!(limits[key] >= least && limits[key] <= 0x7fffffff)) {
       throw new RangeError(`Cannot use ${limits[key]} for ${key}: it must be between ${least} and 2147483647`);
@@ -98,7 +114,7 @@ export function http2Limits(overrides: Partial<Http2Limits> = {}): Http2Limits {
 export interface GrpcLimits {
   /** A received message, as it lies on the wire and again when decompressed; the default of the other implementations. */
   readonly messageBytesMax: number;
-  /** Server: bytes of unfinished messages of all calls; a call that needs more fails with RESOURCE_EXHAUSTED. */
+  /** Server: bytes of unfinished messages of all calls; above it the one begun first fails with RESOURCE_EXHAUSTED. */
   readonly heldBytesMax: number;
   /** Client: calls that wait for a connection or a free stream; one above fails with RESOURCE_EXHAUSTED. */
   readonly waitingCallsMax: number;

@@ -1,7 +1,8 @@
 // HTTP/2 over a connected socket, as listener and channel use it: the package's own, or a test's.
 import type { Socket } from "node:net";
+import type { ConnectionLife } from "./connection-watch.ts";
 import type { Http2Limits } from "./limits.ts";
-import { connectSocket, createConnectionResources, serveSocket, type SocketOptions } from "./socket.ts";
+import { connectSocket, createConnectionResources, serveSocket } from "./socket.ts";
 import type {
   ClientTransportConnection,
   ClientTransportHandler,
@@ -19,11 +20,9 @@ export interface SocketTransport {
   connectSocket(socket: Socket, handler: ClientTransportHandler): ClientTransportConnection;
 }
 
-export interface Http2Options {
+export interface Http2Options extends ConnectionLife {
   /** Overrides of the defaults. */
   readonly limits?: Partial<Http2Limits> | undefined;
-  /** PING a peer that was silent for `intervalMs`, and close when it still is `timeoutMs` later. Off by default. */
-  readonly keepalive?: SocketOptions["keepalive"];
 }
 
 export function ownHttp2(options: Http2Options = {}): SocketTransport {

@@ -15,10 +15,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls, createServer as createTlsServer } from "node:tls";
 import { afterEach, expect, test } from "vitest";
-import type { Clock } from "./clock.ts";
 import { FrameType, PREFACE } from "./http2/frame.ts";
 import { frame, settingsFrame } from "./http2/testing/frames.ts";
 import { RecordedClient, RecordedServer, RecordedStream } from "./http2/testing/machines.ts";
+import { ManualClock } from "./testing/manual-clock.ts";
 import { connectSocket, serveSocket, type ServeSocketOptions, type SocketOptions } from "./socket.ts";
 import { type ClientTransportConnection, HeaderBlock, type TransportConnection } from "./transport.ts";
 
@@ -32,35 +32,6 @@ const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
-
-/** Time that the test moves. */
-class ManualClock implements Clock {
-  #nowMs = 0;
-  readonly #timers = new Map<object, { readonly dueMs: number; readonly callback: () => void }>();
-
-  get waiting(): number {
-    return this.#timers.size;
-  }
-
-  monotonicMs(): number {
-    return this.#nowMs;
-  }
-
-  setTimer(callback: () => void, ms: number): { cancel: () => void } {
-    const key = {};
-    this.#timers.set(key, { dueMs: this.#nowMs + ms, callback });
-    return { cancel: () => this.#timers.delete(key) };
-  }
-
-  advance(ms: number): void {
-    this.#nowMs += ms;
-    for (const [key, timer] of this.#timers) {
-      if (timer.dueMs > this.#nowMs) continue;
-      this.#timers.delete(key);
-      timer.callback();
-    }
-  }
-}
 
 /** Answers with the request's body once it has ended. */
 class EchoServer extends RecordedServer {
@@ -251,14 +222,14 @@ test("a client that never speaks is cut off, and no timer is left", async () => 
   const { port, handler } = await listen({ clock, limits: { handshakeTimeoutMs: 5000, lingerMs: 100 } });
   const socket = connect(port, "127.0.0.1");
   cleanups.push(() => closed(socket));
-  await expect.poll(() => clock.waiting).toBe(1);
+  await expect.poll(() => clock.timers).toBe(1);
   clock.advance(4999);
   expect(handler.closes).toBe(0);
   clock.advance(1);
   expect(handler.closes).toBe(1);
   socket.resume();
   await once(socket, "close");
-  await expect.poll(() => clock.waiting).toBe(0);
+  await expect.poll(() => clock.timers).toBe(0);
 });
 
 test("a peer that never closes is closed after the linger", async () => {
@@ -271,21 +242,15 @@ test("a peer that never closes is closed after the linger", async () => {
   expect(sockets[0]!.destroyed).toBe(false);
   clock.advance(100);
   expect(sockets[0]!.destroyed).toBe(true);
-  expect(clock.waiting).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test("keepalive pings a silent peer and gives up when there is no answer", async () => {
   const clock = new ManualClock();
   const keepalive = { intervalMs: 1000, timeoutMs: 200 };
-  const { port, handler } = await listen({ clock, keepalive, limits: { handshakeTimeoutMs: 500 } });
-  const socket = connect(port, "127.0.0.1");
-  cleanups.push(() => closed(socket));
-  const received: Buffer[] = [];
-  socket.on("data", (bytes: Buffer) => received.push(bytes));
-  const pings = (flags: number): number => countPings(Buffer.concat(received), flags);
-  socket.write(Buffer.concat([PREFACE, settingsFrame(), PING]));
-  await expect.poll(() => pings(ACK)).toBe(1);
-  clock.advance(500);
+  const { port, handler } = await listen({ clock, keepalive });
+  const { socket, pings } = await dialByHand(port);
+  // From the handshake on, whatever the time that it might have taken.
   clock.advance(1000);
   await expect.poll(() => pings(0)).toBe(1);
   // Any frame is a sign of life; the answer tells that it has arrived.
@@ -298,6 +263,56 @@ test("keepalive pings a silent peer and gives up when there is no answer", async
   clock.advance(200);
   expect(handler.closes).toBe(1);
 });
+
+test("a connection past its age is drained; after its grace the handler hears of it, then it ends", async () => {
+  const clock = new ManualClock();
+  const handler = new EchoServer();
+  const expired: TransportConnection[] = [];
+  const heard = Object.assign(handler, { onExpired: (connection: TransportConnection) => expired.push(connection) });
+  const age = { maxMs: 60_000, graceMs: 5000 };
+  const { port, connections } = await listen({ clock, age, random: () => 0.5, limits: { lingerMs: 100 } }, heard);
+  const { client, connection } = dial(port);
+  await expect.poll(() => connection.state).toBe("open");
+  const recorded = new RecordedStream();
+  connection.open(REQUEST, recorded, { endStream: false });
+  await expect.poll(() => handler.streams.length).toBe(1);
+  clock.advance(60_000);
+  await expect.poll(() => client.events).toContain("draining");
+  clock.advance(4999);
+  expect(expired).toEqual([]);
+  clock.advance(1);
+  expect(expired).toEqual([connections[0]]);
+  expect(recorded.end).toBeUndefined();
+  clock.advance(100);
+  await expect.poll(() => recorded.end?.by).toBe("connection-lost");
+});
+
+test("a header block that never ends ends the connection in time", async () => {
+  const clock = new ManualClock();
+  const { port, handler } = await listen({ clock, limits: { headersTimeoutMs: 3000 } });
+  const { socket, pings } = await dialByHand(port);
+  // HEADERS of stream 1 without END_HEADERS, and now and then an empty CONTINUATION.
+  socket.write(Buffer.concat([PING, frame(FrameType.HEADERS, 0, 1, Buffer.of(0x82))]));
+  await expect.poll(() => pings(ACK)).toBe(2);
+  clock.advance(2000);
+  socket.write(frame(FrameType.CONTINUATION, 0, 1));
+  clock.advance(999);
+  expect(handler.closes).toBe(0);
+  clock.advance(1);
+  expect(handler.closes).toBe(1);
+});
+
+/** A client that says what the test says, once the server has heard its first PING. */
+async function dialByHand(port: number): Promise<{ socket: Socket; pings: (flags: number) => number }> {
+  const socket = connect(port, "127.0.0.1");
+  cleanups.push(() => closed(socket));
+  const received: Buffer[] = [];
+  socket.on("data", (bytes: Buffer) => received.push(bytes));
+  const pings = (flags: number): number => countPings(Buffer.concat(received), flags);
+  socket.write(Buffer.concat([PREFACE, settingsFrame(), PING]));
+  await expect.poll(() => pings(ACK)).toBe(1);
+  return { socket, pings };
+}
 
 const ACK = 1;
 const PING = frame(FrameType.PING, 0, 0, Buffer.alloc(8));

@@ -4,33 +4,34 @@
 // G2. When the connection is over, its socket is closed within `lingerMs`, and no timer is left.
 import type { Socket } from "node:net";
 import { processClock, type Clock, type ClockTimer } from "./clock.ts";
+import { ConnectionWatch, type ConnectionLife, type WatchOptions } from "./connection-watch.ts";
 import { ClientConnection } from "./http2/client-connection.ts";
-import type { Connection, ConnectionOptions, ConnectionResources } from "./http2/connection.ts";
+import type { Connection } from "./http2/connection.ts";
+import type { ConnectionOptions, ConnectionResources } from "./http2/connection-options.ts";
 import { ReceiveBudget } from "./http2/flow.ts";
-import { ErrorCode } from "./http2/frame.ts";
 import { SlabPool } from "./http2/output.ts";
 import type { Carrier, HandOver } from "./http2/sender.ts";
 import { ServerConnection } from "./http2/server-connection.ts";
 import { http2Limits, type Http2Limits } from "./limits.ts";
+import { SocketPeer } from "./socket-peer.ts";
 import type {
   ClientTransportConnection,
   ClientTransportHandler,
   HeaderBlock,
-  Peer,
   ServerTransportHandler,
   TransportConnection,
 } from "./transport.ts";
 
-export interface SocketOptions {
+export interface SocketOptions extends ConnectionLife {
   /** Overrides of the defaults. */
   readonly limits?: Partial<Http2Limits> | undefined;
   /** What this connection shares with others: one per server, one per client. Its own when absent. */
   readonly resources?: ConnectionResources | undefined;
   readonly clock?: Clock | undefined;
+  /** Of [0, 1); `Math.random` when absent. */
+  readonly random?: (() => number) | undefined;
   /** How the peer is called in logs; the socket's remote address when absent. */
   readonly peerAddress?: string | undefined;
-  /** PING a peer that was silent for `intervalMs`, and close when it still is `timeoutMs` later. Off when absent. */
-  readonly keepalive?: { readonly intervalMs: number; readonly timeoutMs: number } | undefined;
 }
 
 export interface ServeSocketOptions extends SocketOptions {
@@ -44,7 +45,8 @@ export type ConnectSocketOptions = SocketOptions;
 
 /** Makes what the connections of one server or client share: send buffers, and the budget for receive windows. */
 export function createConnectionResources(limits: Partial<Http2Limits> = {}): ConnectionResources {
-  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(http2Limits(limits).receiveBudgetBytes) };
+  const { receiveBudgetBytes, unreadBytesMax } = http2Limits(limits);
+  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(receiveBudgetBytes, unreadBytesMax) };
 }
 
 /** Serves HTTP/2 on a connected socket, with prior knowledge or after ALPN. No callback comes before this returns. */
@@ -56,7 +58,7 @@ export function serveSocket(
   const { firstBytes, headersTooLarge } = options;
   const carrier = new SocketCarrier(socket, options);
   const connection = new ServerConnection(carrier, handler, { ...carrier.connectionOptions, headersTooLarge });
-  carrier.attach(connection);
+  carrier.attach(connection, { role: "server", onExpired: () => handler.onExpired?.(connection) });
   if (firstBytes !== undefined) queueMicrotask(() => carrier.receive(firstBytes));
   return connection;
 }
@@ -69,7 +71,7 @@ export function connectSocket(
 ): ClientTransportConnection {
   const carrier = new SocketCarrier(socket, options);
   const connection = new ClientConnection(carrier, handler, carrier.connectionOptions);
-  carrier.attach(connection);
+  carrier.attach(connection, { role: "client" });
   return connection;
 }
 
@@ -77,20 +79,20 @@ class SocketCarrier implements Carrier {
   readonly connectionOptions: ConnectionOptions;
   readonly #socket: Socket;
   readonly #limits: Http2Limits;
+  readonly #options: SocketOptions;
   readonly #clock: Clock;
-  readonly #keepalive: SocketOptions["keepalive"];
   readonly #flush = (): void => this.#connection?.flush();
   #connection: Connection | undefined = undefined;
-  /** Waits for the peer's SETTINGS, then for its silence, at last for the socket's end. */
-  #timer: ClockTimer | undefined = undefined;
-  #isSilent = true;
+  #watch: ConnectionWatch | undefined = undefined;
+  /** Waits for the socket's end. */
+  #linger: ClockTimer | undefined = undefined;
 
   constructor(socket: Socket, options: SocketOptions) {
-    const { resources, clock = processClock, peerAddress, keepalive } = options;
+    const { resources, clock = processClock, peerAddress } = options;
+    this.#options = options;
     this.#socket = socket;
     this.#limits = http2Limits(options.limits);
     this.#clock = clock;
-    this.#keepalive = keepalive;
     this.connectionOptions = {
       limits: this.#limits,
       resources: resources ?? createConnectionResources(this.#limits),
@@ -99,24 +101,34 @@ class SocketCarrier implements Carrier {
   }
 
   /** From here on the socket's events go to the connection. */
-  attach(connection: Connection): void {
+  attach(connection: Connection, role: Pick<WatchOptions, "role" | "onExpired">): void {
     const socket = this.#socket;
+    const { keepalive, idleMs, age, random = Math.random } = this.#options;
+    const life = { keepalive, idleMs, age };
     this.#connection = connection;
-    this.#timer = this.#clock.setTimer(() => this.#onHandshakeTimeout(), this.#limits.handshakeTimeoutMs);
+    this.#watch = new ConnectionWatch(connection, {
+      ...life,
+      ...role,
+      limits: this.#limits,
+      clock: this.#clock,
+      random,
+    });
     socket.setNoDelay(true);
     socket.on("data", (bytes: Buffer) => this.receive(bytes));
     socket.on("drain", () => connection.resume());
     socket.on("end", () => connection.disconnected("the peer closed the connection"));
     socket.on("error", (error) => connection.disconnected(error.message));
     socket.on("close", () => {
-      this.#timer?.cancel();
+      this.#watch?.stop();
+      this.#linger?.cancel();
       connection.disconnected("the connection was closed");
     });
   }
 
   receive(bytes: Buffer): void {
-    this.#isSilent = false;
-    this.#connection?.receive(bytes, this.#clock.monotonicMs());
+    const connection = this.#connection;
+    connection?.receive(bytes, this.#clock.monotonicMs());
+    if (connection?.isClosed === false) this.#watch?.onReceived();
   }
 
   requestFlush(): void {
@@ -141,52 +153,9 @@ class SocketCarrier implements Carrier {
 
   /** Our last frame has to arrive: a socket closed with unread bytes in it would take it back. So the rest is read, for a while. */
   close(): void {
-    this.#timer?.cancel();
-    this.#timer = this.#clock.setTimer(() => this.#socket.destroy(), this.#limits.lingerMs);
+    this.#watch?.stop();
+    this.#linger = this.#clock.setTimer(() => this.#socket.destroy(), this.#limits.lingerMs);
     this.#socket.end();
     this.#socket.resume();
-  }
-
-  #onHandshakeTimeout(): void {
-    if (this.#connection?.isSettled !== true) {
-      this.#connection?.destroy(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS arrived in time");
-    } else if (this.#keepalive !== undefined) {
-      this.#watch(this.#keepalive);
-    }
-  }
-
-  /** Looks every `intervalMs` whether anything arrived, and asks when nothing did. */
-  #watch(keepalive: { readonly intervalMs: number; readonly timeoutMs: number }): void {
-    this.#isSilent = true;
-    this.#timer = this.#clock.setTimer(() => {
-      if (!this.#isSilent) return this.#watch(keepalive);
-      this.#connection?.ping(() => {});
-      this.#timer = this.#clock.setTimer(() => {
-        if (!this.#isSilent) return this.#watch(keepalive);
-        this.#connection?.destroy(ErrorCode.NO_ERROR, "the peer did not answer a PING in time");
-      }, keepalive.timeoutMs);
-    }, keepalive.intervalMs);
-  }
-}
-
-/** Looks at the socket when asked: before it is connected there is nothing to see, after its end no longer. */
-class SocketPeer implements Peer {
-  readonly isEncrypted: boolean;
-  readonly #socket: Socket;
-  #address: string | undefined;
-
-  constructor(socket: Socket, address: string | undefined) {
-    this.#socket = socket;
-    this.#address = address;
-    this.isEncrypted = "encrypted" in socket && socket.encrypted === true;
-  }
-
-  get address(): string {
-    if (this.#address !== undefined) return this.#address;
-    const { remoteAddress, remotePort, remoteFamily, connecting } = this.#socket;
-    if (connecting) return "not connected";
-    if (remoteAddress === undefined) return "unix:";
-    const host = remoteFamily === "IPv6" ? `[${remoteAddress}]` : remoteAddress;
-    return (this.#address = `${host}:${remotePort}`);
   }
 }

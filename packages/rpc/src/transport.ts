@@ -97,6 +97,11 @@ export interface TransportConnection {
   readonly peer: Peer;
   /** Streams that are not closed yet. */
   readonly openStreams: number;
+  /**
+   * Server: streams that are gone while their handlers still run. The layer above counts them here, and they count as
+   * open: else whoever opens streams and resets them had any number of handlers at work (CVE-2023-44487).
+   */
+  busyHandlers: number;
   /** Sends GOAWAY in two steps and closes when the last stream ended. Idempotent. */
   drain(): void;
   /** Closes the connection now: GOAWAY with `code`, every stream gets `onClose`. */
@@ -113,6 +118,8 @@ export interface Peer {
 export interface ServerTransportHandler {
   /** Returns who will hear of the stream. With `endStream` no data follows. */
   onStream(stream: TransportStream, headers: HeaderList, endStream: boolean): StreamHandler;
+  /** The connection was drained for its age and its grace is over: what is still open has a moment to get its status. */
+  onExpired?(connection: TransportConnection): void;
   /** The connection has gone. */
   onConnectionClose(connection: TransportConnection): void;
 }

@@ -33,8 +33,11 @@ export interface CallHost {
   readonly observe: Observe | undefined;
   /** Handlers and interceptors that have not come to their end, also of calls that are over. */
   runningHandlers: number;
-  /** Bytes of unfinished messages whose credit was returned, so that they can be finished. */
-  heldBytes: number;
+  /**
+   * A call holds so many bytes more (or fewer) of an unfinished message whose credit was returned, so that it can be
+   * finished. @throws RpcError when there is no room for them
+   */
+  onHeld(call: CallContext, change: number): void;
   /** The status for whatever a handler threw. */
   statusOf(error: unknown, call: Call): RpcError;
   /** Something failed that no client will hear of any more. */
@@ -46,6 +49,8 @@ export interface CallHost {
 
 export abstract class CallContext implements Call, DeadlineOwner {
   isEnded = false;
+  /** Of an unfinished message; see `CallHost.onHeld`. */
+  heldBytes = 0;
   /** The handler will say when its headers may go. */
   isHoldingHeaders = false;
   /** Links of the server's list of open calls. */
@@ -56,10 +61,13 @@ export abstract class CallContext implements Call, DeadlineOwner {
   protected readonly head: RequestHead;
   protected readonly stream: TransportStream;
   protected readonly observer: CallObserver | undefined;
-  readonly #startMs: number;
+  /** When the headers arrived, in the clock's ms; 0 when nobody will ask. */
+  protected readonly startMs: number;
   #hasSentHeaders = false;
   /** The stream has gone too. */
   #isClosed = false;
+  /** Promises of handler and interceptors that have not settled. */
+  #running = 0;
   #deadline: Deadline | undefined = undefined;
   #controller: AbortController | undefined = undefined;
   #listeners: ((code: Code) => void)[] | undefined = undefined;
@@ -73,9 +81,9 @@ export abstract class CallContext implements Call, DeadlineOwner {
     this.route = route;
     this.head = head;
     this.stream = stream;
-    this.#startMs = head.timeoutMs === undefined && host.observe === undefined ? 0 : host.wheel.nowMs;
+    this.startMs = head.timeoutMs === undefined && host.observe === undefined ? 0 : host.wheel.nowMs;
     if (head.timeoutMs !== undefined) {
-      this.#deadline = host.wheel.add(this.#startMs + head.timeoutMs, this, this.#startMs);
+      this.#deadline = host.wheel.add(this.startMs + head.timeoutMs, this, this.startMs);
     }
     this.observer = host.observe?.(this);
   }
@@ -109,7 +117,7 @@ export abstract class CallContext implements Call, DeadlineOwner {
   }
 
   get deadlineMs(): number | undefined {
-    return this.head.timeoutMs === undefined ? undefined : this.#startMs + this.head.timeoutMs;
+    return this.head.timeoutMs === undefined ? undefined : this.startMs + this.head.timeoutMs;
   }
 
   get signal(): AbortSignal {
@@ -169,8 +177,22 @@ export abstract class CallContext implements Call, DeadlineOwner {
       this.#release(new RpcError(Code.CANCELLED, `The call was cancelled: ${why}`));
     }
     this.#isClosed = true;
+    if (this.#running > 0) this.connection.busyHandlers++;
     if (this.#deadline !== undefined) this.host.wheel.remove(this.#deadline);
     this.host.onClosed(this);
+  }
+
+  /** The handler or an interceptor goes on after this turn. */
+  protected startRunning(): void {
+    this.host.runningHandlers++;
+    this.#running++;
+    if (this.#isClosed && this.#running === 1) this.connection.busyHandlers++;
+  }
+
+  protected stopRunning(): void {
+    this.host.runningHandlers--;
+    this.#running--;
+    if (this.#isClosed && this.#running === 0) this.connection.busyHandlers--;
   }
 
   /** The call has just ended: lets go of requests and answers. */
@@ -200,7 +222,7 @@ export abstract class CallContext implements Call, DeadlineOwner {
     this.#listeners = undefined;
     const code = error?.code ?? Code.OK;
     if (listeners !== undefined) for (const listener of listeners) this.#callBack(listener, code);
-    if (this.observer?.ended !== undefined) this.observer.ended(code, this.host.wheel.nowMs - this.#startMs);
+    if (this.observer?.ended !== undefined) this.observer.ended(code, this.host.wheel.nowMs - this.startMs);
   }
 
   #callBack(listener: (code: Code) => void, code: Code): void {

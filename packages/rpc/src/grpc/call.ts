@@ -9,20 +9,18 @@ import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frame
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
-import { Code, retryAfter, RpcError } from "./status.ts";
-
-/** When a call may be tried again that found no room for its message. */
-const HELD_RETRY_MS = 1000;
+import type { RpcError } from "./status.ts";
 
 export class ServerCall extends CallContext implements StreamHandler, ByteSource, FrameStream, IncomingOwner<unknown> {
   readonly incomingName = "request";
   /** The interceptors let the call pass. */
   #isAdmitted = false;
   #isRequestEnded = false;
+  /** The observer has heard of the first message. */
+  #hasSent = false;
   /** Where requests gather: one that is not in one piece, or the stream of them. */
   #only: OnlyMessage | undefined = undefined;
   #requests: Incoming<unknown> | undefined = undefined;
-  #heldBytes = 0;
   /** Where the answer comes from, and what waits for the transport. */
   #source: FrameSource | undefined = undefined;
   #replies: AsyncIterator<unknown> | undefined = undefined;
@@ -63,15 +61,15 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   /** Goes on when a handler's or interceptor's promise settles. What is still running after the end is counted. */
   #whenSettled<T>(pending: Promise<T>, then: (value: T) => void): void {
-    this.host.runningHandlers++;
+    this.startRunning();
     pending.then(
       (value) => {
-        this.host.runningHandlers--;
         if (!this.isEnded) then(value);
+        this.stopRunning();
       },
       (error: unknown) => {
-        this.host.runningHandlers--;
         this.fail(error);
+        this.stopRunning();
       },
     );
   }
@@ -145,13 +143,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   /** Unfinished messages of all calls share one budget: else many large ones, begun and never finished, would be the end. */
   onHeld(change: number): void {
-    this.#heldBytes += change;
-    this.host.heldBytes += change;
-    const { heldBytesMax } = this.host.limits;
-    if (change > 0 && this.host.heldBytes > heldBytesMax) {
-      const text = `Cannot take more: unfinished messages of all calls hold ${this.host.heldBytes} bytes, the limit is ${heldBytesMax}`;
-      throw new RpcError(Code.RESOURCE_EXHAUSTED, text, { details: [retryAfter(HELD_RETRY_MS)] });
-    }
+    this.heldBytes += change;
+    this.host.onHeld(this, change);
   }
 
   onMessage(byteCount: number): void {
@@ -218,8 +211,16 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   /** Returns whether the transport takes more now. */
   #write(frames: Uint8Array): boolean {
     this.sendHeaders();
-    if (this.observer?.sent !== undefined) this.observer.sent(countFrames(frames), frames.length);
+    if (this.observer !== undefined) this.#observeSent(frames);
     return this.stream.write(frames);
+  }
+
+  #observeSent(frames: Uint8Array): void {
+    if (!this.#hasSent) {
+      this.#hasSent = true;
+      this.observer?.answered?.(this.host.wheel.nowMs - this.startMs);
+    }
+    if (this.observer?.sent !== undefined) this.observer.sent(countFrames(frames), frames.length);
   }
 
   #answerWithStream(answer: unknown): void {
@@ -238,7 +239,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   /** Sends what a generator yields, at the pace of the peer. Never rejects. */
   async #pump(replies: AsyncIterable<unknown>): Promise<void> {
-    this.host.runningHandlers++;
+    this.startRunning();
     try {
       const iterator = replies[Symbol.asyncIterator]();
       this.#replies = iterator;
@@ -256,7 +257,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
     } catch (error) {
       this.fail(error);
     }
-    this.host.runningHandlers--;
+    this.stopRunning();
   }
 
   #writable(): Promise<void> {
@@ -291,9 +292,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
     if (this.#source === undefined) return undefined;
     try {
       const frames = this.#source.pull(maxBytes);
-      if (frames !== undefined && this.observer?.sent !== undefined) {
-        this.observer.sent(countFrames(frames), frames.length);
-      }
+      if (frames !== undefined && this.observer !== undefined) this.#observeSent(frames);
       return frames;
     } catch (error) {
       this.fail(error);
@@ -312,8 +311,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   // The end.
 
   protected onReleased(error: RpcError | undefined): void {
-    this.host.heldBytes -= this.#heldBytes;
-    this.#heldBytes = 0;
+    if (this.heldBytes > 0) this.onHeld(-this.heldBytes);
     this.#only = undefined;
     this.#source = undefined;
     this.#requests?.abort(error);

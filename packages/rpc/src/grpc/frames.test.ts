@@ -36,6 +36,22 @@ describe("MessageReader", () => {
     );
   });
 
+  test("a small part of a large buffer is copied, so that the rest of it is free", () => {
+    const reader = new MessageReader(100_000);
+    for (const [size, kept] of [
+      [1000, 1005],
+      [2000, 2005],
+      [40_000, 65_536],
+    ] as const) {
+      const arrived = Buffer.from(new ArrayBuffer(65_536));
+      arrived.writeUInt32BE(size, 1);
+      reader.push(arrived, 0, size + 5);
+      const message = reader.take();
+      expect(message?.length).toBe(size);
+      expect(message?.buffer.byteLength).toBeLessThanOrEqual(Math.max(kept, 4096));
+    }
+  });
+
   test("what was handed out does not change when more arrives", () => {
     const reader = new MessageReader(100);
     const buffer = Buffer.from(frameOf(Uint8Array.of(1, 2, 3)));

@@ -2,6 +2,7 @@
 //
 // F1. A MessageReader holds no more than what it was given: a length field alone never makes it allocate.
 // F2. What it hands out is never changed again; it may refer to the transport's buffers.
+// F3. What it holds keeps no more memory than four times its bytes, also when they came a few in each of many buffers.
 import { Code, RpcError } from "./status.ts";
 
 /** Flag and length in front of every message. */
@@ -13,6 +14,8 @@ export const FLAG_COMPRESSED = 1;
 /** Pieces smaller than this are copied together, so that a trickle of bytes does not keep a socket buffer for each. */
 const COALESCE_BYTES = 1024;
 const TAIL_BYTES = 4096;
+/** A piece that is a smaller part of its buffer than this is copied, larger ones stay where they lie (F3). */
+const KEPT_PART = 1 / 4;
 
 /** Ready-made bytes that hold whole gRPC frames; they are sent as they are. The bytes must not change afterwards. */
 export class Frames {
@@ -96,7 +99,8 @@ export class MessageReader {
     this.available += length;
     if (length >= COALESCE_BYTES) {
       this.#tail = undefined;
-      this.#chunks.push(bytesOf(buffer, start, end));
+      const piece = bytesOf(buffer, start, end);
+      this.#chunks.push(length < buffer.buffer.byteLength * KEPT_PART ? piece.slice() : piece);
       return;
     }
     if (this.#tail === undefined || this.#tailFill + length > this.#tail.length) {

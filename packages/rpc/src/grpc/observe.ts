@@ -16,6 +16,8 @@ export type Observe = (call: Call) => CallObserver | undefined;
 export interface CallObserver {
   /** Messages were received; `bytes` as they lie on the wire, without the frames' headers. */
   received?(messages: number, bytes: number): void;
+  /** The first message was given to the transport, `afterMs` after the call's headers had arrived. */
+  answered?(afterMs: number): void;
   /** Messages were given to the transport; `bytes` with the frames' headers. */
   sent?(messages: number, bytes: number): void;
   /** The call ended; `durationMs` since its headers arrived. */

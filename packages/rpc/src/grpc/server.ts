@@ -50,6 +50,10 @@ export interface RpcServer extends ServerTransportHandler {
   terminateCalls(error: RpcError, connections: ReadonlySet<TransportConnection>): void;
 }
 
+/** When a call may be tried again that found no room for its message, or whose connection was too old: soon, and on another. */
+const HELD_RETRY_MS = 1000;
+const RETRY_AFTER_EXPIRY_MS = 100;
+
 export function createServer(options: ServerOptions): RpcServer {
   return new Server(options);
 }
@@ -74,6 +78,8 @@ class Server implements RpcServer, CallHost {
   readonly #mapError: ServerOptions["mapError"];
   readonly #onError: (error: unknown, call: Call) => void;
   #firstCall: CallContext | undefined;
+  /** Calls that hold bytes of unfinished messages, those that have longest first. */
+  readonly #holders = new Set<CallContext>();
   #headersDue: CallContext[] = [];
 
   constructor(options: ServerOptions) {
@@ -116,6 +122,29 @@ class Server implements RpcServer, CallHost {
       if (connections.has(call.connection)) open.push(call);
     }
     for (const call of open) call.terminate(error);
+  }
+
+  onExpired(connection: TransportConnection): void {
+    this.terminateCalls(drainingError(RETRY_AFTER_EXPIRY_MS), new Set([connection]));
+  }
+
+  /**
+   * All calls share one budget: else many large messages, begun and never finished, would be the end. Who has held
+   * something for longest gives way: uploads that go on are not stopped by those that were left.
+   */
+  onHeld(call: CallContext, change: number): void {
+    this.heldBytes += change;
+    if (call.heldBytes === 0) this.#holders.delete(call);
+    if (change <= 0) return;
+    this.#holders.add(call);
+    const { heldBytesMax } = this.limits;
+    while (this.heldBytes > heldBytesMax) {
+      const [oldest = call] = this.#holders;
+      const text = `Cannot take more: unfinished messages of all calls hold ${this.heldBytes} bytes, the limit is ${heldBytesMax}`;
+      const error = new RpcError(Code.RESOURCE_EXHAUSTED, text, { details: [retryAfter(HELD_RETRY_MS)] });
+      if (oldest === call) throw error;
+      oldest.fail(error);
+    }
   }
 
   onClosed(call: CallContext): void {

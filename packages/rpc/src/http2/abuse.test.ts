@@ -64,6 +64,13 @@ describe("abuse", () => {
     expect(summary(driven.sent()).at(-1)).toMatch(/GOAWAY \d+ ENHANCE_YOUR_CALM/);
   });
 
+  test("streams that have begun to answer may be cancelled as often as the client likes", () => {
+    const driven = drivenServer({ limits: { resetBurst: 10 } });
+    driven.server.onNewStream = ({ stream }) => stream!.sendHeaders(response, OPEN);
+    for (let id = 1; id < 2000; id += 2) driven.receive(headersFrame(id, REQUEST), resetFrame(id, ErrorCode.CANCEL));
+    expect(isServing(driven, 2001)).toBe(true);
+  });
+
   test("answered streams may be reset as often as the client likes", () => {
     const driven = drivenServer({ limits: { resetBurst: 10 } });
     driven.server.onNewStream = ({ stream }) => stream!.sendHeaders(response, END);

@@ -204,6 +204,17 @@ describe("streams", () => {
     expect(recorded.length).toBe(3);
   });
 
+  test("of one connection come to an end before their ids do: it drains, and those that are open go on", () => {
+    const driven = drivenClient({ limits: { streamsPerConnectionMax: 2 } });
+    const recorded = [open(driven, END), open(driven, END)];
+    expect(driven.connection.state).toBe("draining");
+    expect(driven.client.events.at(-1)).toBe("draining");
+    expect(() => open(driven)).toThrow("draining");
+    for (const id of [1, 3]) driven.receive(headersFrame(id, RESPONSE, END));
+    expect(recorded.map((each) => each.end?.by)).toEqual(["both-sides", "both-sides"]);
+    expect(driven.connection.state).toBe("closed");
+  });
+
   test("that the server refuses say so", () => {
     const driven = drivenClient();
     const recorded = open(driven);

@@ -6,13 +6,15 @@ import type {
   StreamHandler,
   TransportStream,
 } from "../transport.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
-import { ConnectionError, ErrorCode, PREFACE, STREAM_ID_MAX } from "./frame.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import { ConnectionError, ErrorCode, PREFACE } from "./frame.ts";
 import { type DecodedHeaders, responseFault } from "./header-list.ts";
 import { IndexingEncoder } from "./hpack-encoder.ts";
 import type { Carrier } from "./sender.ts";
 import { Setting } from "./settings.ts";
 import { Stream } from "./stream.ts";
+import { lastIdOf } from "./stream-table.ts";
 
 export class ClientConnection extends Connection implements ClientTransportConnection {
   readonly #handler: ClientTransportHandler;
@@ -50,11 +52,12 @@ export class ClientConnection extends Connection implements ClientTransportConne
     const id = this.streams.lastOwnId === 0 ? 1 : this.streams.lastOwnId + 2;
     const stream = new Stream(id, this, this.settings.initialWindowBytes);
     stream.handler = handler;
+    stream.isAnswered = true;
     this.streams.use(id);
     this.streams.add(stream);
     this.sender.openWith(stream, block, options.endStream);
     if (options.endStream) stream.isLocalEnded = true;
-    if (id + 2 > STREAM_ID_MAX) this.#startDraining();
+    if (id >= lastIdOf(this.limits.streamsPerConnectionMax)) this.#startDraining();
     return stream;
   }
 

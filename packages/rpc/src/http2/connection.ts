@@ -7,37 +7,17 @@
 // C3. A stream's `onClose` comes exactly once and last, also when a callback resets the stream or destroys the connection.
 import type { Http2Limits } from "../limits.ts";
 import type { ByteSource, HeaderBlock, Peer, StreamEnd } from "../transport.ts";
+import type { ConnectionOptions, ConnectionResources, Role } from "./connection-options.ts";
 import { ControlWriter } from "./control-writer.ts";
-import { ConnectionWindow, isWindowTooLarge, type ReceiveBudget, StreamWindow } from "./flow.ts";
+import { ConnectionWindow, isWindowTooLarge, StreamWindow } from "./flow.ts";
 import { ConnectionError, ErrorCode, readUint32 } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
-import type { BlockEncoder } from "./hpack-encoder.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
-import type { SlabPool } from "./output.ts";
 import { type Carrier, Sender, type SenderOwner } from "./sender.ts";
 import { PeerSettings, sharedSettings } from "./settings.ts";
 import type { Stream, StreamOwner } from "./stream.ts";
 import { StreamTable } from "./stream-table.ts";
 import { TokenBucket } from "./token-bucket.ts";
-
-/** What the connections of one server, or of one client, share. */
-export interface ConnectionResources {
-  readonly slabs: SlabPool;
-  readonly receiveBudget: ReceiveBudget;
-}
-
-export interface ConnectionOptions {
-  readonly limits: Http2Limits;
-  readonly resources: ConnectionResources;
-  readonly peer: Peer;
-}
-
-/** How the roles differ before anything has happened. */
-export interface Role {
-  /** 1 when the peer is the client, whose stream ids are odd. */
-  readonly peerParity: 0 | 1;
-  readonly encoder: BlockEncoder;
-}
 
 const WELL_ENDED: StreamEnd = { by: "both-sides", code: ErrorCode.NO_ERROR, reason: "" };
 /** Both windows before anything was said (RFC 9113 §6.9.2). */
@@ -46,6 +26,7 @@ const DEFAULT_WINDOW_BYTES = 65_535;
 export abstract class Connection implements StreamOwner, SenderOwner, InboundOwner {
   readonly peer: Peer;
   isClosed = false;
+  busyHandlers = 0;
   /** The peer's first SETTINGS has arrived. */
   isSettled = false;
   protected readonly limits: Http2Limits;
@@ -65,16 +46,18 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   #nowMs = 0;
 
   constructor(carrier: Carrier, role: Role, options: ConnectionOptions) {
-    const { limits } = options;
+    const { limits, resources } = options;
     this.peer = options.peer;
     this.limits = limits;
     this.streams = new StreamTable(role.peerParity);
-    this.#resources = options.resources;
+    this.#resources = resources;
     this.#carrier = carrier;
-    this.sender = new Sender(this, carrier, role.encoder, options.resources.slabs, limits);
+    this.sender = new Sender(this, carrier, role.encoder, resources.slabs, limits);
     this.control = new ControlWriter(this.sender, limits);
     this.#inbound = new Inbound(this, this.streams, limits);
-    this.#window = new ConnectionWindow(limits.connectionWindowBytes, limits.connectionUnreadBytesMax);
+    const { connectionWindowBytes, connectionUnreadBytesMax } = limits;
+    this.#window = new ConnectionWindow(connectionWindowBytes, connectionUnreadBytesMax, resources.receiveBudget);
+    resources.receiveBudget.connections += 1;
     this.#abuse = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
   }
 
@@ -138,6 +121,16 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     return this.streams.count;
   }
 
+  /** The largest stream id used on this connection: it changes with every new stream. */
+  get lastStreamId(): number {
+    return Math.max(this.streams.lastPeerId, this.streams.lastOwnId);
+  }
+
+  /** What has begun to arrive and has to be whole before anything else can: the same object as long as it is the same. */
+  get unfinished(): object | undefined {
+    return this.#inbound.unfinished;
+  }
+
   /** Asks the peer for a sign of life. */
   ping(onAcknowledged: () => void): void {
     if (this.isClosed) return;
@@ -173,6 +166,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   #close(code: number, reason: string): void {
     if (this.isClosed) return;
     this.isClosed = true;
+    this.#resources.receiveBudget.connections -= 1;
     this.#pings.clear();
     for (const stream of this.streams.snapshot()) this.closeStream(stream, { by: "connection-lost", code, reason });
     this.onConnectionClosed(reason);
@@ -181,7 +175,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   // -- Streams: what their handlers ask for ----------------------------------------------------------------------------
 
   sendHeaders(stream: Stream, block: HeaderBlock, endStream: boolean): void {
-    if (stream.canSend) this.sender.sendHeaders(stream, block, endStream);
+    if (!stream.canSend) return;
+    stream.isAnswered = true;
+    this.sender.sendHeaders(stream, block, endStream);
   }
 
   write(stream: Stream, bytes: Uint8Array): boolean {
@@ -308,6 +304,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     if (endStream) stream.isRemoteEnded = true;
     stream.handler!.onData(bytes, start, end, endStream);
     if (endStream) this.closeIfEnded(stream);
+    if (stream.unread > 0 && this.#window.isOverdrawn && !stream.isClosed) {
+      this.failStream(stream.id, stream, ErrorCode.ENHANCE_YOUR_CALM, "too much of what was received is unread");
+    }
   }
 
   /** Counts a body against its `content-length` (RFC 9113 §8.1.1); a mismatch fails the stream. */
@@ -339,7 +338,8 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   }
 
   onReset(stream: Stream, code: number): void {
-    if (!stream.isLocalEnded) this.countAbuse();
+    // Who was given the headers has waited for them: an ordinary cancel, as many as there are calls.
+    if (!stream.isAnswered) this.countAbuse();
     this.closeStream(stream, { by: "peer-reset", code, reason: "" });
   }
 

@@ -3,15 +3,32 @@
 // F1. The peer may send what `available` says; every byte, padding included, lowers it, every increment told raises it.
 // F2. A connection's credit returns on receipt, a stream's on consumption: a stream that nobody reads stops itself alone.
 // F3. What all streams of a server hold beyond their first windows stays within one budget.
+// F4. What all connections of a server hold unread stays within twice its bound: no more than the bound by those below
+//     their share of it, and no more by the others, whose streams are reset as they go on.
 import { WINDOW_BYTES_MAX } from "./frame.ts";
 
-/** What the streams of a server may have in wide windows, shared by all of its connections. */
+/** What a server holds of what its clients send, shared by all of its connections. */
 export class ReceiveBudget {
+  /** Connections that are open. */
+  connections = 0;
+  /** Received and not consumed. */
+  unreadBytes = 0;
   readonly bytesMax: number;
+  readonly #unreadMax: number;
   #usedBytes = 0;
 
-  constructor(bytesMax: number) {
+  /**
+   * @param bytesMax of wide windows.
+   * @param unreadMax of bytes received and not consumed.
+   */
+  constructor(bytesMax: number, unreadMax: number) {
     this.bytesMax = bytesMax;
+    this.#unreadMax = unreadMax;
+  }
+
+  /** Whether a connection that holds `unread` bytes has to give some up: there are too many, and it has more than its share (F4). */
+  isOverdrawn(unread: number): boolean {
+    return this.unreadBytes > this.#unreadMax && unread * this.connections > this.#unreadMax;
   }
 
   get usedBytes(): number {
@@ -85,6 +102,7 @@ export class StreamWindow {
 export class ConnectionWindow {
   readonly #bytes: number;
   readonly #unreadMax: number;
+  readonly #budget: ReceiveBudget;
   #available: number;
   #owed = 0;
   #unread = 0;
@@ -93,10 +111,16 @@ export class ConnectionWindow {
    * @param bytes the window as told to the peer.
    * @param unreadMax with more bytes than this received and not consumed, credit is held back until readers catch up.
    */
-  constructor(bytes: number, unreadMax: number) {
+  constructor(bytes: number, unreadMax: number, budget: ReceiveBudget) {
     this.#bytes = bytes;
     this.#available = bytes;
     this.#unreadMax = unreadMax;
+    this.#budget = budget;
+  }
+
+  /** See `ReceiveBudget.isOverdrawn`. */
+  get isOverdrawn(): boolean {
+    return this.#budget.isOverdrawn(this.#unread);
   }
 
   /** Counts received bytes; false when the peer had no right to send them (F1). */
@@ -109,11 +133,13 @@ export class ConnectionWindow {
   /** Bytes were handed to a stream's reader. */
   addUnread(bytes: number): void {
     this.#unread += bytes;
+    this.#budget.unreadBytes += bytes;
   }
 
   /** Bytes were consumed, or their stream is over. */
   removeUnread(bytes: number): void {
     this.#unread -= bytes;
+    this.#budget.unreadBytes -= bytes;
   }
 
   /** The increment to tell the peer now, 0 when it can wait. */

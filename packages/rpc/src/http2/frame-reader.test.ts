@@ -104,7 +104,7 @@ test.each([
   ["a DATA frame over the limit", dataFrame(1, Buffer.alloc(16_385)), ErrorCode.FRAME_SIZE_ERROR],
   ["padding as long as the payload", frame(FrameType.DATA, 8, 1, Buffer.of(1)), ErrorCode.PROTOCOL_ERROR],
   ["padding longer than the payload", frame(FrameType.DATA, 8, 1, Buffer.of(9, 0, 0)), ErrorCode.PROTOCOL_ERROR],
-  ["padding in an empty frame", frame(FrameType.DATA, 8, 1), ErrorCode.PROTOCOL_ERROR],
+  ["padding in an empty frame", frame(FrameType.DATA, 8, 1), ErrorCode.FRAME_SIZE_ERROR],
 ])("refuses %s, from its header on", (_what, bytes, code) => {
   expect(() => read([bytes])).toThrow(expect.objectContaining({ code }));
   expect(() => read([bytes.subarray(0, 10)])).toThrow(expect.objectContaining({ code }));

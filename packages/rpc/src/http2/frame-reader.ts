@@ -32,6 +32,11 @@ export class FrameReader {
     this.#frameBytesMax = frameBytesMax;
   }
 
+  /** The frame of which only a part is there; of DATA, whose content is passed on as it comes, only the header is one. */
+  get unfinished(): object | undefined {
+    return this.#partialBytes > 0 ? this.#partial : undefined;
+  }
+
   /** @throws ConnectionError */
   read(bytes: Buffer): void {
     let at = 0;
@@ -86,7 +91,8 @@ export class FrameReader {
     this.#paddingLeft = needed > FRAME_HEADER_BYTES ? bytes[at + FRAME_HEADER_BYTES]! : 0;
     this.#contentLeft = length - this.#paddingLeft - (isPadded ? 1 : 0);
     if (this.#contentLeft < 0) {
-      throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "DATA frame with more padding than payload");
+      const code = length === 0 ? ErrorCode.FRAME_SIZE_ERROR : ErrorCode.PROTOCOL_ERROR;
+      throw new ConnectionError(code, `DATA frame of ${length} bytes with ${this.#paddingLeft} bytes of padding`);
     }
     this.#isInData = true;
     this.#sink.onDataFrame(flags, streamId, length, this.#contentLeft);

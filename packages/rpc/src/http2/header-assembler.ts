@@ -20,6 +20,11 @@ export class HeaderAssembler {
     this.#limits = limits;
   }
 
+  /** The parts so far, while there are any. */
+  get unfinished(): object | undefined {
+    return this.streamId === 0 ? undefined : this.#parts;
+  }
+
   begin(streamId: number, flags: number, part: Buffer): void {
     this.streamId = streamId;
     this.flags = flags;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { HeaderBlock } from "../transport.ts";
-import { ErrorCode, FrameType } from "./frame.ts";
+import { ErrorCode, Flag, FrameType } from "./frame.ts";
 import { HpackDecoder } from "./hpack.ts";
 import { Setting } from "./settings.ts";
 import {
@@ -30,13 +30,15 @@ describe("header blocks", () => {
   });
 
   test.each([
-    ["padding longer than the payload", frame(FrameType.HEADERS, 4 | 8, 1, Buffer.of(9, 1, 2))],
-    ["padding in an empty frame", frame(FrameType.HEADERS, 4 | 8, 1)],
-    ["half a priority", frame(FrameType.HEADERS, 4 | 0x20, 1, Buffer.of(0, 0, 0))],
-  ])("with %s end the connection", (_what, bytes) => {
+    ["padding longer than the payload", Flag.PADDED, Buffer.of(9, 1, 2), "PROTOCOL_ERROR"],
+    ["padding in an empty frame", Flag.PADDED, Buffer.alloc(0), "FRAME_SIZE_ERROR"],
+    ["half a priority", Flag.PRIORITY, Buffer.of(0, 0, 0), "FRAME_SIZE_ERROR"],
+    ["padding and half a priority", Flag.PADDED | Flag.PRIORITY, Buffer.alloc(5), "FRAME_SIZE_ERROR"],
+    ["padding in the place of a priority", Flag.PADDED | Flag.PRIORITY, Buffer.of(1, 0, 0, 0, 0, 0), "PROTOCOL_ERROR"],
+  ])("with %s end the connection", (_what, flags, payload, code) => {
     const driven = drivenServer();
-    driven.receive(bytes);
-    expect(summary(driven.sent())).toEqual(["GOAWAY 0 PROTOCOL_ERROR"]);
+    driven.receive(frame(FrameType.HEADERS, Flag.END_HEADERS | flags, 1, payload));
+    expect(summary(driven.sent())).toEqual([`GOAWAY 0 ${code}`]);
   });
 
   test("of a stream that depends on itself fail it, and are decoded", () => {
@@ -45,6 +47,19 @@ describe("header blocks", () => {
     driven.receive(frame(FrameType.HEADERS, 4 | 0x20, 1, payload));
     expect(summary(driven.sent())).toEqual(["RST_STREAM 1 PROTOCOL_ERROR"]);
     expect(isServing(driven, 3)).toBe(true);
+  });
+
+  test("of a stream that depends on itself fail it once they are whole, and only once", () => {
+    const driven = drivenServer();
+    const itself = (id: number): Buffer => Buffer.concat([uint32(id), Buffer.of(9)]);
+    driven.receive(frame(FrameType.HEADERS, Flag.PRIORITY, 1, itself(1)));
+    expect(driven.sent()).toEqual([]);
+    driven.receive(frame(FrameType.CONTINUATION, Flag.END_HEADERS, 1, literalBlock(REQUEST)));
+    expect(summary(driven.sent())).toEqual(["RST_STREAM 1 PROTOCOL_ERROR"]);
+    const malformed = Buffer.concat([itself(3), literalBlock(["x", "y"])]);
+    driven.receive(frame(FrameType.HEADERS, Flag.PRIORITY | Flag.END_HEADERS, 3, malformed));
+    expect(summary(driven.sent())).toEqual(["RST_STREAM 3 PROTOCOL_ERROR"]);
+    expect(isServing(driven, 5)).toBe(true);
   });
 
   test("are put together from CONTINUATION frames, also empty ones", () => {

@@ -55,6 +55,8 @@ export class Inbound implements FrameSink {
   /** The stream whose DATA frame is being read; undefined when its content is not wanted. */
   #dataStream: Stream | undefined = undefined;
   #dataEndsStream = false;
+  /** The HEADERS frame whose block is being read says that its stream depends on itself (RFC 7540 §5.3.1). */
+  #isSelfDependent = false;
 
   constructor(owner: InboundOwner, streams: StreamTable, limits: InboundLimits) {
     this.#owner = owner;
@@ -62,6 +64,11 @@ export class Inbound implements FrameSink {
     this.#reader = new FrameReader(this, limits.frameBytesMax);
     this.#decoder = new HpackDecoder(limits.headerTableBytes, limits.headerListBytesMax);
     this.#assembler = new HeaderAssembler(limits);
+  }
+
+  /** A header block or a frame (but DATA) of which only a part has arrived. */
+  get unfinished(): object | undefined {
+    return this.#assembler.unfinished ?? this.#reader.unfinished;
   }
 
   get isReading(): boolean {
@@ -182,23 +189,23 @@ export class Inbound implements FrameSink {
   }
 
   #onHeaders(flags: number, streamId: number, bytes: Buffer, start: number, end: number): void {
-    let from = start;
-    let to = end;
-    if ((flags & Flag.PADDED) !== 0) {
-      to -= from < end ? bytes[from]! : 0;
-      from += 1;
-    }
+    const paddingField = (flags & Flag.PADDED) === 0 ? 0 : 1;
     const hasPriority = (flags & Flag.PRIORITY) !== 0;
-    const isSelfDependent = hasPriority && from + 5 <= to && readUint31(bytes, from) === streamId;
+    if (end - start < paddingField + (hasPriority ? 5 : 0)) {
+      throw new ConnectionError(
+        ErrorCode.FRAME_SIZE_ERROR,
+        `HEADERS frame of ${end - start} bytes: its flags need more`,
+      );
+    }
+    let from = start + paddingField;
+    const to = paddingField === 0 ? end : end - bytes[start]!;
+    this.#isSelfDependent = hasPriority && readUint31(bytes, from) === streamId;
     if (hasPriority) from += 5;
     if (from > to) throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, "HEADERS frame with more padding than payload");
     if ((flags & Flag.END_HEADERS) === 0) {
       this.#assembler.begin(streamId, flags, bytes.subarray(from, to));
     } else {
       this.#onBlock(streamId, flags, this.#decoder.decode(bytes, from, to));
-    }
-    if (isSelfDependent) {
-      this.#owner.failStream(streamId, this.#streams.find(streamId), ErrorCode.PROTOCOL_ERROR, "depends on itself");
     }
   }
 
@@ -218,6 +225,12 @@ export class Inbound implements FrameSink {
       this.#owner.onHeaders(streamId, stream, headers, endStream);
     } else if (endStream) {
       this.#streams.forgetReset(streamId);
+    }
+    if (!this.#isSelfDependent) return;
+    // What is not open by now was refused for another reason, or is over.
+    const opened = this.#streams.find(streamId);
+    if (opened !== undefined) {
+      this.#owner.failStream(streamId, opened, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself");
     }
   }
 }

@@ -171,6 +171,28 @@ describe("streams", () => {
     expect(isServing(driven, 7)).toBe(true);
   });
 
+  test("that are gone count as open while their handlers run", () => {
+    const driven = drivenServer({ limits: { concurrentStreamsMax: 2 } });
+    driven.connection.busyHandlers = 1;
+    driven.receive(headersFrame(1, REQUEST), headersFrame(3, REQUEST));
+    expect(summary(driven.sent())).toEqual(["RST_STREAM 3 REFUSED_STREAM"]);
+    driven.connection.busyHandlers = 0;
+    expect(isServing(driven, 5)).toBe(true);
+  });
+
+  test("of one connection come to an end before their ids do: it drains, and those under way are served", () => {
+    const driven = drivenServer({ limits: { streamsPerConnectionMax: 3 } });
+    driven.receive(headersFrame(1, REQUEST), headersFrame(3, REQUEST));
+    expect(driven.sent()).toEqual([]);
+    driven.receive(headersFrame(5, REQUEST));
+    const [goaway, ping] = driven.sent();
+    expect(summary([goaway!])).toEqual(["GOAWAY 2147483647 NO_ERROR"]);
+    driven.receive(headersFrame(7, REQUEST));
+    expect(driven.server.streams.length).toBe(4);
+    driven.receive(frame(FrameType.PING, 1, 0, ping!.payload), headersFrame(9, REQUEST));
+    expect(summary(driven.sent())).toEqual(["GOAWAY 7 NO_ERROR", "RST_STREAM 9 REFUSED_STREAM"]);
+  });
+
   test("whose answer is complete before the request are closed, and what still comes is ignored", () => {
     const driven = drivenServer();
     driven.receive(headersFrame(1, REQUEST), dataFrame(1, "x"));

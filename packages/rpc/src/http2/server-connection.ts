@@ -1,12 +1,14 @@
 // The server role of a connection: the peer opens streams, the handler hears of each.
 import { HeaderBlock, type ServerTransportHandler, type StreamHandler } from "../transport.ts";
-import { Connection, type ConnectionOptions } from "./connection.ts";
+import { Connection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
 import { ConnectionError, ErrorCode, PREFACE, STREAM_ID_MAX } from "./frame.ts";
 import { type DecodedHeaders, requestFault } from "./header-list.ts";
 import { ConstantEncoder } from "./hpack-encoder.ts";
 import type { Carrier } from "./sender.ts";
 import { Setting } from "./settings.ts";
 import { Stream } from "./stream.ts";
+import { lastIdOf } from "./stream-table.ts";
 
 export interface ServerConnectionOptions extends ConnectionOptions {
   /** Answers a request whose header list is over the limit; `:status` 431 by default. */
@@ -30,6 +32,8 @@ type DrainStep = "none" | "announced" | "final";
 export class ServerConnection extends Connection {
   readonly #handler: ServerTransportHandler;
   readonly #headersTooLarge: HeaderBlock;
+  /** From this stream on the client is asked to change its connection. */
+  readonly #lastId: number;
   /** How much of the client's preface is still to come. */
   #prefaceLeft = PREFACE.length;
   #drainStep: DrainStep = "none";
@@ -38,6 +42,7 @@ export class ServerConnection extends Connection {
     super(carrier, { peerParity: 1, encoder: new ConstantEncoder() }, options);
     this.#handler = handler;
     this.#headersTooLarge = options.headersTooLarge ?? HEADERS_TOO_LARGE;
+    this.#lastId = lastIdOf(this.limits.streamsPerConnectionMax);
     this.announce([Setting.MAX_CONCURRENT_STREAMS, this.limits.concurrentStreamsMax]);
   }
 
@@ -76,7 +81,9 @@ export class ServerConnection extends Connection {
     }
     this.streams.use(streamId);
     const fault = requestFault(headers);
-    if (this.#drainStep === "final" || this.streams.count >= this.limits.concurrentStreamsMax) {
+    if (streamId >= this.#lastId) this.drain();
+    const open = this.streams.count + this.busyHandlers;
+    if (this.#drainStep === "final" || open >= this.limits.concurrentStreamsMax) {
       return this.#refuse(streamId, ErrorCode.REFUSED_STREAM, "");
     }
     if (fault !== "" && !headers.isTooLarge) return this.#refuse(streamId, ErrorCode.PROTOCOL_ERROR, fault);

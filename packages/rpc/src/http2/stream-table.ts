@@ -1,4 +1,5 @@
 // The streams of a connection by id, and what is still known of those that are gone.
+import { STREAM_ID_MAX } from "./frame.ts";
 import { StreamState } from "./states.ts";
 import type { Stream } from "./stream.ts";
 
@@ -105,6 +106,11 @@ export class StreamTable {
   #lastUsed(id: number): number {
     return this.isPeersId(id) ? this.#lastPeerId : this.#lastOwnId;
   }
+}
+
+/** The id of a client's stream with this number, from 1; ids end at 2³¹-1. */
+export function lastIdOf(streams: number): number {
+  return Math.min(2 * streams - 1, STREAM_ID_MAX);
 }
 
 /** Only one side's ids are ever used: there is no push. */

@@ -36,8 +36,10 @@ export class Stream implements TransportStream {
   isRemoteEnded = false;
   /** END_STREAM was sent. */
   isLocalEnded = false;
-  /** The final header block was sent or waits in `headers` (server), or was received (client). */
+  /** The peer's header block was received: the request (server), the final response (client). */
   hasHeaders = false;
+  /** This side has begun to answer, or to ask. */
+  isAnswered = false;
 
   // Received.
   /** Undefined until a body is longer than its first frame. */

@@ -10,7 +10,8 @@ import {
   type TransportStream,
 } from "../../transport.ts";
 import { ClientConnection } from "../client-connection.ts";
-import type { Connection, ConnectionOptions, ConnectionResources } from "../connection.ts";
+import type { Connection } from "../connection.ts";
+import type { ConnectionOptions, ConnectionResources } from "../connection-options.ts";
 import { ReceiveBudget } from "../flow.ts";
 import { PREFACE } from "../frame.ts";
 import { SlabPool } from "../output.ts";
@@ -150,8 +151,8 @@ export class RecordedClient implements ClientTransportHandler {
   }
 }
 
-export function testResources(budgetBytes = 256 * 1024 * 1024): ConnectionResources {
-  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(budgetBytes) };
+export function testResources(budgetBytes = 256 * 1024 * 1024, unreadMax = 512 * 1024 * 1024): ConnectionResources {
+  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(budgetBytes, unreadMax) };
 }
 
 export interface MachineOptions {

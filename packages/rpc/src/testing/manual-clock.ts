@@ -1,5 +1,5 @@
 // A clock that stands still until the test moves it.
-import type { Clock, ClockTimer } from "@sluice/rpc";
+import type { Clock, ClockTimer } from "../clock.ts";
 
 export class ManualClock implements Clock {
   #nowMs = 1000;
