@@ -57,11 +57,19 @@ overBothTransports((transport) => {
     await expect(listen(echoServer(), { transport, path })).rejects.toBeInstanceOf(ListenError);
   });
 
-  test("an HTTP/1.1 request gets a readable answer", async () => {
+  test("gRPC over HTTP/1.1 is told what it needs, in two pieces as well", async () => {
     await using listener = await listen(echoServer(), { transport });
-    const answer = await exchange(listener.port, "G", "ET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    const head = "ST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc+proto\r\ncontent-length: 0\r\n\r\n";
+    const answer = await exchange(listener.port, "PO", head);
     expect(answer).toMatch(/^HTTP\/1\.1 426 Upgrade Required\r\n/);
-    expect(answer).toMatch(/This port speaks gRPC, which needs HTTP\/2 .*\n$/);
+    expect(answer).toMatch(/gRPC needs HTTP\/2 .*\n/);
+  });
+
+  test("a path that nobody serves is 404, with a sentence", async () => {
+    await using listener = await listen(echoServer(), { transport });
+    const answer = await exchange(listener.port, "GET /x?y HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    expect(answer).toMatch(/^HTTP\/1\.1 404 Not Found\r\n/);
+    expect(answer).toMatch(/\r\n\r\nNothing is served at \/x over plain HTTP\.\n$/);
   });
 
   test.each(["\x16\x03\x01\x02\x00\x01", "hello\r\n", "PRX"])(

@@ -1,7 +1,11 @@
 // @sluice/rpc: gRPC for Node on an HTTP/2 of its own.
 export { createServer, type RpcServer, type ServerOptions } from "./grpc/server.ts";
 export { serve, type ServedService } from "./grpc/routes.ts";
-export { listen, ListenError, type DrainOptions, type Listener, type ListenOptions } from "./listener.ts";
+export { listen, type DrainOptions, type Listener, type ListenOptions } from "./listener.ts";
+export { ListenError, type ListenAddress } from "./listening/bind.ts";
+export type { WebOptions } from "./web/front.ts";
+export type { HttpHandler, HttpHandlers, HttpRequest, HttpResponse } from "./web/http.ts";
+export type { OriginOptions } from "./web/origins.ts";
 export {
   Code,
   codeName,

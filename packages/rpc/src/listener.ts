@@ -1,25 +1,29 @@
-// A server on a port or a Unix socket: accepts, looks at the first bytes, drains.
+// A server on a port or a Unix socket: accepts, finds out what each connection speaks, drains.
 //
-// L1. Every connection is in `#connections` from its first HTTP/2 byte until it has closed, and so reached by a drain.
+// L1. Every connection is in `#connections` from its first bytes until it has closed, and so reached by a drain.
 // L2. After `drain` or disposal nothing of the listener is left: no socket, no timer, no open call.
-import { createServer as createNetServer, type AddressInfo, type Server as NetServer, type Socket } from "node:net";
-import { createServer as createTlsServer, type TlsOptions } from "node:tls";
+import type { Server as NetServer, Socket } from "node:net";
+import type { Server as TlsServer, TlsOptions } from "node:tls";
 import { processClock, type Clock, type ClockTimer } from "./clock.ts";
 import { drainingError, type RpcServer } from "./grpc/server.ts";
-import { DEFAULT_HTTP2_LIMITS } from "./limits.ts";
+import { Http1Server } from "./http1/http1-server.ts";
+import { bind, type Binding, type ListenAddress } from "./listening/bind.ts";
+import { acceptTls } from "./listening/accept-tls.ts";
+import { sniff } from "./listening/sniff.ts";
+import { http2Limits, type Http2Limits } from "./limits.ts";
 import { ownHttp2, type Http2Options, type SocketTransport } from "./socket-transport.ts";
-import type { TransportConnection } from "./transport.ts";
+import { SocketPeer } from "./socket-peer.ts";
+import type { ServerTransportHandler, TransportConnection } from "./transport.ts";
+import { createFront, type WebOptions } from "./web/front.ts";
 
-export interface ListenOptions {
-  /** Default 127.0.0.1: a server without authentication must not be reachable by accident. */
-  readonly host?: string;
-  /** 0 (the default) picks a free one: see `Listener.address`. */
-  readonly port?: number;
-  /** A Unix socket instead of host and port. */
-  readonly path?: string;
-  /** With it the port speaks TLS only; ALPN is set here. */
+export interface ListenOptions extends ListenAddress {
+  /** With it the port speaks TLS; ALPN is set here. */
   readonly tls?: TlsOptions;
-  /** Limits and keepalive of the package's own HTTP/2. */
+  /** Whether a port with TLS also serves who comes without. Default: false; then it says so and closes. */
+  readonly allowPlaintext?: boolean;
+  /** gRPC-Web for pages of other origins, and plain HTTP by path. */
+  readonly web?: WebOptions;
+  /** Limits and keepalive of the package's own HTTP/2. The limits that HTTP/1.1 has too hold for it as well. */
   readonly http2?: Http2Options;
   /** Sockets open at once; further ones are closed at once. Default 10,000: a few GiB at most, below usual limits of files. */
   readonly connectionsMax?: number;
@@ -38,8 +42,13 @@ export interface Listener extends AsyncDisposable {
   readonly address: string;
   /** The port; 0 for a Unix socket. */
   readonly port: number;
-  /** HTTP/2 connections that are open. */
+  /** Connections that are open and have said what they speak. */
   readonly connections: number;
+  /**
+   * Uses another certificate for connections that come from now on; those that are open stay as they are.
+   * @throws Error of the TLS library for a pair that cannot be used, and when there is no TLS; the old one stays in use.
+   */
+  setTls(tls: TlsOptions): void;
   /**
    * Takes no new connection, sends GOAWAY, lets open calls come to their end for `graceMs`, ends the rest with
    * UNAVAILABLE and RetryInfo, and closes. Resolves when everything is closed. May be called again to shorten the grace.
@@ -47,34 +56,10 @@ export interface Listener extends AsyncDisposable {
   drain(options?: DrainOptions): Promise<void>;
 }
 
-/** The address cannot be listened on. To recover: choose another, or stop who has it. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
-  /** Node's code: EADDRINUSE, EACCES, EADDRNOTAVAIL, …. */
-  readonly code: string;
-
-  constructor(message: string, code: string, options: ErrorOptions) {
-    super(message, options);
-    this.code = code;
-  }
-}
-
-const PREFACE_START = Buffer.from("PRI ");
-const HTTP1_METHOD = /^(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS|CONNECT|TRACE) /;
-const HTTP1_TEXT = "This port speaks gRPC, which needs HTTP/2 (with curl: --http2-prior-knowledge).\n";
-const HTTP1_ANSWER = [
-  "HTTP/1.1 426 Upgrade Required",
-  "content-type: text/plain",
-  `content-length: ${HTTP1_TEXT.length}`,
-  "upgrade: h2c",
-  "connection: close, upgrade",
-  "",
-  HTTP1_TEXT,
-].join("\r\n");
 const DEFAULT_CONNECTIONS_MAX = 10_000;
 const RETRY_AFTER_DRAIN_MS = 1000;
 
-/** @throws ListenError */
+/** @throws ListenError; TypeError for an origin or a handler's path that cannot be one */
 export async function listen(server: RpcServer, options: ListenOptions = {}): Promise<Listener> {
   const listener = new SocketListener(server, options);
   await listener.start();
@@ -85,74 +70,75 @@ class SocketListener implements Listener {
   address = "";
   port = 0;
   readonly #server: RpcServer;
+  readonly #handler: ServerTransportHandler;
   readonly #options: ListenOptions;
+  readonly #limits: Http2Limits;
   readonly #clock: Clock;
   readonly #transport: SocketTransport;
-  readonly #net: NetServer;
-  /** Sockets that have not shown yet what they speak, with their time limit. */
-  readonly #unknown = new Map<Socket, ClockTimer>();
+  readonly #http1: Http1Server;
+  readonly #tls: TlsServer | undefined;
+  #net: NetServer | undefined = undefined;
+  #isClosed: Promise<void> = Promise.resolve();
+  /** Sockets that have not shown yet what they speak, with what ends the wait. */
+  readonly #unknown = new Map<Socket, () => void>();
   readonly #connections = new Set<TransportConnection>();
-  #isClosed: Promise<void>;
   #resolveEmpty: (() => void) | undefined;
   #graceTimer: ClockTimer | undefined;
   #isDraining = false;
 
   constructor(server: RpcServer, options: ListenOptions) {
+    const front = createFront(server, options.web ?? {});
     this.#server = server;
+    this.#handler = {
+      onStream: (stream, headers, endStream) => front.onStream(stream, headers, endStream),
+      onConnectionClose: (closed) => this.#onConnectionClose(closed),
+      onExpired: (connection) => server.onExpired?.(connection),
+    };
     this.#options = options;
+    this.#limits = http2Limits(options.http2?.limits);
     this.#clock = options.clock ?? processClock;
     this.#transport = options.transport ?? ownHttp2(options.http2);
-    const { tls } = options;
-    const accept = (socket: Socket): void => this.#onSocket(socket);
-    this.#net =
-      tls === undefined
-        ? createNetServer({ noDelay: true }, accept)
-        : createTlsServer(
-            { handshakeTimeout: this.#handshakeTimeoutMs, ...tls, ALPNProtocols: ["h2", "http/1.1"] },
-            accept,
-          );
-    this.#net.maxConnections = options.connectionsMax ?? DEFAULT_CONNECTIONS_MAX;
-    // A handshake that failed: its socket is closed, and there is nobody to tell.
-    this.#net.on("tlsClientError", () => {});
-    this.#isClosed = new Promise((resolve) => this.#net.once("close", resolve));
+    const { handshakeTimeoutMs } = this.#limits;
+    this.#tls =
+      options.tls &&
+      acceptTls({ handshakeTimeout: handshakeTimeoutMs, ...options.tls }, (socket) => this.#onSocket(socket));
+    this.#http1 = new Http1Server({ limits: this.#limits, peerOf: (socket) => new SocketPeer(socket) });
   }
 
   get connections(): number {
     return this.#connections.size;
   }
 
-  get #handshakeTimeoutMs(): number {
-    return this.#options.http2?.limits?.handshakeTimeoutMs ?? DEFAULT_HTTP2_LIMITS.handshakeTimeoutMs;
+  async start(): Promise<void> {
+    let binding: Binding;
+    try {
+      binding = await bind((socket) => this.#onSocket(socket), this.#options);
+    } catch (error) {
+      this.#http1.close();
+      throw error;
+    }
+    this.#net = binding.net;
+    this.address = binding.address;
+    this.port = binding.port;
+    binding.net.maxConnections = this.#options.connectionsMax ?? DEFAULT_CONNECTIONS_MAX;
+    this.#isClosed = new Promise((resolve) => binding.net.once("close", resolve));
   }
 
-  start(): Promise<void> {
-    const { host = "127.0.0.1", port = 0, path } = this.#options;
-    const wanted = path === undefined ? `${host}:${port}` : `unix:${path}`;
-    return new Promise((resolve, reject) => {
-      const onError = (error: NodeJS.ErrnoException): void => reject(listenError(wanted, error));
-      this.#net.once("error", onError);
-      this.#net.listen(path === undefined ? { host, port } : { path }, () => {
-        this.#net.off("error", onError);
-        const bound = this.#net.address();
-        if (bound !== null && typeof bound === "object") {
-          this.port = bound.port;
-          this.address = hostAndPort(bound);
-        } else this.address = wanted;
-        resolve();
-      });
-    });
+  setTls(tls: TlsOptions): void {
+    if (this.#tls === undefined)
+      throw new Error(`Cannot set a certificate for ${this.address}: it was opened without TLS`);
+    this.#tls.setSecureContext(tls);
   }
 
   async drain(options: DrainOptions = {}): Promise<void> {
     const graceMs = options.graceMs ?? 10_000;
     if (!this.#isDraining) {
       this.#isDraining = true;
-      this.#net.close();
-      for (const [socket, timer] of this.#unknown) {
-        timer.cancel();
+      this.#net?.close();
+      for (const [socket, forget] of this.#unknown) {
+        forget();
         socket.destroy();
       }
-      this.#unknown.clear();
       for (const connection of this.#connections) connection.drain();
     }
     this.#graceTimer?.cancel();
@@ -162,6 +148,7 @@ class SocketListener implements Listener {
       await empty;
       this.#graceTimer.cancel();
     }
+    this.#http1.close();
     await this.#isClosed;
   }
 
@@ -172,10 +159,9 @@ class SocketListener implements Listener {
   /** The grace is over: every call gets its status, then a moment to fetch it. */
   #cutOff(): void {
     this.#server.terminateCalls(drainingError(RETRY_AFTER_DRAIN_MS), this.#connections);
-    const lingerMs = this.#options.http2?.limits?.lingerMs ?? DEFAULT_HTTP2_LIMITS.lingerMs;
     this.#graceTimer = this.#clock.setTimer(() => {
       for (const connection of this.#connections) connection.destroy(0, "the server has shut down");
-    }, lingerMs);
+    }, this.#limits.lingerMs);
   }
 
   #whenEmpty(): Promise<void> {
@@ -188,46 +174,46 @@ class SocketListener implements Listener {
     });
   }
 
-  /** Waits for the first bytes: HTTP/2's preface, an HTTP/1.1 request that deserves an answer, or neither. */
+  /** Waits for the first bytes, of the connection or of what is inside its TLS. */
   #onSocket(socket: Socket): void {
+    if (this.#isDraining) {
+      socket.destroy();
+      return;
+    }
+    const timer = this.#clock.setTimer(() => socket.destroy(), this.#limits.handshakeTimeoutMs);
     const forget = (): void => {
-      this.#unknown.get(socket)?.cancel();
+      timer.cancel();
       this.#unknown.delete(socket);
     };
-    this.#unknown.set(
-      socket,
-      this.#clock.setTimer(() => socket.destroy(), this.#handshakeTimeoutMs),
-    );
+    this.#unknown.set(socket, forget);
     socket.on("error", () => socket.destroy());
     socket.once("close", forget);
-    let first: Buffer = Buffer.alloc(0);
-    const onData = (chunk: Buffer): void => {
-      first = first.length === 0 ? chunk : Buffer.concat([first, chunk]);
-      const known = first.subarray(0, PREFACE_START.length);
-      if (known.equals(PREFACE_START.subarray(0, known.length))) {
-        if (known.length < PREFACE_START.length) return;
-        socket.off("data", onData);
-        forget();
-        this.#serve(socket, first);
-      } else {
-        socket.off("data", onData);
-        if (HTTP1_METHOD.test(first.toString("latin1", 0, 16))) socket.end(HTTP1_ANSWER, () => socket.destroySoon());
-        else socket.destroy();
+    sniff(socket, (protocol, firstBytes) => {
+      timer.cancel();
+      const isOutside = this.#tls !== undefined && !("encrypted" in socket);
+      if (protocol === "tls" && isOutside) {
+        // It stays among the unknown: what is inside will show what it speaks, or the handshake's time limit ends it.
+        this.#acceptTls(socket, firstBytes);
+        return;
       }
-    };
-    socket.on("data", onData);
+      forget();
+      if (protocol !== "tls" && isOutside && this.#options.allowPlaintext !== true) refusePlaintext(socket, protocol);
+      else if (protocol === "http2" || protocol === "http1") this.#serve(socket, protocol, firstBytes);
+      else socket.destroy();
+    });
   }
 
-  #serve(socket: Socket, firstBytes: Buffer): void {
-    const server = this.#server;
-    const connection = this.#transport.serveSocket(
-      socket,
-      {
-        onStream: (stream, headers, endStream) => server.onStream(stream, headers, endStream),
-        onConnectionClose: (closed) => this.#onConnectionClose(closed),
-      },
-      { firstBytes },
-    );
+  #acceptTls(socket: Socket, firstBytes: Buffer): void {
+    socket.pause();
+    socket.unshift(firstBytes);
+    this.#tls?.emit("connection", socket);
+  }
+
+  #serve(socket: Socket, protocol: "http2" | "http1", firstBytes: Buffer): void {
+    const connection =
+      protocol === "http2"
+        ? this.#transport.serveSocket(socket, this.#handler, { firstBytes })
+        : this.#http1.serveSocket(socket, this.#handler, firstBytes);
     this.#connections.add(connection);
   }
 
@@ -240,17 +226,17 @@ class SocketListener implements Listener {
   }
 }
 
-function hostAndPort({ address, family, port }: AddressInfo): string {
-  return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
-}
+const PLAINTEXT_TEXT = "This port speaks TLS: use https.\n";
+const PLAINTEXT_ANSWER = [
+  "HTTP/1.1 400 Bad Request",
+  "content-type: text/plain",
+  `content-length: ${PLAINTEXT_TEXT.length}`,
+  "connection: close",
+  "",
+  PLAINTEXT_TEXT,
+].join("\r\n");
 
-function listenError(address: string, error: NodeJS.ErrnoException): ListenError {
-  const code = error.code ?? "";
-  const reasons: Readonly<Record<string, string>> = {
-    EADDRINUSE: "another program listens there; stop it or choose another address",
-    EACCES: "this user may not; choose a port above 1023 or a folder of its own",
-    EADDRNOTAVAIL: "this machine has no such address",
-    ENOTFOUND: "no such host",
-  };
-  return new ListenError(`Cannot listen on ${address}: ${reasons[code] ?? error.message}`, code, { cause: error });
+function refusePlaintext(socket: Socket, protocol: "http2" | "http1" | "unknown"): void {
+  if (protocol === "http1") socket.end(PLAINTEXT_ANSWER, () => socket.destroySoon());
+  else socket.destroy();
 }

@@ -1,0 +1,149 @@
+// One HTTP/1.1 request and its answer, behind the interface of `transport.ts`.
+//
+// H1. A body that is not consumed stops the socket's reading at `UNCONSUMED_BYTES_MAX`: HTTP/1.1 has no other flow control.
+// H2. HTTP/1.1 can end one exchange early only by closing the connection: that is what `reset` does.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type {
+  ByteSource,
+  HeaderBlock,
+  StreamEnd,
+  StreamHandler,
+  TransportConnection,
+  TransportStream,
+} from "../transport.ts";
+
+/** What a stream needs of its connection. */
+export interface Http1StreamOwner extends TransportConnection {
+  readonly isDraining: boolean;
+  /** Holds writes back to the end of this turn, so that they leave as one. */
+  gatherWrites(): void;
+  onStreamClosed(stream: Http1Stream): void;
+}
+
+const UNCONSUMED_BYTES_MAX = 64 * 1024;
+const PULL_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
+
+export class Http1Stream implements TransportStream {
+  readonly connection: Http1StreamOwner;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  #handler: StreamHandler | undefined = undefined;
+  #source: ByteSource | undefined = undefined;
+  #isPumpDue = false;
+  #unconsumed = 0;
+  #hasEnded = false;
+  #isReset = false;
+  #isClosed = false;
+
+  constructor(connection: Http1StreamOwner, request: IncomingMessage, response: ServerResponse) {
+    this.connection = connection;
+    this.#request = request;
+    this.#response = response;
+  }
+
+  /** From here on the handler hears of the request. */
+  attach(handler: StreamHandler, hasBody: boolean): void {
+    this.#handler = handler;
+    // What an error means is said by the close that follows it.
+    this.#request.on("error", () => {});
+    this.#response.on("error", () => {});
+    this.#response.on("drain", () => this.#onDrain());
+    this.#response.on("close", () => this.close());
+    if (!hasBody) return;
+    this.#request.on("data", (chunk: Buffer) => this.#onData(chunk));
+    this.#request.on("end", () => {
+      if (!this.#isOver) handler.onData(NOTHING, 0, 0, true);
+    });
+  }
+
+  sendHeaders({ fields }: HeaderBlock, { endStream }: { endStream: boolean }): void {
+    if (this.#isOver || this.#response.headersSent) return;
+    this.connection.gatherWrites();
+    const status = Number(fields[1]);
+    const rest = fields.slice(2);
+    if (this.connection.isDraining) rest.push("connection", "close");
+    this.#response.writeHead(status, rest);
+    if (endStream) this.end();
+    else this.#response.flushHeaders();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#isOver || this.#hasEnded) return true;
+    this.connection.gatherWrites();
+    return this.#response.write(bytes);
+  }
+
+  end(): void {
+    if (this.#isOver || this.#hasEnded) return;
+    this.connection.gatherWrites();
+    this.#hasEnded = true;
+    this.#response.end();
+  }
+
+  setSource(source: ByteSource): void {
+    this.#source = source;
+    this.wake();
+  }
+
+  wake(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    setImmediate(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+    });
+  }
+
+  consume(byteCount: number): void {
+    this.#unconsumed -= byteCount;
+    if (this.#unconsumed < UNCONSUMED_BYTES_MAX && this.#request.isPaused() && !this.#isOver) this.#request.resume();
+  }
+
+  reset(): void {
+    if (this.#isOver) return;
+    this.#isReset = true;
+    this.#request.socket.destroy(); // H2
+  }
+
+  /** The exchange is over, for whatever reason. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#source = undefined;
+    this.connection.onStreamClosed(this);
+    this.#handler?.onClose({ by: this.#endedBy(), code: 0, reason: "" });
+  }
+
+  get #isOver(): boolean {
+    return this.#isClosed || this.#isReset;
+  }
+
+  #endedBy(): StreamEnd["by"] {
+    if (this.#isReset) return "local-reset";
+    return this.#response.writableFinished ? "both-sides" : "connection-lost";
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#isOver) return;
+    this.#unconsumed += chunk.length;
+    this.#handler?.onData(chunk, 0, chunk.length, false);
+    if (this.#unconsumed >= UNCONSUMED_BYTES_MAX && !this.#isOver) this.#request.pause(); // H1
+  }
+
+  #onDrain(): void {
+    if (this.#source === undefined) this.#handler?.onWritable();
+    else {
+      this.#source.sent?.();
+      this.#pump();
+    }
+  }
+
+  #pump(): void {
+    while (this.#source !== undefined && !this.#isOver && !this.#hasEnded && !this.#response.writableNeedDrain) {
+      const bytes = this.#source.pull(PULL_BYTES);
+      if (bytes === undefined || bytes.length === 0) return;
+      this.write(bytes);
+    }
+  }
+}
