@@ -11,13 +11,14 @@ import { cacheFolder } from "./build.ts";
 import { encodeEntryFrames } from "./entries.ts";
 import { describeMachine, formatReport, makeReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
+import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { logsFollow } from "./scenarios/logs-follow.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { unary } from "./scenarios/unary.ts";
 import { killServers } from "./server-process.ts";
 
-const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, unary];
+const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, unary, heapGrowth];
 const usage = "npm run bench -- list | SCENARIO [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;
 

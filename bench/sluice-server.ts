@@ -17,14 +17,14 @@ export const us = "sluice";
 const manifest = JSON.parse(readFileSync(join(root, "packages/cli/package.json"), "utf8")) as { version: string };
 export const ourVersion = `${manifest.version}, Node ${process.version}`;
 
-/** The real server over `data`, with nothing configured but where it listens and stores. */
+/** The real server over `data`, with nothing configured but where it listens and stores; `nodeFlags` are for Node. */
 export function sluice(
   data: string,
-  options: { readonly withMemoryProbe: boolean } = { withMemoryProbe: false },
+  options: { readonly withMemoryProbe?: boolean; readonly who?: string; readonly nodeFlags?: readonly string[] } = {},
 ): Contestant {
   const program = join(root, "packages/cli/bin/sluice.js");
-  const words = [program, "serve", "--listen", "127.0.0.1:0", "--data", data];
-  return { who: us, command: nodeServer(words, options.withMemoryProbe) };
+  const words = [...(options.nodeFlags ?? []), program, "serve", "--listen", "127.0.0.1:0", "--data", data];
+  return { who: options.who ?? us, command: nodeServer(words, options.withMemoryProbe ?? false) };
 }
 
 /** How many entries of ours its default log holds, and how many in all: it keeps its own log there as well. */
