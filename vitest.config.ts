@@ -42,6 +42,8 @@ export default defineConfig({
       suite("pack", ["test/pack/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("conformance", ["test/conformance/**/*.test.ts"], { testTimeout: 300_000 }),
+      suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
+      suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
     ],
   },
 });

@@ -23,13 +23,14 @@ const suites: readonly Suite[] = [
   // What a new machine lacks. Whatever cannot be had is said, and its tests are skipped with the reason.
   {
     name: "tools",
-    command: ["node", "--conditions=sluice-source", "test/interop/install.ts"],
+    command: ["node", "--conditions=sluice-source", "test/tools/install.ts"],
     limitMinutes: 5,
   },
   { name: "tests", command: ["npm", "test"], limitMinutes: 8 },
   { name: "check", command: ["npm", "run", "check"], limitMinutes: 2 },
   { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
   { name: "conformance", command: ["npm", "run", "conformance"], limitMinutes: 3, env: full },
+  { name: "differential", command: ["npm", "run", "differential"], limitMinutes: 4, env: full },
   { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
 ];
