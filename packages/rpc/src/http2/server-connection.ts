@@ -80,7 +80,7 @@ export class ServerConnection extends Connection {
       throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, `the client opened stream ${streamId}, an even number`);
     }
     this.streams.use(streamId);
-    const fault = requestFault(headers);
+    const fault = endStream && headers.contentLength > 0 ? "content-length without a body" : requestFault(headers);
     if (streamId >= this.#lastId) this.drain();
     const open = this.streams.count + this.busyHandlers;
     if (this.#drainStep === "final" || open >= this.limits.concurrentStreamsMax) {
@@ -93,9 +93,6 @@ export class ServerConnection extends Connection {
     this.streams.add(stream);
     if (headers.isTooLarge) return this.#answerTooLarge(stream);
     if (headers.contentLength >= 0) stream.expectedBytes = headers.contentLength;
-    if (endStream && stream.expectedBytes > 0) {
-      return this.failStream(streamId, stream, ErrorCode.PROTOCOL_ERROR, "content-length without a body");
-    }
     const handler = this.#handler.onStream(stream, headers, endStream);
     stream.handler = handler;
     if (stream.endedAs !== undefined) handler.onClose(stream.endedAs);
