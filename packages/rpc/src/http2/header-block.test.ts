@@ -46,6 +46,8 @@ describe("header blocks", () => {
     const payload = Buffer.concat([uint32(1), Buffer.of(9), literalBlock(REQUEST)]);
     driven.receive(frame(FrameType.HEADERS, 4 | 0x20, 1, payload));
     expect(summary(driven.sent())).toEqual(["RST_STREAM 1 PROTOCOL_ERROR"]);
+    // A handler that answers at once would have answered it.
+    expect(driven.server.streams).toEqual([]);
     expect(isServing(driven, 3)).toBe(true);
   });
 

@@ -5,7 +5,7 @@
 import { checkFrameSize, ConnectionError, ErrorCode, Flag, FrameType, readUint31, readUint32 } from "./frame.ts";
 import { FrameReader, type FrameSink } from "./frame-reader.ts";
 import { HeaderAssembler } from "./header-assembler.ts";
-import type { DecodedHeaders } from "./header-list.ts";
+import { DecodedHeaders } from "./header-list.ts";
 import { HpackDecoder } from "./hpack.ts";
 import { judgeFrame, StreamState, Verdict } from "./states.ts";
 import type { Stream } from "./stream.ts";
@@ -218,19 +218,19 @@ export class Inbound implements FrameSink {
   }
 
   /** A complete block, decoded whatever becomes of it (I1). */
-  #onBlock(streamId: number, flags: number, headers: DecodedHeaders): void {
+  #onBlock(streamId: number, flags: number, decoded: DecodedHeaders): void {
     const endStream = (flags & Flag.END_STREAM) !== 0;
     const stream = this.#streams.find(streamId);
     if (this.#isAccepted(FrameType.HEADERS, streamId, stream)) {
+      const headers = this.#isSelfDependent ? faulty(decoded, "a stream that depends on itself") : decoded;
       this.#owner.onHeaders(streamId, stream, headers, endStream);
     } else if (endStream) {
       this.#streams.forgetReset(streamId);
     }
-    if (!this.#isSelfDependent) return;
-    // What is not open by now was refused for another reason, or is over.
-    const opened = this.#streams.find(streamId);
-    if (opened !== undefined) {
-      this.#owner.failStream(streamId, opened, ErrorCode.PROTOCOL_ERROR, "a stream that depends on itself");
-    }
   }
+}
+
+/** A copy that no message may have: the list itself answers every repetition of its block. */
+function faulty({ fields, kinds }: DecodedHeaders, fault: string): DecodedHeaders {
+  return new DecodedHeaders(fields, kinds, fault, false);
 }
