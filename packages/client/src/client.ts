@@ -1,7 +1,8 @@
 // The client: one address, and what can be asked of it. Everything that it opens ends with it.
-import { type Application, LogService } from "@sluice/api";
-import { type ChannelOptions, createClient, openChannel } from "@sluice/rpc";
+import { type Application, LogEntrySchema, LogService } from "@sluice/api";
+import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
 import { DEFAULT_BACKOFF } from "./backoff.ts";
+import { EntryDecoder } from "./decode-entry.ts";
 import type { LogQuery } from "./log-position.ts";
 import { LogStream, type LogStreamOptions } from "./log-stream.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
@@ -79,9 +80,11 @@ class ChannelClient implements SluiceClient {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
+    const decoder = new EntryDecoder();
     const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     this.#channel = openChannel(address, {
       backoff: CHANNEL_BACKOFF,
+      codecs: [codecOf(LogEntrySchema, { decode: (bytes) => decoder.decode(bytes) })],
       connectTimeoutMs,
       http2: { keepalive: options.keepalive ?? KEEPALIVE, limits: { handshakeTimeoutMs: connectTimeoutMs } },
       ...(options.tls === undefined ? {} : { tls: options.tls }),
