@@ -205,6 +205,23 @@ function ready<T>(promise: Promise<T>): Promise<T | undefined> {
   return Promise.race([promise, rival]);
 }
 
+test("what still comes of a body after its answer is dropped, up to a bound", async () => {
+  await using listener = await start({ "/x": () => ({ status: 413, body: "too large" }) });
+  const raw = open(listener.port);
+  raw.socket.write("POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+  await expect.poll(() => raw.text()).toContain("too large");
+  const chunk = `100000\r\n${"x".repeat(0x10_0000)}\r\n`;
+  for (let sent = 0; sent < 8; sent++) await new Promise((resolve) => raw.socket.write(chunk, resolve));
+  raw.socket.write("0\r\n\r\n");
+  raw.socket.write(GET);
+  await expect.poll(() => raw.text().match(/too large/g)).toHaveLength(2);
+
+  raw.socket.write("POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+  await expect.poll(() => raw.text().match(/too large/g)).toHaveLength(3);
+  for (let sent = 0; sent < 32; sent++) raw.socket.write(chunk);
+  await raw.closed;
+});
+
 test("an upgrade to h2c is not taken up: the request is answered as it is", async () => {
   await using listener = await start({ "/x": () => ({ status: 200 }) });
   const raw = open(listener.port);

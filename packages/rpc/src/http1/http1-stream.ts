@@ -2,6 +2,8 @@
 //
 // H1. A body that is not consumed stops the socket's reading at `UNCONSUMED_BYTES_MAX`: HTTP/1.1 has no other flow control.
 // H2. HTTP/1.1 can end one exchange early only by closing the connection: that is what `reset` does.
+// H3. What still comes of a body after its answer is read and dropped, for clients that send all of it before they look at
+//     the answer; beyond `DROPPED_BYTES_MAX` the connection ends.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type {
   ByteSource,
@@ -21,6 +23,8 @@ export interface Http1StreamOwner extends TransportConnection {
 }
 
 const UNCONSUMED_BYTES_MAX = 64 * 1024;
+/** Four messages of the largest size: who was refused for the size of one is told so. */
+const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
 const PULL_BYTES = 64 * 1024;
 const NOTHING = Buffer.alloc(0);
 
@@ -32,6 +36,7 @@ export class Http1Stream implements TransportStream {
   #source: ByteSource | undefined = undefined;
   #isPumpDue = false;
   #unconsumed = 0;
+  #dropped = 0;
   #hasEnded = false;
   #isReset = false;
   #isClosed = false;
@@ -113,6 +118,7 @@ export class Http1Stream implements TransportStream {
     this.#source = undefined;
     this.connection.onStreamClosed(this);
     this.#handler?.onClose({ by: this.#endedBy(), code: 0, reason: "" });
+    if (!this.#request.complete) this.#request.resume(); // H3
   }
 
   get #isOver(): boolean {
@@ -125,7 +131,11 @@ export class Http1Stream implements TransportStream {
   }
 
   #onData(chunk: Buffer): void {
-    if (this.#isOver) return;
+    if (this.#isOver) {
+      this.#dropped += chunk.length;
+      if (this.#dropped > DROPPED_BYTES_MAX) this.#request.socket.destroy(); // H3
+      return;
+    }
     this.#unconsumed += chunk.length;
     this.#handler?.onData(chunk, 0, chunk.length, false);
     if (this.#unconsumed >= UNCONSUMED_BYTES_MAX && !this.#isOver) this.#request.pause(); // H1
