@@ -29,6 +29,8 @@ export class FakeCall implements Call {
     this.hasHeaders = true;
   }
 
+  holdHeaders(): void {}
+
   end(): void {
     this.isEnded = true;
     this.#abort.abort();
