@@ -37,6 +37,11 @@ export interface Http2Limits {
    * their share are reset. All wide windows and 4,000 first ones, unread, stay below.
    */
   readonly unreadBytesMax: number;
+  /**
+   * Bytes that wait at the streams of all connections of a server for windows and sockets; above it streams of those with
+   * more than their share are reset as they write. 8,000 streams at their write mark stay below.
+   */
+  readonly queuedBytesMax: number;
   /** Answers to PING, SETTINGS and bad frames that wait for a peer that does not read; above it the connection ends. */
   readonly controlBytesMax: number;
   /** Streams the peer may open and give up before their headers were sent (rapid reset), or SETTINGS it may send: so many at once … */
@@ -73,6 +78,7 @@ export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   connectionUnreadBytesMax: 64 * 1024 * 1024,
   receiveBudgetBytes: 256 * 1024 * 1024,
   unreadBytesMax: 512 * 1024 * 1024,
+  queuedBytesMax: 512 * 1024 * 1024,
   controlBytesMax: 64 * 1024,
   resetBurst: 10_000,
   resetsPerSecond: 200,

@@ -8,7 +8,7 @@ import { ConnectionWatch, type ConnectionLife, type WatchOptions } from "./conne
 import { ClientConnection } from "./http2/client-connection.ts";
 import type { Connection } from "./http2/connection.ts";
 import type { ConnectionOptions, ConnectionResources } from "./http2/connection-options.ts";
-import { ReceiveBudget } from "./http2/flow.ts";
+import { ReceiveBudget, SharedBytes } from "./http2/flow.ts";
 import { SlabPool } from "./http2/output.ts";
 import type { Carrier, HandOver } from "./http2/sender.ts";
 import { ServerConnection } from "./http2/server-connection.ts";
@@ -45,8 +45,13 @@ export type ConnectSocketOptions = SocketOptions;
 
 /** Makes what the connections of one server or client share: send buffers, and the budget for receive windows. */
 export function createConnectionResources(limits: Partial<Http2Limits> = {}): ConnectionResources {
-  const { receiveBudgetBytes, unreadBytesMax } = http2Limits(limits);
-  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(receiveBudgetBytes, unreadBytesMax) };
+  const { receiveBudgetBytes, unreadBytesMax, queuedBytesMax } = http2Limits(limits);
+  return {
+    slabs: new SlabPool(),
+    receiveBudget: new ReceiveBudget(receiveBudgetBytes),
+    unread: new SharedBytes(unreadBytesMax),
+    queued: new SharedBytes(queuedBytesMax),
+  };
 }
 
 /** Serves HTTP/2 on a connected socket, with prior knowledge or after ALPN. No callback comes before this returns. */

@@ -1,7 +1,7 @@
 // What a connection is made with.
 import type { Http2Limits } from "../limits.ts";
 import type { Peer } from "../transport.ts";
-import type { ReceiveBudget } from "./flow.ts";
+import type { ReceiveBudget, SharedBytes } from "./flow.ts";
 import type { BlockEncoder } from "./hpack-encoder.ts";
 import type { SlabPool } from "./output.ts";
 
@@ -9,6 +9,10 @@ import type { SlabPool } from "./output.ts";
 export interface ConnectionResources {
   readonly slabs: SlabPool;
   readonly receiveBudget: ReceiveBudget;
+  /** Received and not consumed. */
+  readonly unread: SharedBytes;
+  /** Waiting at streams to be sent. */
+  readonly queued: SharedBytes;
 }
 
 export interface ConnectionOptions {

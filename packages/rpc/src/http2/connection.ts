@@ -10,10 +10,11 @@ import type { ByteSource, HeaderBlock, Peer, StreamEnd } from "../transport.ts";
 import type { ConnectionOptions, ConnectionResources, Role } from "./connection-options.ts";
 import { ControlWriter } from "./control-writer.ts";
 import { ConnectionWindow, isWindowTooLarge, StreamWindow } from "./flow.ts";
-import { ConnectionError, ErrorCode, readUint32 } from "./frame.ts";
+import { ConnectionError, ErrorCode } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { type Carrier, Sender, type SenderOwner } from "./sender.ts";
+import { SendQueues } from "./send-queues.ts";
 import { PeerSettings, sharedSettings } from "./settings.ts";
 import type { Stream, StreamOwner } from "./stream.ts";
 import { StreamTable } from "./stream-table.ts";
@@ -40,9 +41,8 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   readonly #carrier: Carrier;
   readonly #inbound: Inbound;
   readonly #window: ConnectionWindow;
+  readonly #queues: SendQueues;
   readonly #abuse: TokenBucket;
-  readonly #pings = new Map<number, () => void>();
-  #pingsSent = 0;
   #nowMs = 0;
 
   constructor(carrier: Carrier, role: Role, options: ConnectionOptions) {
@@ -55,9 +55,8 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.sender = new Sender(this, carrier, role.encoder, resources.slabs, limits);
     this.control = new ControlWriter(this.sender, limits);
     this.#inbound = new Inbound(this, this.streams, limits);
-    const { connectionWindowBytes, connectionUnreadBytesMax } = limits;
-    this.#window = new ConnectionWindow(connectionWindowBytes, connectionUnreadBytesMax, resources.receiveBudget);
-    resources.receiveBudget.connections += 1;
+    this.#window = new ConnectionWindow(limits, resources.unread);
+    this.#queues = new SendQueues(this.streams, resources.queued);
     this.#abuse = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
   }
 
@@ -102,7 +101,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
 
   /** Sends what waits; what `Carrier.requestFlush` asks for. */
   flush(): void {
-    if (!this.isClosed) this.sender.flush();
+    if (this.isClosed) return;
+    this.sender.flush();
+    this.#queues.settle();
   }
 
   /** The socket has room again. */
@@ -133,10 +134,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
 
   /** Asks the peer for a sign of life. */
   ping(onAcknowledged: () => void): void {
-    if (this.isClosed) return;
-    this.#pingsSent += 1;
-    this.#pings.set(this.#pingsSent, onAcknowledged);
-    this.control.ping(this.#pingsSent);
+    if (!this.isClosed) this.control.ping(onAcknowledged);
   }
 
   destroy(code: number, reason: string): void {
@@ -166,9 +164,10 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   #close(code: number, reason: string): void {
     if (this.isClosed) return;
     this.isClosed = true;
-    this.#resources.receiveBudget.connections -= 1;
-    this.#pings.clear();
+    this.control.forgetPings();
     for (const stream of this.streams.snapshot()) this.closeStream(stream, { by: "connection-lost", code, reason });
+    this.#window.close();
+    this.#queues.close();
     this.onConnectionClosed(reason);
   }
 
@@ -181,7 +180,12 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   }
 
   write(stream: Stream, bytes: Uint8Array): boolean {
-    return stream.canSend ? this.sender.write(stream, bytes) : true;
+    if (!stream.canSend) return true;
+    const isWritable = this.sender.write(stream, bytes);
+    if (stream.queuedBytes === 0 || !this.#queues.add(bytes.length)) return isWritable;
+    const code = ErrorCode.ENHANCE_YOUR_CALM;
+    this.resetAndClose(stream, code, { by: "stream-error", code, reason: "too much waits to be sent" });
+    return true;
   }
 
   end(stream: Stream, trailers: HeaderBlock | undefined): void {
@@ -370,15 +374,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   }
 
   onPing(bytes: Buffer, start: number, isAcknowledgement: boolean): void {
-    if (!isAcknowledgement) {
-      this.control.pingAcknowledgement(bytes, start);
-      this.control.checkWaiting();
-      return;
-    }
-    const number = readUint32(bytes, start) === 0 ? readUint32(bytes, start + 4) : 0;
-    const onAcknowledged = this.#pings.get(number);
-    this.#pings.delete(number);
-    onAcknowledged?.();
+    if (isAcknowledgement) return this.control.onPingAcknowledged(bytes, start);
+    this.control.pingAcknowledgement(bytes, start);
+    this.control.checkWaiting();
   }
 
   onWindowUpdate(stream: Stream | undefined, increment: number): void {

@@ -2,7 +2,7 @@
 //
 // They overtake all streams. Those that answer the peer are counted while the socket is full: a peer that asks and never
 // reads is cut off before its answers pile up.
-import { ConnectionError, ErrorCode, Flag, FrameType } from "./frame.ts";
+import { ConnectionError, ErrorCode, Flag, FrameType, readUint32 } from "./frame.ts";
 import type { Sender } from "./sender.ts";
 
 export interface ControlWriterLimits {
@@ -18,6 +18,9 @@ export class ControlWriter {
   readonly #limits: ControlWriterLimits;
   /** Written since the socket became full. */
   #waitingBytes = 0;
+  /** Whom to tell when the answer comes, by the number in the PING. */
+  readonly #pings = new Map<number, () => void>();
+  #pingsSent = 0;
 
   constructor(sender: Sender, limits: ControlWriterLimits) {
     this.#sender = sender;
@@ -37,11 +40,25 @@ export class ControlWriter {
     this.#begin(0, FrameType.SETTINGS, Flag.ACK, 0);
   }
 
-  /** @param number told apart by it when the answer comes. */
-  ping(number: number): void {
+  ping(onAcknowledged: () => void): void {
+    this.#pingsSent += 1;
+    this.#pings.set(this.#pingsSent, onAcknowledged);
     this.#begin(8, FrameType.PING, 0, 0);
     this.#sender.output.uint32(0);
-    this.#sender.output.uint32(number);
+    this.#sender.output.uint32(this.#pingsSent);
+  }
+
+  /** The peer answered a PING of ours; one that was never sent is nobody's. */
+  onPingAcknowledged(bytes: Buffer, start: number): void {
+    const number = readUint32(bytes, start) === 0 ? readUint32(bytes, start + 4) : 0;
+    const onAcknowledged = this.#pings.get(number);
+    this.#pings.delete(number);
+    onAcknowledged?.();
+  }
+
+  /** The connection is over: nobody waits for answers any more. */
+  forgetPings(): void {
+    this.#pings.clear();
   }
 
   /** Answers with the peer's own eight bytes at `start`. */

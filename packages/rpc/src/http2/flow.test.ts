@@ -1,7 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeaderBlock } from "../transport.ts";
-import type { ConnectionResources } from "./connection-options.ts";
 import { ReceiveBudget, StreamWindow } from "./flow.ts";
 import { ErrorCode, FrameType } from "./frame.ts";
 import { Setting } from "./settings.ts";
@@ -319,40 +318,8 @@ describe("what is received", () => {
   });
 });
 
-describe("what a server holds unread", () => {
-  /** A connection whose streams nobody reads, after so many bytes. */
-  function unread(resources: ConnectionResources, bytes: number): DrivenServer {
-    const driven = drivenServer({ resources });
-    driven.receive(headersFrame(1, REQUEST));
-    driven.server.streams[0]!.isReading = false;
-    for (let left = bytes; left > 0; left -= 10_000) driven.receive(dataFrame(1, Buffer.alloc(10_000)));
-    return driven;
-  }
-
-  test("is bounded: streams of a connection with more than its share are reset, those of others go on", () => {
-    const resources = testResources(0, 100_000);
-    const greedy = unread(resources, 60_000);
-    const modest = [1, 2, 3].map(() => unread(resources, 20_000));
-    expect(resources.receiveBudget.unreadBytes).toBe(120_000);
-    greedy.receive(dataFrame(1, "more"));
-    expect(greedy.server.streams[0]!.end).toMatchObject({ by: "stream-error", code: ErrorCode.ENHANCE_YOUR_CALM });
-    expect(resources.receiveBudget.unreadBytes).toBe(60_000);
-    expect(modest.map(({ server }) => server.streams[0]!.end)).toEqual([undefined, undefined, undefined]);
-    expect(isServing(greedy, 3)).toBe(true);
-  });
-
-  test("is forgotten with its connection, and so is its share", () => {
-    const resources = testResources(0, 100_000);
-    const connections = [unread(resources, 60_000), unread(resources, 10_000)];
-    for (const { connection } of connections) connection.disconnected("gone");
-    expect(resources.receiveBudget).toMatchObject({ connections: 0, unreadBytes: 0 });
-    const only = unread(resources, 60_000);
-    expect(only.server.streams[0]!.end).toBeUndefined();
-  });
-});
-
 test("a stream's window never grows over its limit", () => {
-  const budget = new ReceiveBudget(1024 * 1024 * KIB, 0);
+  const budget = new ReceiveBudget(1024 * 1024 * KIB);
   const window = new StreamWindow(64 * KIB, 1000 * KIB, budget);
   for (let count = 0; count < 1000; count += 1) {
     window.receive(32 * KIB);
@@ -365,7 +332,7 @@ test("a stream's window never grows over its limit", () => {
 test("a stream's window: what is consumed comes back, and nothing else", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(40_000), { maxLength: 100 }), fc.nat(4_000_000), (reads, budgetBytes) => {
-      const budget = new ReceiveBudget(budgetBytes, 0);
+      const budget = new ReceiveBudget(budgetBytes);
       const window = new StreamWindow(65_536, 1024 * KIB, budget);
       let available = 65_536;
       let consumed = 0;

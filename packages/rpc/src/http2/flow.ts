@@ -1,34 +1,37 @@
-// Flow control of what is received (RFC 9113 §5.2): who may still send how much, and when credit goes back.
+// Flow control of what is received (RFC 9113 §5.2): who may still send how much, and when credit goes back. And what all
+// connections of a server hold together.
 //
 // F1. The peer may send what `available` says; every byte, padding included, lowers it, every increment told raises it.
 // F2. A connection's credit returns on receipt, a stream's on consumption: a stream that nobody reads stops itself alone.
 // F3. What all streams of a server hold beyond their first windows stays within one budget.
-// F4. What all connections of a server hold unread stays within twice its bound: no more than the bound by those below
-//     their share of it, and no more by the others, whose streams are reset as they go on.
+// F4. What all connections of a server hold for one purpose stays within twice its bound: no more than the bound by those
+//     below their share of it, and no more by the others, whose streams are reset as they go on.
 import { WINDOW_BYTES_MAX } from "./frame.ts";
 
-/** What a server holds of what its clients send, shared by all of its connections. */
-export class ReceiveBudget {
+/** Bytes that the connections of a server hold for one purpose. */
+export class SharedBytes {
   /** Connections that are open. */
   connections = 0;
-  /** Received and not consumed. */
-  unreadBytes = 0;
-  readonly bytesMax: number;
-  readonly #unreadMax: number;
-  #usedBytes = 0;
+  bytes = 0;
+  readonly #bytesMax: number;
 
-  /**
-   * @param bytesMax of wide windows.
-   * @param unreadMax of bytes received and not consumed.
-   */
-  constructor(bytesMax: number, unreadMax: number) {
-    this.bytesMax = bytesMax;
-    this.#unreadMax = unreadMax;
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
   }
 
-  /** Whether a connection that holds `unread` bytes has to give some up: there are too many, and it has more than its share (F4). */
-  isOverdrawn(unread: number): boolean {
-    return this.unreadBytes > this.#unreadMax && unread * this.connections > this.#unreadMax;
+  /** Whether a connection that holds `own` bytes has to give some up: there are too many, and it has more than its share (F4). */
+  isOverdrawn(own: number): boolean {
+    return this.bytes > this.#bytesMax && own * this.connections > this.#bytesMax;
+  }
+}
+
+/** What the streams of a server may have in wide windows, shared by all of its connections. */
+export class ReceiveBudget {
+  readonly bytesMax: number;
+  #usedBytes = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
   }
 
   get usedBytes(): number {
@@ -98,29 +101,39 @@ export class StreamWindow {
   }
 }
 
+export interface ConnectionWindowLimits {
+  /** The window as told to the peer. */
+  readonly connectionWindowBytes: number;
+  /** With more bytes than this received and not consumed, credit is held back until readers catch up. */
+  readonly connectionUnreadBytesMax: number;
+}
+
 /** The connection's receive window. */
 export class ConnectionWindow {
   readonly #bytes: number;
   readonly #unreadMax: number;
-  readonly #budget: ReceiveBudget;
+  readonly #shared: SharedBytes;
   #available: number;
   #owed = 0;
   #unread = 0;
 
-  /**
-   * @param bytes the window as told to the peer.
-   * @param unreadMax with more bytes than this received and not consumed, credit is held back until readers catch up.
-   */
-  constructor(bytes: number, unreadMax: number, budget: ReceiveBudget) {
-    this.#bytes = bytes;
-    this.#available = bytes;
-    this.#unreadMax = unreadMax;
-    this.#budget = budget;
+  /** @param shared what all connections have unread. */
+  constructor(limits: ConnectionWindowLimits, shared: SharedBytes) {
+    this.#bytes = limits.connectionWindowBytes;
+    this.#available = this.#bytes;
+    this.#unreadMax = limits.connectionUnreadBytesMax;
+    this.#shared = shared;
+    shared.connections += 1;
   }
 
-  /** See `ReceiveBudget.isOverdrawn`. */
+  /** The connection is over, and its streams are. */
+  close(): void {
+    this.#shared.connections -= 1;
+  }
+
+  /** See `SharedBytes.isOverdrawn`. */
   get isOverdrawn(): boolean {
-    return this.#budget.isOverdrawn(this.#unread);
+    return this.#shared.isOverdrawn(this.#unread);
   }
 
   /** Counts received bytes; false when the peer had no right to send them (F1). */
@@ -133,13 +146,13 @@ export class ConnectionWindow {
   /** Bytes were handed to a stream's reader. */
   addUnread(bytes: number): void {
     this.#unread += bytes;
-    this.#budget.unreadBytes += bytes;
+    this.#shared.bytes += bytes;
   }
 
   /** Bytes were consumed, or their stream is over. */
   removeUnread(bytes: number): void {
     this.#unread -= bytes;
-    this.#budget.unreadBytes -= bytes;
+    this.#shared.bytes -= bytes;
   }
 
   /** The increment to tell the peer now, 0 when it can wait. */

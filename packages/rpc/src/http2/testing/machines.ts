@@ -12,7 +12,7 @@ import {
 import { ClientConnection } from "../client-connection.ts";
 import type { Connection } from "../connection.ts";
 import type { ConnectionOptions, ConnectionResources } from "../connection-options.ts";
-import { ReceiveBudget } from "../flow.ts";
+import { ReceiveBudget, SharedBytes } from "../flow.ts";
 import { PREFACE } from "../frame.ts";
 import { SlabPool } from "../output.ts";
 import type { Carrier, HandOver } from "../sender.ts";
@@ -151,8 +151,17 @@ export class RecordedClient implements ClientTransportHandler {
   }
 }
 
-export function testResources(budgetBytes = 256 * 1024 * 1024, unreadMax = 512 * 1024 * 1024): ConnectionResources {
-  return { slabs: new SlabPool(), receiveBudget: new ReceiveBudget(budgetBytes, unreadMax) };
+/** @param shared what may be unread, and what may wait to be sent. */
+export function testResources(
+  budgetBytes = 256 * 1024 * 1024,
+  shared: { readonly unread?: number; readonly queued?: number } = {},
+): ConnectionResources {
+  return {
+    slabs: new SlabPool(),
+    receiveBudget: new ReceiveBudget(budgetBytes),
+    unread: new SharedBytes(shared.unread ?? Infinity),
+    queued: new SharedBytes(shared.queued ?? Infinity),
+  };
 }
 
 export interface MachineOptions {
