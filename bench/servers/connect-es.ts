@@ -2,19 +2,13 @@
 // takes messages only, so there is no form with bytes encoded beforehand.
 
 import { createServer } from "node:http2";
-import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
-import {
-  LogEntrySchema,
-  LogService,
-  OtlpLogsService,
-  SeedLogService,
-  type AnyValue,
-  type ExportLogsServiceRequest,
-} from "@sluice/api";
+import { LogEntrySchema, LogService, OtlpLogsService, SeedLogService, type AnyValue } from "@sluice/api";
 import { EchoService } from "../gen/bench/v1/echo_pb.ts";
 import { frameOf, openJournal } from "./journal.ts";
+import { entriesOf } from "./otlp-entries.ts";
 import { announce, messagesOf, parseServerOptions, versionOf } from "./server-options.ts";
 
 const options = parseServerOptions();
@@ -28,26 +22,8 @@ async function* history() {
   }
 }
 
-function text(value: AnyValue | undefined): string {
-  return value?.value.case === "stringValue" ? value.value.value : "";
-}
-
-function entriesOf(request: ExportLogsServiceRequest): MessageInitShape<typeof LogEntrySchema>[] {
-  return request.resourceLogs.flatMap(({ resource, scopeLogs }) => {
-    const application = text(resource?.attributes.find(({ key }) => key === "service.name")?.value);
-    return scopeLogs
-      .flatMap(({ logRecords }) => logRecords)
-      .map((record) => ({
-        timestamp: record.timeUnixNano,
-        level: record.severityText,
-        application,
-        message: text(record.body),
-        fields: Object.fromEntries(record.attributes.map(({ key, value }) => [key, text(value)])),
-        severityNumber: record.severityNumber,
-        traceId: record.traceId,
-        spanId: record.spanId,
-      }));
-  });
+function stringIn({ value }: AnyValue): string {
+  return value.case === "stringValue" ? value.value : "";
 }
 
 function routes(router: ConnectRouter): void {
@@ -66,7 +42,7 @@ function routes(router: ConnectRouter): void {
   });
   router.service(OtlpLogsService, {
     async export(request) {
-      const stored = entriesOf(request).map((entry) =>
+      const stored = entriesOf(request, stringIn).map((entry) =>
         frameOf(toBinary(LogEntrySchema, create(LogEntrySchema, entry))),
       );
       await journal.append(Buffer.concat(stored));

@@ -16,6 +16,7 @@ import {
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { frameOf, openJournal, type Journal } from "./journal.ts";
+import { entriesOf, type OtlpRequest } from "./otlp-entries.ts";
 import { announce, messagesOf, parseServerOptions, versionOf, type ServerOptions } from "./server-options.ts";
 
 const root = join(import.meta.dirname, "../..");
@@ -44,25 +45,11 @@ interface StreamRequest {
 interface WriteRequest {
   readonly entries: readonly object[];
 }
-interface ExportRequest {
-  readonly resourceLogs: readonly {
-    readonly resource: { readonly attributes: readonly OtlpAttribute[] } | null;
-    readonly scopeLogs: readonly { readonly logRecords: readonly OtlpRecord[] }[];
-  }[];
+/** A value whose string is there when it is one. */
+interface OtlpValue {
+  readonly stringValue?: string;
 }
-interface OtlpAttribute {
-  readonly key: string;
-  readonly value: { readonly stringValue: string } | null;
-}
-interface OtlpRecord {
-  readonly timeUnixNano: string;
-  readonly severityNumber: number;
-  readonly severityText: string;
-  readonly body: { readonly stringValue: string } | null;
-  readonly attributes: readonly OtlpAttribute[];
-  readonly traceId: Buffer;
-  readonly spanId: Buffer;
-}
+type ExportRequest = OtlpRequest<OtlpValue, string>;
 
 const streamLogs = serviceDefinition("LogService")["StreamLogs"];
 if (streamLogs === undefined) throw new Error("The definitions lack StreamLogs");
@@ -96,7 +83,11 @@ function registerPlain(server: Server, options: ServerOptions, journal: Journal)
     for (const entry of published) for (const follower of followers) follower.write(entry);
   };
   const exportLogs = callbackify(async (request: ExportRequest) => {
-    await journal.append(Buffer.concat(entriesOf(request).map((entry) => frameOf(serializeEntry(entry)))));
+    await journal.append(
+      Buffer.concat(
+        entriesOf(request, ({ stringValue = "" }) => stringValue).map((entry) => frameOf(serializeEntry(entry))),
+      ),
+    );
   });
   server.addService(serviceDefinition("LogService"), { StreamLogs: stream });
   server.addService(serviceDefinition("sluice.logs.v1.LogService"), {
@@ -134,25 +125,6 @@ async function writeStream(
     call.write({ acknowledged });
   }
   call.end();
-}
-
-function entriesOf(request: ExportRequest): object[] {
-  const text = (value: OtlpAttribute["value"] | undefined): string => value?.stringValue ?? "";
-  return request.resourceLogs.flatMap(({ resource, scopeLogs }) => {
-    const application = text(resource?.attributes.find(({ key }) => key === "service.name")?.value);
-    return scopeLogs
-      .flatMap(({ logRecords }) => logRecords)
-      .map((record) => ({
-        timestamp: record.timeUnixNano,
-        level: record.severityText,
-        application,
-        message: text(record.body),
-        fields: Object.fromEntries(record.attributes.map(({ key, value }) => [key, text(value)])),
-        severityNumber: record.severityNumber,
-        traceId: record.traceId,
-        spanId: record.spanId,
-      }));
-  });
 }
 
 function registerEncoded(server: Server, options: ServerOptions): void {
