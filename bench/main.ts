@@ -15,10 +15,11 @@ import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { logsFollow } from "./scenarios/logs-follow.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
+import { sdkHistory } from "./scenarios/sdk-history.ts";
 import { unary } from "./scenarios/unary.ts";
 import { killServers } from "./server-process.ts";
 
-const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, unary, heapGrowth];
+const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, unary, sdkHistory, heapGrowth];
 const usage = "npm run bench -- list | SCENARIO [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;
 
