@@ -65,7 +65,7 @@ describe("a sync that fails", () => {
     place.fail((operation) => operation.kind === "sync" && isFrames(operation), "EIO");
     const failed = append(log.writer, [makeEntry(4)]);
     await expect(failed).rejects.toThrow(LogReadOnly);
-    await expect(failed).rejects.toThrow(/syncing failed: EIO/);
+    await expect(failed).rejects.toThrow(/writing failed: EIO: sync/);
     expect(log.state.writer).toMatchObject({ kind: "read-only", cause: expect.stringContaining("EIO") as unknown });
     expect(place.events).toContainEqual({ kind: "read-only", cause: expect.stringContaining("EIO") as unknown });
     expect(log.writer.next).toBe(4);

@@ -6,7 +6,7 @@
 // FF3. A sync that fails has taken its chance: the cache keeps the bytes, but no later sync brings them to disk unless
 //      they are written again. So do Linux file systems.
 // FF4. A process that has ended does nothing more: what it had open is dead, what it still asks for fails.
-import type { File, FileSystem } from "../../packages/server/src/store/file-system.ts";
+import type { File, FileSystem, OpenMode } from "../../packages/server/src/store/file-system.ts";
 import { FakeFolder, FakeInode } from "./fake-file-system-disk.ts";
 
 /** What the store asks for, before it happens. */
@@ -129,10 +129,10 @@ class FakeProcess implements FileSystem {
     this.#faults = faults;
   }
 
-  async open(path: string, mode: "read" | "create" | "read-write"): Promise<File> {
+  async open(path: string, mode: OpenMode): Promise<File> {
     return this.#do({ kind: mode === "create" ? "create" : "open", path, site: "" }, () => {
       const inode = mode === "create" ? this.#root.create(path) : this.#root.file(path);
-      return this.#fileOf(inode, path);
+      return this.#fileOf(inode, path, mode);
     });
   }
 
@@ -156,7 +156,9 @@ class FakeProcess implements FileSystem {
     return this.#do({ kind: "sync-folder", path, site: callingFunction() }, () => this.#root.folder(path).sync());
   }
 
-  #fileOf(inode: FakeInode, path: string): File {
+  #fileOf(inode: FakeInode, path: string, mode: OpenMode): File {
+    const sync = (site: string): Promise<void> =>
+      this.#do({ kind: "sync", path, site }, () => inode.sync(), { failed: () => inode.failSync() });
     return {
       read: (buffer, position) => {
         const operation = { kind: "read", path, site: "" } as const;
@@ -168,18 +170,17 @@ class FakeProcess implements FileSystem {
         });
       },
       readSync: (buffer, position) => inode.read(buffer, position),
-      write: (buffers, position) => {
+      write: async (buffers, position) => {
+        const site = callingFunction();
         const bytes = Buffer.concat(buffers);
         const part = () => inode.write(bytes.subarray(0, Math.floor(this.#random() * bytes.length)), position);
-        return this.#do({ kind: "write", path, site: "" }, () => inode.write(bytes, position), {
+        await this.#do({ kind: "write", path, site: "" }, () => inode.write(bytes, position), {
           within: part,
           failed: part,
         });
+        if (mode === "append") await sync(site);
       },
-      sync: () =>
-        this.#do({ kind: "sync", path, site: callingFunction() }, () => inode.sync(), {
-          failed: () => inode.failSync(),
-        }),
+      sync: () => sync(callingFunction()),
       truncate: (length) => this.#do({ kind: "truncate", path, site: "" }, () => inode.truncate(length)),
       size: () => Promise.resolve(inode.length),
       close: () => Promise.resolve(),

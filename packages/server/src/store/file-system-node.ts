@@ -4,7 +4,7 @@
 // closes behind one's back when it is collected.
 import fs from "node:fs";
 import { promisify } from "node:util";
-import type { File, FileSystem } from "./file-system.ts";
+import type { File, FileSystem, OpenMode } from "./file-system.ts";
 
 const open = promisify(fs.open);
 const close = promisify(fs.close);
@@ -13,13 +13,22 @@ const fsync = promisify(fs.fsync);
 const ftruncate = promisify(fs.ftruncate);
 const fstat = promisify(fs.fstat);
 
-const FLAGS = { read: "r", create: "w+", "read-write": "r+" } as const;
+const { O_RDWR, O_DSYNC } = fs.constants;
+/** Elsewhere O_DSYNC is missing (Windows), or leaves the bytes in the drive's cache (macOS). */
+const HAS_DURABLE_WRITE = process.platform === "linux";
+
+const FLAGS: Readonly<Record<OpenMode, string | number>> = {
+  read: "r",
+  create: "w+",
+  "read-write": "r+",
+  append: HAS_DURABLE_WRITE ? O_RDWR | O_DSYNC : "r+",
+};
 
 /** pwritev takes at most IOV_MAX buffers. */
 const BUFFERS_MAX = 1024;
 
 export const nodeFileSystem: FileSystem = {
-  open: async (path, mode) => new NodeFile(await open(path, FLAGS[mode])),
+  open: async (path, mode) => new NodeFile(await open(path, FLAGS[mode]), mode === "append" && !HAS_DURABLE_WRITE),
   list: async (path) => (await fs.promises.readdir(path)).sort(),
   async makeFolder(path) {
     await fs.promises.mkdir(path, { recursive: true });
@@ -42,9 +51,11 @@ async function syncFolder(path: string): Promise<void> {
 
 class NodeFile implements File {
   readonly #descriptor: number;
+  readonly #syncsWrites: boolean;
 
-  constructor(descriptor: number) {
+  constructor(descriptor: number, syncsWrites: boolean) {
     this.#descriptor = descriptor;
+    this.#syncsWrites = syncsWrites;
   }
 
   read(buffer: Uint8Array, position: number): Promise<number> {
@@ -69,6 +80,7 @@ class NodeFile implements File {
       at += written;
       rest = skip(rest, written);
     }
+    if (this.#syncsWrites) await this.sync();
   }
 
   #writeSome(buffers: readonly Uint8Array[], position: number): Promise<number> {

@@ -14,10 +14,15 @@ export interface File {
   close(): Promise<void>;
 }
 
+/**
+ * "create" makes an empty file for reading and writing, or empties it; the others need one that exists. With "append" a
+ * write returns when its bytes are durable, in one step where the system has it (O_DSYNC).
+ */
+export type OpenMode = "read" | "create" | "read-write" | "append";
+
 /** Errors carry Node's `code`: ENOENT, ENOSPC, EIO … */
 export interface FileSystem {
-  /** "read" and "read-write" need an existing file; "create" makes an empty one for reading and writing, or empties it. */
-  open(path: string, mode: "read" | "create" | "read-write"): Promise<File>;
+  open(path: string, mode: OpenMode): Promise<File>;
   /** Names in the folder, sorted. @throws when it is missing. */
   list(path: string): Promise<string[]>;
   /** Makes the folder and its parents; nothing when it is there. */

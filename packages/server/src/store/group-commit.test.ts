@@ -1,6 +1,6 @@
 // What the writer asks of the segment's file, and in which order.
 import { expect, test } from "vitest";
-import type { File, FileSystem } from "./file-system.ts";
+import type { File, FileSystem, OpenMode } from "./file-system.ts";
 import type { Log, LogOptions } from "./log.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { nodeFileSystem } from "./file-system-node.ts";
@@ -11,13 +11,13 @@ import { openEmbeddedPlace } from "./testing/place.ts";
 import { range } from "./testing/reading.ts";
 import { append, makeEntry } from "./testing/writing.ts";
 
-/** The real file system, with a list of what the writer did to frames files. */
+/** The real file system, with a list of what the writer did to its segments. */
 class Observed implements FileSystem {
   readonly calls: string[] = [];
 
-  async open(path: string, mode: "read" | "create" | "read-write"): Promise<File> {
+  async open(path: string, mode: OpenMode): Promise<File> {
     const file = await nodeFileSystem.open(path, mode);
-    return mode === "read" || !path.endsWith(".frames") ? file : this.#observe(file);
+    return mode === "append" ? this.#observe(file) : file;
   }
 
   list(path: string): Promise<string[]> {
@@ -46,14 +46,12 @@ class Observed implements FileSystem {
     return {
       read: (buffer, position) => file.read(buffer, position),
       readSync: (buffer, position) => file.readSync(buffer, position),
-      write(buffers, position) {
+      async write(buffers, position) {
         calls.push(`write ${buffers.length} at ${position}`);
-        return file.write(buffers, position);
+        await file.write(buffers, position);
+        calls.push("durable");
       },
-      sync() {
-        calls.push("sync");
-        return file.sync();
-      },
+      sync: () => file.sync(),
       truncate: (length) => file.truncate(length),
       size: () => file.size(),
       close: () => file.close(),
@@ -82,7 +80,7 @@ const frameBytes = 5 + 27 + 2 + 4 + "shop".length + "entry 1".length;
 test("appends of one turn go to disk together", async () => {
   await withLog({}, async (log, calls) => {
     await Promise.all(range(1, 5).map((number) => append(log.writer, [makeEntry(number)])));
-    expect(calls).toEqual(["write 5 at 0", "sync"]);
+    expect(calls).toEqual(["write 5 at 0", "durable"]);
   });
 });
 
@@ -92,7 +90,7 @@ test("appends gather while a group is on its way, and one group is on its way at
     await expect.poll(() => calls).toEqual(["write 1 at 0"]);
     const others = range(2, 4).map((number) => append(log.writer, [makeEntry(number)]));
     await Promise.all([first, ...others]);
-    expect(calls).toEqual(["write 1 at 0", "sync", `write 3 at ${frameBytes}`, "sync"]);
+    expect(calls).toEqual(["write 1 at 0", "durable", `write 3 at ${frameBytes}`, "durable"]);
   });
 });
 
@@ -104,7 +102,7 @@ test("a group holds no more than its bound, unless it is a single batch", async 
       range(4, 8).map((number) => makeEntry(number)),
     );
     await Promise.all([...singles, large]);
-    expect(calls.filter((call) => call !== "sync")).toEqual([
+    expect(calls.filter((call) => call !== "durable")).toEqual([
       "write 2 at 0",
       `write 1 at ${2 * frameBytes}`,
       `write 1 at ${3 * frameBytes}`,
@@ -116,16 +114,16 @@ test("a segment's folder is synced before its first entry is written", async () 
   await withLog({ segmentBytes: 2 * frameBytes }, async (log, calls) => {
     await append(log.writer, [makeEntry(1), makeEntry(2)]);
     await append(log.writer, [makeEntry(3)]);
-    expect(calls.slice(0, 5)).toEqual(["write 1 at 0", "sync", "sync folder", "write 1 at 0", "sync"]);
+    expect(calls.slice(0, 5)).toEqual(["write 1 at 0", "durable", "sync folder", "write 1 at 0", "durable"]);
   });
 });
 
-test("nothing is answered before it is synced", async () => {
+test("nothing is answered before it is durable", async () => {
   await withLog({}, async (log, calls) => {
     const seen: string[][] = [];
     log.reader.onHead(() => seen.push([...calls]));
     await append(log.writer, [makeEntry(1)]);
-    expect(seen).toEqual([["write 1 at 0", "sync"]]);
+    expect(seen).toEqual([["write 1 at 0", "durable"]]);
   });
 });
 

@@ -1,10 +1,10 @@
 // The writer of a log: appends gather while the last fdatasync runs, then go to disk together.
 //
-// W1. One group is on its way at a time: written, synced, published, answered; then the next. So when a crash tears the
-//     file, everything before the torn group was synced, and nothing of the torn group was seen by anybody.
-// W2. A sync that failed is never tried again: the kernel may have dropped the pages and call the next sync a success.
-//     The log is read-only from then on.
-// W3. A write that failed leaves nothing: the file is cut back to what is durable, everything pending is refused, `next`
+// W1. One group is on its way at a time: written durably, published, answered; then the next. So when a crash tears the
+//     file, everything before the torn group was durable, and nothing of the torn group was seen by anybody.
+// W2. A write that failed is never tried again, but for a full disk: the kernel may have dropped the pages and call the
+//     next sync a success. The log is read-only from then on.
+// W3. On a full disk a write that failed leaves nothing: the file is cut back to what is durable, everything pending is refused, `next`
 //     goes back. If the cut fails, the log is read-only.
 // W4. A segment's folder is synced before the first entry of the segment is acknowledged, and a segment is complete and
 //     synced before the next one is made.
@@ -61,7 +61,7 @@ export class GroupCommit implements LogWriter {
   readonly #segments: SegmentMaker;
   readonly #incidents: Incidents;
   readonly #options: GroupCommitOptions;
-  /** Of the open segment. */
+  /** Of the open segment, in mode "append". */
   #file: File;
   #state: WriterState = { kind: "open" };
   #next: number;
@@ -245,7 +245,6 @@ export class GroupCommit implements LogWriter {
   async #commit(group: Group): Promise<void> {
     const buffers = group.batches.map(framesOf);
     await attempt("writing", this.#file.write(buffers, this.#core.chain.open.bytes));
-    await attempt("syncing", this.#file.sync());
     this.#pendingBytes -= group.bytes;
     for (const entry of group.producers) this.#producers.commit(entry);
     this.#core.publish(group.batches);

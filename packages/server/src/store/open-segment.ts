@@ -64,10 +64,9 @@ export async function openLast(
     const provenFrom = Math.min(durableBytes(mark, first, size), walked.end);
     await rewrite(file, provenFrom, walked.end);
     if (cut !== undefined || provenFrom < walked.end) await file.sync();
-    return { first, index, file, walked, cut, producers };
-  } catch (error) {
+    return { first, index, file: await fileSystem.open(path, "append"), walked, cut, producers };
+  } finally {
     await file.close();
-    throw error;
   }
 }
 

@@ -24,12 +24,12 @@ export interface SegmentSource {
 /** Whether an entry may belong to an epoch. */
 export type IsExpected = WalkRequest["isExpected"];
 
-/** Makes the file of a segment and its name durable. */
+/** Makes the file of a segment and its name durable; opens it to append. */
 export async function createSegmentFile(fileSystem: FileSystem, folder: string, first: number): Promise<File> {
-  const file = await attempt(
-    "creating a segment",
-    fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "create"),
-  );
+  const path = segmentFile(folder, first, FRAMES_SUFFIX);
+  const made = await attempt("creating a segment", fileSystem.open(path, "create"));
+  await made.close();
+  const file = await attempt("creating a segment", fileSystem.open(path, "append"));
   await attempt("syncing the folder", fileSystem.syncFolder(folder));
   return file;
 }

@@ -4,7 +4,6 @@ export type StepName =
   | "creating a segment"
   | "syncing the folder"
   | "writing"
-  | "syncing"
   | "cutting back a partial write"
   | "publishing";
 

@@ -1,6 +1,8 @@
 // Everybody who follows a log: one subscription to the log's head, however many there are.
 //
 // L1. A follower that waits at the head costs its own object and a place in an array: no listener, timer or promise.
+// L2. They are told in a turn of the event loop of their own: the writer's acknowledgement, and the next group's way to
+//     disk, do not wait until thousands have the entry.
 import { LimitExceeded } from "../errors.ts";
 import type { Clock, LogReader } from "../store/contract.ts";
 import { Heartbeats } from "./heartbeat.ts";
@@ -78,9 +80,16 @@ export class Followers {
 
   #openHub(reader: LogReader): Hub {
     const followers: Follower[] = [];
-    const unsubscribe = reader.onHead(() => {
+    let isToldSoon = false;
+    const tell = (): void => {
+      isToldSoon = false;
       // From the end: who leaves is replaced by the last one, who was told already.
       for (let i = followers.length - 1; i >= 0; i--) followers[i]?.onHead();
+    };
+    const unsubscribe = reader.onHead(() => {
+      if (isToldSoon) return;
+      isToldSoon = true;
+      setImmediate(tell);
     });
     const hub = { followers, unsubscribe };
     this.#hubs.set(reader, hub);
