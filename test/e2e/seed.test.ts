@@ -1,31 +1,16 @@
 // The three promises that the log service began with: against a real server, over a real socket, through the
 // unversioned service and its first five request fields.
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { expect, test } from "vitest";
+import { collect, takeEntries } from "../support/log-client.ts";
+import { useLogServer } from "../support/log-server.ts";
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: LogClient;
-
-beforeAll(async () => {
-  folder = await openTemporaryFolder("seed");
-  server = await startServer([], { folder: folder.path });
-  client = openLogClient(server.address);
-});
-
-afterAll(async () => {
-  await client[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+const logs = useLogServer("seed");
 
 const MINUTE_NS = 60_000_000_000n;
 const NOON_NS = 1_700_000_000_000_000_000n;
 
 test("Historical logs", async () => {
-  await client.write(
+  await logs.client.write(
     { application: "history", level: "INFO", timestamp: NOON_NS - MINUTE_NS, message: "too early" },
     { application: "history", level: "INFO", timestamp: NOON_NS, message: "first", fields: { user: "ada" } },
     { application: "other", level: "INFO", timestamp: NOON_NS, message: "somebody else's" },
@@ -38,23 +23,23 @@ test("Historical logs", async () => {
       lineNumber: 7,
     },
   );
-  const entries = await collect(client.seed.streamLogs({ application: "history", startTimestamp: NOON_NS }));
+  const entries = await collect(logs.client.seed.streamLogs({ application: "history", startTimestamp: NOON_NS }));
   expect(entries).toMatchObject([
     { timestamp: NOON_NS, level: "INFO", application: "history", message: "first", fields: { user: "ada" } },
     { timestamp: NOON_NS + MINUTE_NS, level: "WARN", message: "second", sourceFile: "a.ts", lineNumber: 7 },
   ]);
-  await expect(collect(client.seed.streamLogs({ application: "never wrote" }))).resolves.toEqual([]);
+  await expect(collect(logs.client.seed.streamLogs({ application: "never wrote" }))).resolves.toEqual([]);
 });
 
 test("Follow mode", async () => {
-  await client.write({ application: "live", message: "before" });
-  const stream = client.seed.streamLogs({ application: "live", follow: true });
+  await logs.client.write({ application: "live", message: "before" });
+  const stream = logs.client.seed.streamLogs({ application: "live", follow: true });
   const [before] = await takeEntries(stream, 1);
   expect(before?.message).toBe("before");
 
   for (const message of ["one", "two", "three"]) {
     const next = takeEntries(stream, 1);
-    await client.write({ application: "quiet", message: "not followed" }, { application: "live", message });
+    await logs.client.write({ application: "quiet", message: "not followed" }, { application: "live", message });
     expect((await next).map((each) => each.message)).toEqual([message]);
   }
   await stream.return?.();
@@ -62,11 +47,13 @@ test("Follow mode", async () => {
 
 test("Filter by level", async () => {
   const levels = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
-  await client.write(...levels.map((level) => ({ application: "levels", level, message: `at ${level}` })));
+  await logs.client.write(...levels.map((level) => ({ application: "levels", level, message: `at ${level}` })));
   for (const [place, level] of levels.entries()) {
-    const entries = await collect(client.seed.streamLogs({ application: "levels", logLevel: level.toLowerCase() }));
+    const entries = await collect(
+      logs.client.seed.streamLogs({ application: "levels", logLevel: level.toLowerCase() }),
+    );
     expect(entries.map((each) => each.level)).toEqual(levels.slice(place));
   }
-  const filtered = client.seed.streamLogs({ application: "levels", logLevel: "WARNING", filters: ["-FATAL"] });
+  const filtered = logs.client.seed.streamLogs({ application: "levels", logLevel: "WARNING", filters: ["-FATAL"] });
   expect((await collect(filtered)).map((each) => each.level)).toEqual(["WARN", "ERROR"]);
 });

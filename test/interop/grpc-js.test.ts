@@ -12,8 +12,7 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { rootFolder } from "../../scripts/command.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { useLogServer } from "../support/log-server.ts";
 
 interface Entry {
   readonly application: string;
@@ -30,21 +29,14 @@ const definition = loadSync(["seed.proto", "sluice/logs/v1/logs.proto"], {
   defaults: true,
 });
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
+const logs = useLogServer("grpc-js");
 let client: Client;
 
-beforeAll(async () => {
-  folder = await openTemporaryFolder("grpc-js");
-  server = await startServer([], { folder: folder.path });
-  client = new Client(server.address, credentials.createInsecure());
+beforeAll(() => {
+  client = new Client(logs.address, credentials.createInsecure());
 });
 
-afterAll(async () => {
-  client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => client.close());
 
 /** How proto-loader writes and reads the messages of a method. */
 function methodOf(service: string, name: string) {

@@ -1,30 +1,18 @@
 // grpcurl, as people type it, through reflection: no proto file is given to it.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
+import { beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
-import { type LogClient, openLogClient } from "../support/log-client.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
-import { findGrpcurl, mayFetch, type Tool } from "./tools.ts";
+import { useLogServer } from "../support/log-server.ts";
+import { findGoTool } from "../tools/go-tools.ts";
+import { mayFetch, type Tool } from "../tools/tool.ts";
 
+const logs = useLogServer("grpcurl");
 let tool: Tool;
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: LogClient;
 
 beforeAll(async () => {
-  tool = await findGrpcurl({ mayFetch });
-  folder = await openTemporaryFolder("grpcurl");
-  server = await startServer([], { folder: folder.path });
-  client = openLogClient(server.address);
+  tool = await findGoTool("grpcurl", { mayFetch });
 }, 300_000);
-
-afterAll(async () => {
-  await client[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
 
 /** The tool's path, or the end of the test. */
 function grpcurlFor({ skip }: TestContext): string {
@@ -38,7 +26,7 @@ async function grpcurl(context: TestContext, ...words: string[]): Promise<string
 }
 
 test("list", async (context) => {
-  const services = (await grpcurl(context, server.address, "list")).trim().split("\n");
+  const services = (await grpcurl(context, logs.address, "list")).trim().split("\n");
   expect(services).toEqual(
     expect.arrayContaining([
       "LogService",
@@ -50,17 +38,17 @@ test("list", async (context) => {
 });
 
 test("describe: services, messages with maps, messages of other files", async (context) => {
-  expect(await grpcurl(context, server.address, "describe", "LogService")).toContain("rpc StreamLogs (");
-  const entry = await grpcurl(context, server.address, "describe", "sluice.logs.v1.LogEntry");
+  expect(await grpcurl(context, logs.address, "describe", "LogService")).toContain("rpc StreamLogs (");
+  const entry = await grpcurl(context, logs.address, "describe", "sluice.logs.v1.LogEntry");
   expect(entry).toContain("map<string, string> fields = 7;");
   expect(entry).toContain(".sluice.stream.v1.StreamControl control = 12;");
-  expect(await grpcurl(context, server.address, "describe", "sluice.stream.v1.StreamControl")).toContain("oneof kind");
+  expect(await grpcurl(context, logs.address, "describe", "sluice.stream.v1.StreamControl")).toContain("oneof kind");
 });
 
 test("LogService/StreamLogs, following: history and what comes", async (context) => {
-  await client.write({ application: "myapp", message: "before", fields: { user: "ada" } });
+  await logs.client.write({ application: "myapp", message: "before", fields: { user: "ada" } });
   const request = '{"application":"myapp","follow":true}';
-  const following = spawn(grpcurlFor(context), ["-plaintext", "-d", request, server.address, "LogService/StreamLogs"]);
+  const following = spawn(grpcurlFor(context), ["-plaintext", "-d", request, logs.address, "LogService/StreamLogs"]);
   const closed = once(following, "close");
   onTestFinished(async () => {
     following.kill();
@@ -68,7 +56,10 @@ test("LogService/StreamLogs, following: history and what comes", async (context)
   });
   const said = collectText(following);
   await expect.poll(said, { timeout: 30_000 }).toContain('"message": "before"');
-  await client.write({ application: "other", message: "somebody else's" }, { application: "myapp", message: "after" });
+  await logs.client.write(
+    { application: "other", message: "somebody else's" },
+    { application: "myapp", message: "after" },
+  );
   await expect.poll(said, { timeout: 30_000 }).toContain('"message": "after"');
   expect(said()).toContain('"user": "ada"');
   expect(said()).not.toContain("somebody else");
@@ -77,7 +68,7 @@ test("LogService/StreamLogs, following: history and what comes", async (context)
 test("a bad request: its code, its sentence and its typed details", async (context) => {
   const { code, output } = await runCommand([
     ...([grpcurlFor(context), "-plaintext", "-d", '{"log_level":"LOUD"}'] as const),
-    ...([server.address, "LogService/StreamLogs"] as const),
+    ...([logs.address, "LogService/StreamLogs"] as const),
   ]);
   expect(code).not.toBe(0);
   expect(output).toContain("Code: InvalidArgument");
@@ -87,18 +78,18 @@ test("a bad request: its code, its sentence and its typed details", async (conte
 
 test("the versioned service writes and lists", async (context) => {
   const entries = '{"entries":[{"application":"typed","message":"by hand"}]}';
-  const written = await grpcurl(context, "-d", entries, server.address, "sluice.logs.v1.LogService/WriteLogs");
+  const written = await grpcurl(context, "-d", entries, logs.address, "sluice.logs.v1.LogService/WriteLogs");
   expect(JSON.parse(written)).toMatchObject({ accepted: "1" });
-  const listed = await grpcurl(context, server.address, "sluice.logs.v1.LogService/ListApplications");
+  const listed = await grpcurl(context, logs.address, "sluice.logs.v1.LogService/ListApplications");
   expect(JSON.parse(listed)).toMatchObject({
     applications: expect.arrayContaining([expect.objectContaining({ application: "typed", entries: "1" })]) as unknown,
   });
 });
 
 test("health", async (context) => {
-  const all = await grpcurl(context, server.address, "grpc.health.v1.Health/Check");
+  const all = await grpcurl(context, logs.address, "grpc.health.v1.Health/Check");
   expect(JSON.parse(all)).toEqual({ status: "SERVING" });
-  const one = await grpcurl(context, "-d", '{"service":"LogService"}', server.address, "grpc.health.v1.Health/Check");
+  const one = await grpcurl(context, "-d", '{"service":"LogService"}', logs.address, "grpc.health.v1.Health/Check");
   expect(JSON.parse(one)).toEqual({ status: "SERVING" });
 });
 

@@ -4,30 +4,15 @@ import { OTLPLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc";
 import { resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchLogRecordProcessor, LoggerProvider } from "@opentelemetry/sdk-logs";
 import type { LogEntry } from "@sluice/api";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { collect, type LogClient, openLogClient } from "../support/log-client.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { expect, test } from "vitest";
+import { collect } from "../support/log-client.ts";
+import { useLogServer } from "../support/log-server.ts";
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: LogClient;
-
-beforeAll(async () => {
-  folder = await openTemporaryFolder("opentelemetry");
-  server = await startServer([], { folder: folder.path });
-  client = openLogClient(server.address);
-});
-
-afterAll(async () => {
-  await client[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+const logs = useLogServer("opentelemetry");
 
 /** A provider whose records reach the server when it is shut down. */
 function openProvider(application: string, options: { compression?: CompressionAlgorithm } = {}): LoggerProvider {
-  const exporter = new OTLPLogExporter({ url: `http://${server.address}`, ...options });
+  const exporter = new OTLPLogExporter({ url: `http://${logs.address}`, ...options });
   return new LoggerProvider({
     resource: resourceFromAttributes({ "service.name": application, "deployment.environment": "test" }),
     processors: [new BatchLogRecordProcessor({ exporter })],
@@ -35,7 +20,7 @@ function openProvider(application: string, options: { compression?: CompressionA
 }
 
 async function entriesOf(application: string): Promise<LogEntry[]> {
-  const entries = await collect(client.logs.streamLogs({ application }));
+  const entries = await collect(logs.client.logs.streamLogs({ application }));
   return entries.filter(({ control }) => control === undefined);
 }
 

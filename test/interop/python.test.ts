@@ -2,36 +2,24 @@
 // it could never read past it.
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, expect, test, type TestContext } from "vitest";
+import { beforeAll, expect, test, type TestContext } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
-import { type LogClient, openLogClient } from "../support/log-client.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
-import { findPython, mayFetch } from "./tools.ts";
+import { useLogServer } from "../support/log-server.ts";
+import { findPython } from "../tools/python.ts";
+import { mayFetch } from "../tools/tool.ts";
 
 const SCRIPT = join(import.meta.dirname, "python", "read_and_write.py");
 
+const logs = useLogServer("python");
 let tool: Awaited<ReturnType<typeof findPython>>;
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: LogClient;
 
 beforeAll(async () => {
   tool = await findPython({ mayFetch });
-  folder = await openTemporaryFolder("python");
-  server = await startServer([], { folder: folder.path });
-  client = openLogClient(server.address);
 }, 300_000);
-
-afterAll(async () => {
-  await client[Symbol.asyncDispose]();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
 
 async function python({ skip }: TestContext, ...words: string[]): Promise<unknown> {
   if (tool.kind === "missing") return skip(tool.reason);
-  const { code, stdout, output } = await runCommand([tool.path, SCRIPT, server.address, ...words], {
+  const { code, stdout, output } = await runCommand([tool.path, SCRIPT, logs.address, ...words], {
     env: { PYTHONPATH: tool.stubs, PYTHONIOENCODING: "utf-8" },
   });
   if (code !== 0) throw new Error(`Python ended with ${code}:\n${output}`);
@@ -58,7 +46,7 @@ const ODD = [
 test("it reads everything that is in the log, odd Unicode included", async (context) => {
   const random = fc.sample(fc.string({ unit: "binary", maxLength: 40 }), { numRuns: 200, seed: 1 });
   const messages = [...ODD, ...random];
-  await client.write(
+  await logs.client.write(
     ...messages.map((message, i) => ({ application: "odd", message, fields: { [message]: messages.at(-i) ?? "" } })),
   );
   const entries = (await python(context, "read")) as { message: string; fields: Record<string, string> }[];

@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { rootFolder } from "../../scripts/command.ts";
-import { findGrpcurl } from "../interop/tools.ts";
+import { findGoTool } from "../tools/go-tools.ts";
 import { type CodeBlock, findCodeBlocks } from "./code-blocks.ts";
 import { TerminalSession } from "./terminal-session.ts";
 
@@ -19,7 +19,7 @@ const tour = findCodeBlocks(await readFile(join(rootFolder, "README.md"), "utf8"
   ({ heading, language }) => heading === "The five-minute tour" && language === "sh",
 );
 
-const grpcurl = await findGrpcurl({ mayFetch: false });
+const grpcurl = await findGoTool("grpcurl", { mayFetch: false });
 
 let folder: string;
 let env: NodeJS.ProcessEnv;

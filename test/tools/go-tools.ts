@@ -1,0 +1,38 @@
+// The tools that are written in Go: built from source at the versions of go.mod and the hashes of go.sum beside. They
+// share one module, so that what they share (gRPC, protobuf, TLS) is fetched and compiled once.
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { rootFolder, runCommand } from "../../scripts/command.ts";
+import { type FindOptions, HOW_TO_INSTALL, type Tool } from "./tool.ts";
+
+/** Name → the package of its program. */
+export const GO_TOOLS = {
+  connectconformance: "connectrpc.com/conformance/cmd/connectconformance",
+  "grpc-interop-client": "google.golang.org/grpc/interop/client",
+  grpcurl: "github.com/fullstorydev/grpcurl/cmd/grpcurl",
+  ghz: "github.com/bojand/ghz/cmd/ghz",
+  h2spec: "github.com/summerwind/h2spec/cmd/h2spec",
+} as const;
+
+export type GoTool = keyof typeof GO_TOOLS;
+
+export async function findGoTool(name: GoTool, options: FindOptions): Promise<Tool> {
+  const path = join(await binaryFolder(), name);
+  if (existsSync(path)) return { kind: "ready", path };
+  if (!options.mayFetch) return { kind: "missing", reason: `${name} is not built yet: ${HOW_TO_INSTALL}` };
+  const version = await runCommand(["go", "version"]).catch(() => undefined);
+  if (version?.code !== 0) return { kind: "missing", reason: `${name} is written in Go, and there is no Go here` };
+  const command = ["go", "build", "-ldflags=-s -w", "-o", path, GO_TOOLS[name]] as const;
+  const build = await runCommand([...command], { cwd: import.meta.dirname });
+  if (build.code !== 0) return { kind: "missing", reason: `${name} could not be built: ${build.output.trim()}` };
+  return { kind: "ready", path };
+}
+
+/** Named by what pins the versions, so that others are built anew. */
+async function binaryFolder(): Promise<string> {
+  const hash = createHash("sha256");
+  for (const file of ["go.mod", "go.sum"]) hash.update(await readFile(join(import.meta.dirname, file)));
+  return join(rootFolder, ".cache", "go-tools", hash.digest("hex").slice(0, 12));
+}
