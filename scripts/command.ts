@@ -19,6 +19,8 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** After it the program gets SIGTERM. */
+  readonly timeoutMs?: number;
 }
 
 /**
@@ -35,6 +37,7 @@ export async function runCommand(
     cwd: options.cwd ?? rootFolder,
     env: { ...process.env, PATH: path, ...options.env },
     stdio: ["ignore", "pipe", "pipe"],
+    timeout: options.timeoutMs,
   });
   const all: Buffer[] = [];
   const out: Buffer[] = [];

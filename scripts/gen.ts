@@ -3,6 +3,7 @@
 //   packages/api/src/gen   the services of Sluice and the OpenTelemetry protocol (buf.gen.yaml)
 //   packages/rpc/src/gen   the standard services of gRPC (buf.gen.rpc.yaml)
 //   test/rpc/gen           the service that the RPC core's own suite calls (test/rpc/buf.gen.yaml)
+//   test/conformance/gen   what the conformance suites call (test/conformance/buf.gen.yaml)
 //   bench/gen              the echo service of the benchmark (bench/buf.gen.yaml)
 
 import { type CommandResult, rootFolder, runCommand } from "./command.ts";
@@ -12,6 +13,7 @@ export const generated = [
   { template: "buf.gen.yaml", folder: "packages/api/src/gen" },
   { template: "buf.gen.rpc.yaml", folder: "packages/rpc/src/gen" },
   { template: "test/rpc/buf.gen.yaml", folder: "test/rpc/gen" },
+  { template: "test/conformance/buf.gen.yaml", folder: "test/conformance/gen" },
   { template: "bench/buf.gen.yaml", folder: "bench/gen" },
 ] as const;
 

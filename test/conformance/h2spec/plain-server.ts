@@ -1,6 +1,10 @@
 // The handler that h2spec talks to: HTTP/2 alone, without gRPC. Answers every request, once it has ended, with 2 kB.
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { type AddressInfo, createServer, type Socket } from "node:net";
+import { join } from "node:path";
+import { createServer as createTlsServer } from "node:tls";
+import { rootFolder } from "../../../scripts/command.ts";
 import { createConnectionResources, serveSocket } from "../../../packages/rpc/src/socket.ts";
 import {
   HeaderBlock,
@@ -46,15 +50,18 @@ export interface PlainServer extends AsyncDisposable {
   readonly port: number;
 }
 
-/** Serves HTTP/2 with prior knowledge on a free port of the loopback. */
-export async function startPlainServer(): Promise<PlainServer> {
+/** Serves HTTP/2, with prior knowledge or by ALPN, on a free port of the loopback. */
+export async function startPlainServer(options: { useTls: boolean }): Promise<PlainServer> {
   const resources = createConnectionResources();
   const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
+  const accept = (socket: Socket): void => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     serveSocket(socket, handler, { resources });
-  });
+  };
+  const server = options.useTls
+    ? createTlsServer({ ...(await certificate()), ALPNProtocols: ["h2"] }, accept)
+    : createServer(accept);
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return {
@@ -65,4 +72,9 @@ export async function startPlainServer(): Promise<PlainServer> {
       await once(server, "close");
     },
   };
+}
+
+async function certificate(): Promise<{ cert: Buffer; key: Buffer }> {
+  const folder = join(rootFolder, "test", "fixtures", "tls");
+  return { cert: await readFile(join(folder, "localhost.crt")), key: await readFile(join(folder, "localhost.key")) };
 }
