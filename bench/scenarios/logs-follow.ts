@@ -24,9 +24,9 @@ const arrivals: readonly { title: string; note: string; producers: number; pace:
     pace: "delivered",
   },
   {
-    title: "one by one from each of 8 producers",
+    title: "one by one from each of 4 producers",
     note: "each producer appends an entry when the server has acknowledged its one before (ours: when it is on disk)",
-    producers: 8,
+    producers: 4,
     pace: "acknowledged",
   },
 ];
