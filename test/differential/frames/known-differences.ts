@@ -1,7 +1,7 @@
 // Where our HTTP/2 and Node's (nghttp2) do not do the same, and which of them follows RFC 9113.
 //
 // K1. The list is exact: frames.test.ts fails on a difference that is not here, and on one that is here and no longer occurs.
-// K2. `docs/guides/http2-differences.md` is made from it.
+// K2. `docs/guides/http2-differences.md` is made from it (differences-page.ts).
 import { STATES, type State, STEPS } from "./steps.ts";
 
 export interface KnownDifference {
@@ -245,7 +245,7 @@ export const KNOWN_DIFFERENCES: readonly KnownDifference[] = [
     what: "HEADERS of a new stream that depends on itself",
     steps: ["HEADERS that depend on themselves"],
     states: ["idle"],
-    ours: "request, stream error PROTOCOL_ERROR",
+    ours: "stream error PROTOCOL_ERROR",
     node: "connection error PROTOCOL_ERROR",
     follows: "both",
     section: "RFC 7540 5.3.1",
@@ -437,27 +437,3 @@ export function knownBySituation(): ReadonlyMap<string, KnownDifference> {
   }
   return bySituation;
 }
-
-/** The list as a page of documentation. */
-export function renderDifferences(): string {
-  const word = { ours: "**Sluice**", node: "**Node**", both: "both" };
-  const rows = KNOWN_DIFFERENCES.map(({ what, states, ours, node, follows, section, why }) =>
-    [what, states.length === EVERY_STATE.length ? "any" : states.join(", "), ours, node, word[follows], section, why]
-      .map((cell) => cell.replaceAll("|", "\\|").replaceAll("\x7f", "\\u007f").replaceAll("*", "\\*"))
-      .join(" | ")
-      .replaceAll("\\*\\*", "**"),
-  );
-  return `${HEAD}${rows.map((row) => `| ${row} |\n`).join("")}`;
-}
-
-const HEAD = `# Where Sluice and Node differ in HTTP/2
-
-Made from \`test/differential/frames/known-differences.ts\`, which its test holds to be exact: \`npm run differential\` sends
-each of ${STEPS.length} legal and illegal things that a client can say, in each state of a stream (${Object.keys(STATES).join(", ")}), and
-random sequences of them, to this package's HTTP/2 and to \`node:http2\` (nghttp2), and compares what comes of it.
-Everything that is not in this table is answered alike. "Follows" says who does what RFC 9113 asks for; the section is
-RFC 9113's unless another is named.
-
-| The client sends | State of the stream | Sluice | Node | Follows | Section | Why |
-|---|---|---|---|---|---|---|
-`;

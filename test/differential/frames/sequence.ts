@@ -62,10 +62,9 @@ function stateAfter(before: State, answers: readonly string[], bytes: Buffer): S
   if (said("stream error NO_ERROR")) return "answered early";
   if (said("stream error")) return "reset by the server";
   if (said("reset")) return "reset by the client";
+  if (before === "idle" && !said("request")) return "idle";
   switch (before) {
     case "idle":
-      if (!said("request")) return "idle";
-    // falls through
     case "open":
       if (!said("end") && !said("trailers")) return "open";
       return said("response ends") ? "closed by both" : "half-closed (remote)";
