@@ -43,7 +43,6 @@ export default defineConfig({
       suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("abuse", ["test/abuse/**/*.test.ts"], { testTimeout: 60_000, fileParallelism: false }),
       suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
-      suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
     ],
   },
 });
