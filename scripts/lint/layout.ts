@@ -22,7 +22,8 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index"],
       ["listener"],
-      ["health", "reflection", "web"],
+      ["health", "reflection"],
+      ["web"],
       ["grpc"],
       ["socket-transport", "http1", "listening"],
       ["socket"],

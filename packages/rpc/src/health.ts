@@ -10,6 +10,7 @@ import { frameOf } from "./grpc/frames.ts";
 import type { FrameSource, FrameStream } from "./grpc/handlers.ts";
 import { serve, type ServedService } from "./grpc/routes.ts";
 import { Code, RpcError } from "./grpc/status.ts";
+import type { HttpHandlers } from "./web/http.ts";
 
 /** "": the server as a whole. */
 export type HealthServiceName = string;
@@ -68,6 +69,21 @@ export class HealthRegistry {
     this.#statuses.set(service, status);
     for (const watcher of this.#watchers.get(service) ?? []) watcher(status);
   }
+}
+
+/**
+ * What probes ask over plain HTTP: `/healthz`, which answers as long as the process does, and `/readyz`, which is 503 when
+ * the server as a whole does not serve. To be given to `listen` among its handlers.
+ */
+export function healthHandlers(registry: HealthRegistry): HttpHandlers {
+  const headers = { "content-type": "text/plain; charset=utf-8", "cache-control": "no-store" };
+  return {
+    "/healthz": () => ({ status: 200, headers, body: "ok\n" }),
+    "/readyz": () =>
+      registry.find("") === ServingStatus.SERVING
+        ? { status: 200, headers, body: "ready\n" }
+        : { status: 503, headers, body: "not ready\n" },
+  };
 }
 
 type Watcher = (status: ServingStatus) => void;

@@ -47,6 +47,6 @@ export type {
 export { DEFAULT_GRPC_LIMITS, DEFAULT_HTTP2_LIMITS, type GrpcLimits, type Http2Limits } from "./limits.ts";
 export type { Peer } from "./transport.ts";
 export * from "./gen/google/rpc/error_details_pb.ts";
-export { HealthRegistry, serveHealth } from "./health.ts";
+export { healthHandlers, HealthRegistry, serveHealth } from "./health.ts";
 export { serveReflection } from "./reflection.ts";
 export type { Http2Options, SocketTransport } from "./socket-transport.ts";

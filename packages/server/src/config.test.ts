@@ -17,8 +17,13 @@ describe("where values come from", () => {
   test("without anything the defaults hold, those of limits.ts included", async () => {
     const { config, values, file } = await load();
     expect(config).toEqual({
-      listen: { host: "127.0.0.1", port: 8080 },
+      listen: [{ kind: "address", address: { host: "127.0.0.1", port: 8080 } }],
       insecureListen: false,
+      socketMode: 0o600,
+      tls: undefined,
+      allowPlaintext: false,
+      healthListen: undefined,
+      webOrigins: [],
       data: join(folder, "data"),
       logFormat: "text",
       logLevel: "info",
@@ -67,6 +72,34 @@ describe("where values come from", () => {
     );
   });
 
+  test("several values: a list in the file, commas elsewhere", async () => {
+    await writeConfig(
+      "listen:\n  - 127.0.0.1:1\n  - unix:/run/s.sock\nwebOrigins: [https://a.example, http://b.example:81]\n",
+    );
+    const { config } = await load();
+    expect(config.listen).toEqual([
+      { kind: "address", address: { host: "127.0.0.1", port: 1 } },
+      { kind: "unix", path: "/run/s.sock" },
+    ]);
+    expect(config.webOrigins).toEqual(["https://a.example", "http://b.example:81"]);
+    const environment = { SLUICE_LISTEN: "systemd, [::1]:2", SLUICE_WEB_ORIGINS: "off", SLUICE_SOCKET_MODE: "0660" };
+    expect((await load({ environment })).config).toMatchObject({
+      listen: [{ kind: "systemd" }, { kind: "address", address: { host: "::1", port: 2 } }],
+      webOrigins: [],
+      socketMode: 0o660,
+    });
+  });
+
+  test("files of a certificate are relative to where they are named", async () => {
+    await writeConfig("tlsCert: tls.crt\ntlsKey: /etc/tls.key\n");
+    const { config } = await load({ flags: new Map([["tlsClientCa", "ca.crt"]]) });
+    expect(config.tls).toEqual({
+      cert: join(folder, "tls.crt"),
+      key: "/etc/tls.key",
+      clientCa: join(folder, "ca.crt"),
+    });
+  });
+
   test("every kind of value is read from YAML and from text alike", async () => {
     const asYaml = [
       "insecureListen: true",
@@ -81,7 +114,7 @@ describe("where values come from", () => {
     const { config } = await load();
     expect(config).toMatchObject({
       insecureListen: true,
-      listen: { host: "::1", port: 0 },
+      listen: [{ kind: "address", address: { host: "::1", port: 0 } }],
       retentionBytes: 2 ** 30,
       retentionAgeMs: 36 * 3600_000,
       segmentBytes: 2 ** 20,
@@ -121,6 +154,15 @@ describe("what is refused, with file, key and what is allowed", () => {
     ["logLevel: loud\n", '"loud" is none of them; allowed are trace, debug, info, warn, error, fatal'],
     ["listen: 8080\n", ":1: listen: allowed is HOST:PORT"],
     ["listen: localhost:99999\n", '"localhost:99999" is no address; allowed is HOST:PORT'],
+    ["listen: [127.0.0.1:1, here]\n", '"here" is no address; allowed is HOST:PORT'],
+    ["logLevel: [info, warn]\n", "logLevel must have one value"],
+    ["socketMode: 999\n", "999 is none; allowed are three octal digits, such as 660"],
+    ["webOrigins: '*'\n", '"*" is no origin; allowed is https://HOST'],
+    ["webOrigins: https://a.example/\n", '"https://a.example/" is no origin'],
+    ["tlsCert: a.crt\n", "tlsCert needs tlsKey beside it"],
+    ["tlsKey: a.key\n", "tlsKey needs tlsCert beside it"],
+    ["tlsClientCa: ca.crt\n", "tlsClientCa needs tlsCert beside it"],
+    ["allowPlaintext: true\n", "allowPlaintext needs tlsCert beside it"],
     ["data: ''\n", "must not be empty; allowed is a path"],
     ["retentionAge: never\n", '"never" is no duration'],
     [

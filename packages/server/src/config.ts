@@ -66,9 +66,13 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
   });
   const parsed = configSchema.safeParse(nest(values));
   if (!parsed.success) throw new ConfigError(parsed.error.issues.map((issue) => explain(issue, values)));
-  const dataOrigin = values.find((each) => each.key === "data")?.origin;
-  const dataBase = dataOrigin?.kind === "file" && file !== undefined ? dirname(file.path) : sources.folder;
-  const config = toConfig(parsed.data, resolve(sources.folder, dataBase));
+  // K3
+  const resolvePath = (key: string, path: string): string => {
+    const isFromFile = values.find((each) => each.key === key)?.origin.kind === "file";
+    return resolve(sources.folder, isFromFile && file !== undefined ? dirname(file.path) : ".", path);
+  };
+  checkTls(parsed.data);
+  const config = toConfig(parsed.data, resolvePath);
   checkTogether(config, values);
   return { config, values, file: file?.path, warnings: findMisspeltVariables(sources.environment, settings) };
 }
@@ -131,15 +135,37 @@ function explain(issue: z.core.$ZodIssue, values: readonly ConfigValue[]): strin
   return place === undefined || place === "default" ? `${key}: ${issue.message}` : `${place}: ${key}: ${issue.message}`;
 }
 
-function toConfig(raw: z.output<typeof configSchema>, dataBase: string): Config {
-  const { data, retentionAge, heartbeat, drainGrace, ...rest } = raw;
+type ResolvePath = (key: string, path: string) => string;
+
+function toConfig(raw: z.output<typeof configSchema>, resolvePath: ResolvePath): Config {
+  const { data, retentionAge, heartbeat, drainGrace, tlsCert, tlsKey, tlsClientCa, webOrigins = [], ...rest } = raw;
+  const hasTls = tlsCert !== undefined && tlsKey !== undefined;
   return {
     ...rest,
-    data: resolve(dataBase, data),
+    webOrigins,
+    tls: hasTls
+      ? {
+          cert: resolvePath("tlsCert", tlsCert),
+          key: resolvePath("tlsKey", tlsKey),
+          clientCa: tlsClientCa === undefined ? undefined : resolvePath("tlsClientCa", tlsClientCa),
+        }
+      : undefined,
+    data: resolvePath("data", data),
     retentionAgeMs: retentionAge,
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
   };
+}
+
+/** TLS is all of it or nothing. */
+function checkTls({ tlsCert, tlsKey, tlsClientCa, allowPlaintext }: z.output<typeof configSchema>): void {
+  const needs = (key: string, needed: string): string => `${key} needs ${needed} beside it`;
+  const problems: string[] = [];
+  if (tlsCert !== undefined && tlsKey === undefined) problems.push(needs("tlsCert", "tlsKey"));
+  if (tlsKey !== undefined && tlsCert === undefined) problems.push(needs("tlsKey", "tlsCert"));
+  if (tlsCert === undefined && tlsClientCa !== undefined) problems.push(needs("tlsClientCa", "tlsCert"));
+  if (tlsCert === undefined && allowPlaintext) problems.push(needs("allowPlaintext", "tlsCert"));
+  if (problems.length > 0) throw new ConfigError(problems);
 }
 
 /** What no setting can know alone. */

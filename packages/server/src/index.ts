@@ -10,7 +10,7 @@ export {
   settings,
 } from "./config.ts";
 export { SluiceError } from "./errors.ts";
-export { PortInUse } from "./http/open-listener.ts";
+export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
 export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
 export { systemClock } from "./store/clock.ts";

@@ -7,18 +7,23 @@ import { type LogEntrySchema, LogService, OtlpLogsService, SeedLogService } from
 import {
   type Call,
   createServer,
+  healthHandlers,
   HealthRegistry,
+  type HttpRequest,
   type Interceptor,
+  listen,
   type Listener,
   type RpcServer,
   serve,
   serveHealth,
   type ServedService,
   serveReflection,
+  type WebOptions,
 } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { SluiceError } from "./errors.ts";
-import { openListener } from "./http/open-listener.ts";
+import { openCertificates } from "./http/certificates.ts";
+import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { entryFrameCodec } from "./logs/frame-codec.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
@@ -39,6 +44,8 @@ export interface Surroundings {
   readonly logger: Logger;
   /** Where the server's own log goes besides; it becomes the application "sluice". */
   readonly ownLog?: OwnLog;
+  /** Where a service manager says which sockets it passed (LISTEN_FDS). Default: nothing was passed. */
+  readonly environment?: Readonly<Record<string, string | undefined>>;
 }
 
 /** An entry as a producer gives it. */
@@ -46,8 +53,10 @@ export type NewEntry = MessageInitShape<typeof LogEntrySchema>;
 
 /** A server that serves. Disposing it drains without grace. */
 export interface Server extends AsyncDisposable {
-  /** "127.0.0.1:8080". */
+  /** The first of its addresses: "127.0.0.1:8080", "unix:/run/sluice.sock". */
   readonly address: string;
+  /** Where only its health can be asked; undefined: nowhere. */
+  readonly healthAddress: string | undefined;
   /** Appends entries on the server's own behalf. Resolves when they are durable, with how many were refused. */
   ingest(entries: readonly NewEntry[]): Promise<{ rejected: number }>;
   /** What is held right now, for whoever must be sure that nothing is left behind. */
@@ -121,15 +130,45 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     ...(observe === undefined ? {} : { observe }),
     ...errorsFor(logger),
   });
-  const listener = opened.use(await openListener(rpc, { ...config, clock }));
-  const { address } = listener;
-  // Scripts wait for this one: it is said whatever the level is.
-  logger.child({}, { level: "info" }).info({ event: "listening", address }, `listening on ${address}`);
-  return new RunningServer({ listener, rpc, logs, health, opened: opened.move() });
+  const certificates =
+    config.tls === undefined ? undefined : opened.use(await openCertificates(config.tls, { clock, logger }));
+  const web = { handlers: healthHandlers(health), onError: webErrors(logger) };
+  const listeners = await openListeners(rpc, {
+    ...config,
+    certificates,
+    web: { ...web, origins: config.webOrigins },
+    clock,
+    environment: surroundings.environment ?? {},
+  });
+  // Closed last, on the way down: what it says is asked for until then. Until here it would be too early to say anything.
+  for (const listener of listeners) opened.use(listener);
+  const healthListener =
+    config.healthListen && opened.use(await openHealthListener(config.healthListen, { health, web, clock }));
+  // Scripts wait for these: they are said whatever the level is.
+  const always = logger.child({}, { level: "info" });
+  for (const { address } of listeners) always.info({ event: "listening", address }, `listening on ${address}`);
+  if (healthListener !== undefined) {
+    const { address } = healthListener;
+    always.info({ event: "listening-health", address }, `health is asked at ${address}`);
+  }
+  return new RunningServer({ listeners, healthListener, rpc, logs, health, opened: opened.move() });
+}
+
+/** Another server, which knows of nothing but health: a probe cannot show a certificate. */
+async function openHealthListener(
+  { host, port }: NonNullable<Config["healthListen"]>,
+  { health, web, clock }: { health: HealthRegistry; web: WebOptions; clock: Clock },
+): Promise<Listener> {
+  try {
+    return await listen(createServer({ services: [serveHealth(health)], clock }), { host, port, web, clock });
+  } catch (error) {
+    throw explainListen(error);
+  }
 }
 
 interface Parts {
-  readonly listener: Listener;
+  readonly listeners: readonly Listener[];
+  readonly healthListener: Listener | undefined;
   readonly rpc: RpcServer;
   readonly logs: LogServiceHandle;
   readonly health: HealthRegistry;
@@ -139,11 +178,13 @@ interface Parts {
 
 class RunningServer implements Server {
   readonly address: string;
+  readonly healthAddress: string | undefined;
   readonly #parts: Parts;
   #closed: Promise<void> | undefined;
 
   constructor(parts: Parts) {
-    this.address = parts.listener.address;
+    this.address = parts.listeners[0]?.address ?? "";
+    this.healthAddress = parts.healthListener?.address;
     this.#parts = parts;
   }
 
@@ -153,16 +194,17 @@ class RunningServer implements Server {
   }
 
   counts(): ServerCounts {
-    const { listener, rpc, logs } = this.#parts;
+    const { listeners, rpc, logs } = this.#parts;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
-    return { connections: listener.connections, openCalls, runningHandlers, armedDeadlines, followers: logs.followers };
+    const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
+    return { connections, openCalls, runningHandlers, armedDeadlines, followers: logs.followers };
   }
 
   drain(options: { graceMs: number }): Promise<void> {
-    const { listener, logs, health, opened } = this.#parts;
+    const { listeners, logs, health, opened } = this.#parts;
     health.shutDown();
     logs.drain();
-    const drained = listener.drain(options);
+    const drained = Promise.all(listeners.map((listener) => listener.drain(options)));
     this.#closed ??= drained.then(() => opened.disposeAsync());
     return this.#closed;
   }
@@ -210,6 +252,13 @@ function authorizeDescription(descriptive: readonly ServedService[], authorize: 
   return (call) => {
     const name = call.method.parent.typeName;
     if (names.has(name)) authorize(subjectOf(call), "describe", { type: "service", name });
+  };
+}
+
+/** A plain handler failed in a way that nobody foresaw. */
+function webErrors(logger: Logger) {
+  return (error: unknown, { method, path }: HttpRequest): void => {
+    logger.error({ event: "request-failed", method, path, error }, "a request failed");
   };
 }
 

@@ -109,8 +109,10 @@ async function startOnFreePort(loaded: LoadedConfig, output: Output, context: Co
   } catch (error) {
     if (isChosen || !(error instanceof CommandFailure && error.cause instanceof PortInUse)) throw error;
     const { config, warnings } = loaded;
-    output.note(`Port ${config.listen.port} is taken; using another one.`);
-    return startServer({ config: { ...config, listen: { ...config.listen, port: 0 } }, warnings }, context);
+    const [taken] = config.listen;
+    output.note(`Port ${taken?.kind === "address" ? taken.address.port : 0} is taken; using another one.`);
+    const listen = [{ kind: "address", address: { host: "127.0.0.1", port: 0 } }] as const;
+    return startServer({ config: { ...config, listen }, warnings }, context);
   }
 }
 

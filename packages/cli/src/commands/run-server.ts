@@ -28,7 +28,7 @@ const HEAP_GROWING_PERCENT = 400;
 /** Opens a server that logs to stderr and into its own store. @throws CommandFailure that says what is in the way. */
 export async function startServer(
   { config, warnings }: Pick<LoadedConfig, "config" | "warnings">,
-  { stderr }: CommandContext,
+  { stderr, environment }: CommandContext,
 ): Promise<RunningServer> {
   if (!process.execArgv.some((flag) => flag.startsWith("--heap-growing-percent"))) {
     setFlagsFromString(`--heap-growing-percent=${HEAP_GROWING_PERCENT}`);
@@ -44,7 +44,7 @@ export async function startServer(
   });
   for (const warning of warnings) logger.warn(warning);
   try {
-    const server = await openServer(config, { clock, fileSystem: nodeFileSystem, logger, ownLog });
+    const server = await openServer(config, { clock, fileSystem: nodeFileSystem, logger, ownLog, environment });
     return { server, logger };
   } catch (error) {
     throw toServerFailure(error);

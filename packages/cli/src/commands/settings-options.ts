@@ -13,9 +13,13 @@ export function addSettingOptions(command: Command, defaults: Readonly<Record<st
 
 function optionOf({ flag, variable, about }: Setting, replaced: string | undefined): Option {
   const value = about.placeholder === undefined ? "[true|false]" : `<${about.placeholder}>`;
-  return new Option(
+  const option = new Option(
     `${flag} ${value}`,
     `${about.description} (default: ${replaced ?? about.default}; env: ${variable})`,
+  );
+  if (about.isList !== true) return option;
+  return option.argParser((item: string, before: string | undefined) =>
+    before === undefined ? item : `${before},${item}`,
   );
 }
 

@@ -1,8 +1,23 @@
 // The one schema of the configuration: flags, environment and file are read by it, `--help` and the guides are made of it.
 import { z } from "zod";
+import type { TlsFiles } from "../http/certificates.ts";
+import type { ListenPlace } from "../http/open-listeners.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { DEFAULT_LOG_OPTIONS } from "../store/log.ts";
-import { type Address, address, byteSize, choice, count, duration, flag, orOff, path } from "./types.ts";
+import {
+  type Address,
+  address,
+  byteSize,
+  choice,
+  count,
+  duration,
+  fileMode,
+  flag,
+  listenPlaces,
+  origins,
+  orOff,
+  path,
+} from "./types.ts";
 import { formatBytes } from "./units.ts";
 
 /** What is said of a setting beside its type. */
@@ -12,6 +27,8 @@ export interface About {
   readonly placeholder?: string;
   /** As somebody would write it. */
   readonly default: string | number | boolean;
+  /** Takes several: separated by commas, a flag that is repeated, a list in the file. */
+  readonly isList?: true;
 }
 
 const abouts = z.registry<About>();
@@ -102,14 +119,52 @@ const limits = z.strictObject({
 
 /** Every setting. A key of the file is a path in it; flags and variables are named after that. */
 export const configSchema = z.strictObject({
-  listen: setting(address, {
-    description: "Address to serve on, one port for everything. Port 0 picks a free one.",
+  listen: setting(listenPlaces, {
+    description:
+      "Addresses to serve on, each for everything: host:port (port 0 picks a free one), unix:/path, " +
+      "or systemd for the sockets that it passed.",
     placeholder: "host:port",
     default: "127.0.0.1:8080",
+    isList: true,
   }),
   insecureListen: setting(flag, {
     description: "Listen on an address that others can reach although nobody has to say who they are.",
     default: false,
+  }),
+  socketMode: setting(fileMode, {
+    description: "Who may connect to a Unix socket that is listened on, as chmod takes it.",
+    placeholder: "mode",
+    default: "600",
+  }),
+  tlsCert: setting(orOff(path), {
+    description: "File with the certificate chain (PEM). With it the addresses speak TLS; a renewed file is taken up.",
+    placeholder: "file|off",
+    default: "off",
+  }),
+  tlsKey: setting(orOff(path), {
+    description: "File with the certificate's private key (PEM).",
+    placeholder: "file|off",
+    default: "off",
+  }),
+  tlsClientCa: setting(orOff(path), {
+    description: "File with the authorities (PEM) one of which must have signed each client's certificate.",
+    placeholder: "file|off",
+    default: "off",
+  }),
+  allowPlaintext: setting(flag, {
+    description: "Serve those who come without TLS on the same addresses, too.",
+    default: false,
+  }),
+  healthListen: setting(orOff(address), {
+    description: "Address for health checks alone (gRPC, /healthz, /readyz), always without TLS.",
+    placeholder: "host:port|off",
+    default: "off",
+  }),
+  webOrigins: setting(orOff(origins), {
+    description: "Origins of web pages that may call from a browser, besides the server's own.",
+    placeholder: "origin|off",
+    default: "off",
+    isList: true,
   }),
   data: setting(path, {
     description: "Folder that holds all data; made when missing. One server at a time owns it.",
@@ -157,8 +212,16 @@ export const configSchema = z.strictObject({
 
 /** The configuration as the server takes it. */
 export interface Config {
-  readonly listen: Address;
+  readonly listen: readonly ListenPlace[];
   readonly insecureListen: boolean;
+  /** As `chmod` takes it. */
+  readonly socketMode: number;
+  /** undefined: no TLS. */
+  readonly tls: TlsFiles | undefined;
+  readonly allowPlaintext: boolean;
+  /** undefined: none. */
+  readonly healthListen: Address | undefined;
+  readonly webOrigins: readonly string[];
   /** Absolute path. */
   readonly data: string;
   readonly logFormat: "text" | "json";

@@ -1,5 +1,5 @@
 // Where values come from: flags, environment and file, each turned into the same list of raw values.
-import { isMap, isScalar, LineCounter, parseDocument, type YAMLMap } from "yaml";
+import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from "yaml";
 import { findNearest } from "./nearest.ts";
 import type { Setting } from "./schema.ts";
 
@@ -110,6 +110,9 @@ function readMap(reader: FileReader, map: YAMLMap, path: readonly string[]): voi
       problems.push(`${place}: ${key} is a group: its settings stand indented below it`);
     } else if (!settings.some((each) => each.key === key)) {
       problems.push(`${place}: ${unknownKey(key, settings)}`);
+    } else if (isSeq(node) && settings.some((each) => each.key === key && each.about.isList === true)) {
+      const value = node.items.map((item) => (isScalar(item) ? String(item.value) : "")).join(",");
+      values.set(key, { value, origin: { kind: "file", place } });
     } else if (isScalar(node) && isRaw(node.value)) {
       values.set(key, { value: node.value, origin: { kind: "file", place } });
     } else {

@@ -1,5 +1,6 @@
 // The kinds of values that settings have. Each takes what a flag or a variable gives (text) as well as what YAML gives.
 import { z } from "zod";
+import type { ListenPlace } from "../http/open-listeners.ts";
 import { BYTES_ALLOWED, DURATION_ALLOWED, parseBytes, parseDuration, UnitError } from "./units.ts";
 
 /** A place to listen or to connect to. */
@@ -14,14 +15,64 @@ const ADDRESS_ALLOWED =
 
 /** HOST:PORT. */
 export const address = z.string({ error: `allowed is ${ADDRESS_ALLOWED}` }).transform((text, context): Address => {
+  const found = findAddress(text);
+  if (found !== undefined) return found;
+  context.addIssue({ code: "custom", message: `"${text}" is no address; allowed is ${ADDRESS_ALLOWED}` });
+  return z.NEVER;
+});
+
+const PLACE_ALLOWED = `${ADDRESS_ALLOWED}, unix:/PATH, or systemd`;
+
+/** HOST:PORT, unix:/PATH or systemd. */
+const listenPlace = z.string({ error: `allowed is ${PLACE_ALLOWED}` }).transform((text, context): ListenPlace => {
+  const found = findAddress(text);
+  if (found !== undefined) return { kind: "address", address: found };
+  const [, path] = /^unix:(.+)$/u.exec(text.trim()) ?? [];
+  if (path !== undefined) return { kind: "unix", path };
+  if (text.trim() === "systemd") return { kind: "systemd" };
+  context.addIssue({ code: "custom", message: `"${text}" is no address; allowed is ${PLACE_ALLOWED}` });
+  return z.NEVER;
+});
+
+function findAddress(text: string): Address | undefined {
   const match = /^(?:\[(?<v6>[0-9a-fA-F:.%a-z]+)\]|(?<host>[^\s:/[\]]+)):(?<port>\d{1,5})$/u.exec(text.trim());
   const host = match?.groups?.["v6"] ?? match?.groups?.["host"];
   const port = Number(match?.groups?.["port"]);
-  if (host === undefined || !(port <= 65_535)) {
-    context.addIssue({ code: "custom", message: `"${text}" is no address; allowed is ${ADDRESS_ALLOWED}` });
-    return z.NEVER;
-  }
-  return { host, port };
+  return host === undefined || !(port <= 65_535) ? undefined : { host, port };
+}
+
+const ORIGIN_ALLOWED = "https://HOST, with a port unless it is the usual one, and nothing behind";
+
+/** The origin of web pages, as browsers write it. */
+const origin = z.string({ error: `allowed is ${ORIGIN_ALLOWED}` }).transform((text, context): string => {
+  const trimmed = text.trim();
+  if (URL.parse(trimmed)?.origin === trimmed) return trimmed;
+  context.addIssue({ code: "custom", message: `"${text}" is no origin; allowed is ${ORIGIN_ALLOWED}` });
+  return z.NEVER;
+});
+
+/** One or more places to listen at, separated by commas. */
+export const listenPlaces = listOf(listenPlace, PLACE_ALLOWED);
+
+/** One or more origins, separated by commas. */
+export const origins = listOf(origin, ORIGIN_ALLOWED);
+
+function listOf<T>(type: z.ZodType<T, string>, allowed: string) {
+  return z.string({ error: `allowed is ${allowed}` }).transform((text, context): readonly T[] => {
+    const results = text.split(",").map((item) => type.safeParse(item.trim()));
+    for (const { error } of results) {
+      for (const { message } of error?.issues ?? []) context.addIssue({ code: "custom", message });
+    }
+    return results.flatMap(({ data }) => (data === undefined ? [] : [data]));
+  });
+}
+
+/** Who may connect to a Unix socket, as `chmod` takes it: 600, 660, 666. */
+export const fileMode = z.union([z.string(), z.number()]).transform((value, context): number => {
+  const text = String(value).trim();
+  if (/^0?[0-7]{3}$/u.test(text)) return Number.parseInt(text, 8);
+  context.addIssue({ code: "custom", message: `${quote(value)} is none; allowed are three octal digits, such as 660` });
+  return z.NEVER;
 });
 
 /** A folder or a file, not empty. */
