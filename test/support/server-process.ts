@@ -6,9 +6,10 @@ export interface ServerProcess extends CliProcess {
   readonly address: string;
 }
 
-/** `sluice serve` on a free port of 127.0.0.1, with its data in `options.folder`/data. Resolves when it serves. */
+/** `sluice serve`, on a free port of 127.0.0.1 unless the words say where, with its data in `options.folder`/data. Resolves when it serves. */
 export async function startServer(words: readonly string[], options: CliOptions): Promise<ServerProcess> {
-  const cli = startCli(["serve", "--listen", "127.0.0.1:0", ...words], options);
+  const where = words.includes("--listen") ? [] : ["--listen", "127.0.0.1:0"];
+  const cli = startCli(["serve", ...where, ...words], options);
   try {
     const [, address = ""] = await cli.waitFor("stderr", /^listening on (\S+)$/mu);
     return { ...cli, address };
