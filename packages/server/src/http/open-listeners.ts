@@ -46,15 +46,16 @@ const LISTEN_FDS_START = 3;
 export async function openListeners(server: RpcServer, options: ListenersOptions): Promise<readonly Listener[]> {
   const { certificates } = options;
   const listeners: Listener[] = [];
+  const secured: Listener[] = [];
   await using opened = new AsyncDisposableStack();
   for (const place of options.listen) {
     for (const at of await resolvePlace(place, options)) {
       const listener = opened.use(await open(server, at, options));
       checkExposure(listener, options);
       listeners.push(listener);
+      if (tlsAt(at, options) !== undefined) secured.push(listener);
     }
   }
-  const secured = listeners.filter(({ address }) => !address.startsWith("unix:"));
   certificates?.watch((tls) => {
     for (const listener of secured) listener.setTls(tls);
   });
@@ -101,14 +102,18 @@ function passedSockets({ LISTEN_FDS, LISTEN_PID }: ListenersOptions["environment
   throw new SluiceError("failed-precondition", message, { reason: "CANNOT_LISTEN" });
 }
 
+/** A Unix socket of ours never leaves the machine: TLS would only keep its users from it. */
+function tlsAt(at: At, { certificates }: ListenersOptions): ListenOptions["tls"] {
+  return at.path === undefined ? certificates?.tls : undefined;
+}
+
 async function open(server: RpcServer, at: At, options: ListenersOptions): Promise<Listener> {
-  const { certificates, allowPlaintext, web, limits, clock } = options;
-  // A Unix socket never leaves the machine: TLS would only keep its users from it.
-  const hasTls = certificates !== undefined && at.path === undefined;
+  const { allowPlaintext, web, limits, clock } = options;
+  const tls = tlsAt(at, options);
   try {
     return await listen(server, {
       ...at,
-      ...(hasTls ? { tls: certificates.tls, allowPlaintext } : {}),
+      ...(tls === undefined ? {} : { tls, allowPlaintext }),
       web,
       connectionsMax: limits.connectionsMax,
       http2: { limits: { concurrentStreamsMax: limits.callsPerConnectionMax } },
