@@ -56,14 +56,14 @@ describe("a data folder", () => {
     await using _again = await openDataFolder({ folder: temporary.path, fileSystem });
   });
 
-  test("of a process that was killed is free at once", async () => {
+  test("stays its process's when nothing there refers to it any more, and is free at once when that was killed", async () => {
     await using temporary = await temporaryFolder();
     const lock = new URL("./lock.ts", import.meta.url).href;
-    const program = `import { lockFolder } from "${lock}"; lockFolder(process.argv[1]); process.stdout.write("locked");
-      setInterval(() => {}, 1000);`;
+    const program = `import { lockFolder } from "${lock}"; lockFolder(process.argv[1]); await null; gc();
+      process.stdout.write("locked"); setInterval(() => {}, 1000);`;
     const child = spawn(
       process.execPath,
-      ["--conditions=sluice-source", "--input-type=module", "-e", program, temporary.path],
+      ["--conditions=sluice-source", "--expose-gc", "--input-type=module", "-e", program, temporary.path],
       {
         stdio: ["ignore", "pipe", "inherit"],
       },

@@ -15,20 +15,25 @@ import { errorCode } from "./file-system.ts";
 
 const SQLITE_BUSY = 5;
 
+/** What is locked now: garbage collection closes a database that nothing refers to, and anybody could take the folder. */
+const held = new Set<DatabaseSync>();
+
 /** Locks a folder that exists, until disposed or the process ends. @throws FolderInUse */
 export function lockFolder(folder: string): Disposable {
   const database = new DatabaseSync(`${folder}/LOCK`, { timeout: 0 });
   try {
     database.exec("PRAGMA journal_mode = OFF; PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE");
+    writeFileSync(`${folder}/OWNER`, `process ${process.pid} on ${hostname()}\n`);
   } catch (error) {
     database.close();
     throw isBusy(error) ? new FolderInUse(folder, readOwner(folder)) : error;
   }
-  writeFileSync(`${folder}/OWNER`, `process ${process.pid} on ${hostname()}\n`);
+  held.add(database);
   return {
     [Symbol.dispose]() {
       removeOwner(folder);
       database.close();
+      held.delete(database);
     },
   };
 }
