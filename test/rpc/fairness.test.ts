@@ -64,4 +64,32 @@ overBothTransports((transport) => {
     await reading;
     expect(read).toBeGreaterThan(0);
   });
+
+  test("generators that always have something ready leave turns to the rest of the process", async () => {
+    let yielded = 0;
+    let mostInATurn = 0;
+    await using echo = await startEcho(transport, {
+      handlers: {
+        async *count({ count }) {
+          for (let index = 0; index < count; index++) {
+            yielded++;
+            yield { index };
+          }
+        },
+      },
+    });
+    let isOver = false;
+    let before = 0;
+    const look = (): void => {
+      mostInATurn = Math.max(mostInATurn, yielded - before);
+      before = yielded;
+      if (!isOver) setImmediate(look);
+    };
+    setImmediate(look);
+    const streams = Array.from({ length: 100 }, () => Array.fromAsync(echo.client.count({ count: 1000 })));
+    for (const responses of await Promise.all(streams)) expect(responses).toHaveLength(1000);
+    isOver = true;
+    expect(yielded).toBe(100_000);
+    expect(mostInATurn).toBeLessThan(1000);
+  });
 });

@@ -10,6 +10,7 @@ import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
 import type { RpcError } from "./status.ts";
+import { spendTurn } from "./turns.ts";
 
 export class ServerCall extends CallContext implements StreamHandler, ByteSource, FrameStream, IncomingOwner<unknown> {
   readonly incomingName = "request";
@@ -253,6 +254,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
         if (frames instanceof Promise) frames = await frames;
         if (this.isEnded) break;
         if (!this.#write(frames) && !this.isEnded) await this.#writable();
+        const turn = spendTurn(frames.length);
+        if (turn !== undefined) await turn;
       }
     } catch (error) {
       this.fail(error);

@@ -6,6 +6,7 @@ import { findCodec, type Decode, type Encode } from "./codec.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
 import { frameOf, Frames } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
+import { spendTurn } from "./turns.ts";
 
 /** What a client sends: a message, or frames that are sent as they are. */
 export type Request<I extends DescMessage> = MessageInitShape<I> | Frames;
@@ -135,6 +136,8 @@ async function sendAll(
       let frames = framesOf(step.value, encode, options);
       if (frames instanceof Promise) frames = await frames;
       if (!call.send(frames) && !call.isEnded) await call.writable();
+      const turn = spendTurn(frames.length);
+      if (turn !== undefined) await turn;
     }
   } catch (error) {
     call.fail(requestError(error));
