@@ -49,8 +49,26 @@ test("a socket that somebody answers at is left alone, and so is any other file"
   await expect(call(first.address)).resolves.toBe("here");
   const file = `${folder.path}/file`;
   writeFileSync(file, "precious");
-  await expect(listen(echoServer(), { path: file })).rejects.toMatchObject({ code: "EADDRINUSE" });
+  await expect(listen(echoServer(), { path: file })).rejects.toMatchObject({
+    code: "EADDRINUSE",
+    message: `Cannot listen on unix:${file}: a file that is no socket is there; remove it or choose another path`,
+  });
   expect(statSync(file).size).toBe(8);
+});
+
+test("a path that cannot be says why", async () => {
+  await using folder = await openTemporaryFolder("rpc");
+  const reasonOf = (path: string) =>
+    listen(echoServer(), { path }).then(
+      () => "none",
+      (error: unknown) => String(error).replace(`ListenError: Cannot listen on unix:${path}: `, ""),
+    );
+  await expect(reasonOf(`${folder.path}/none/s.sock`)).resolves.toBe(
+    `there is no folder ${folder.path}/none; make it, or choose another`,
+  );
+  await expect(reasonOf(`${folder.path}/${"s".repeat(100)}.sock`)).resolves.toMatch(
+    /^the path of a socket has at most \d+ bytes; choose a shorter one$/,
+  );
 });
 
 test("several listeners share a port with reusePort, and none gets it without", async () => {

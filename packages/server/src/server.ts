@@ -149,7 +149,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   for (const { address } of listeners) always.info({ event: "listening", address }, `listening on ${address}`);
   if (healthListener !== undefined) {
     const { address } = healthListener;
-    always.info({ event: "listening-health", address }, `health is asked at ${address}`);
+    always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
   return new RunningServer({ listeners, healthListener, rpc, logs, health, opened: opened.move() });
 }

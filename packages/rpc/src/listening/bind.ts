@@ -1,9 +1,11 @@
 // Where a server listens: host and port, a Unix socket, or a socket that somebody else has opened.
 //
 // B1. A Unix socket's file that a dead process left is removed; one that somebody answers at is not.
-import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, unlinkSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { dirname } from "node:path";
 
+/** One address: host and port, a Unix socket's path, or a socket that was handed in. */
 export interface ListenAddress {
   /** Default 127.0.0.1: a server without authentication must not be reachable by accident. */
   readonly host?: string;
@@ -39,6 +41,8 @@ export class ListenError extends Error {
 }
 
 const DEFAULT_MODE = 0o600;
+/** `sun_path` of Linux without its final zero; 103 elsewhere. */
+const PATH_BYTES_MAX = process.platform === "linux" ? 107 : 103;
 
 /** Listens. @throws ListenError */
 export async function bind(onSocket: (socket: Socket) => void, wanted: ListenAddress): Promise<Binding> {
@@ -48,9 +52,9 @@ export async function bind(onSocket: (socket: Socket) => void, wanted: ListenAdd
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const { path } = wanted;
-    if (code !== "EADDRINUSE" || path === undefined || !(await isStale(path))) throw listenError(name, error);
+    if (code !== "EADDRINUSE" || path === undefined || !(await isStale(path))) throw listenError(wanted, error);
     unlinkSync(path); // B1
-    return open(onSocket, wanted, name).catch((again: unknown) => Promise.reject(listenError(name, again)));
+    return open(onSocket, wanted, name).catch((again: unknown) => Promise.reject(listenError(wanted, again)));
   }
 }
 
@@ -103,14 +107,25 @@ function hostAndPort({ address, family, port }: AddressInfo): string {
 
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: "another program listens there; stop it or choose another address",
-  EACCES: "this user may not; choose a port above 1023 or a folder of its own",
+  EACCES: "this user may not; choose a port above 1023",
   EADDRNOTAVAIL: "this machine has no such address",
   ENOTFOUND: "no such host",
   EBADF: "nobody has opened it for this process",
   EINVAL: "it is no listening socket",
 };
 
-function listenError(name: string, error: unknown): ListenError {
+function listenError(wanted: ListenAddress, error: unknown): ListenError {
   const { code = "", message } = error as NodeJS.ErrnoException;
-  return new ListenError(`Cannot listen on ${name}: ${REASONS[code] ?? message}`, code, { cause: error });
+  const reason = (wanted.path === undefined ? undefined : pathReason(wanted.path, code)) ?? REASONS[code] ?? message;
+  return new ListenError(`Cannot listen on ${nameOf(wanted)}: ${reason}`, code, { cause: error });
+}
+
+/** What the system's code means for a Unix socket; a folder that is missing is EACCES, too. */
+function pathReason(path: string, code: string): string | undefined {
+  const folder = dirname(path);
+  if (code === "EACCES" && existsSync(folder)) return `this user may not write to ${folder}; choose another folder`;
+  if (code === "EACCES") return `there is no folder ${folder}; make it, or choose another`;
+  if (code === "EINVAL") return `the path of a socket has at most ${PATH_BYTES_MAX} bytes; choose a shorter one`;
+  const file = code === "EADDRINUSE" ? lstatSync(path, { throwIfNoEntry: false }) : undefined;
+  return file?.isSocket() === false ? "a file that is no socket is there; remove it or choose another path" : undefined;
 }

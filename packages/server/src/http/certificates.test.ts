@@ -63,7 +63,9 @@ test("a pair that does not fit replaces nothing, and is said once, at the second
   await tls.look();
   await tls.look();
   expect(tls.lines).toEqual([
-    expect.stringMatching(/Cannot use the certificate .*mismatch.*; the one before stays in use/s),
+    expect.stringMatching(
+      /Cannot use the certificate \S+tls\.crt: the key \S+tls\.key is that of another; the one before stays in use/,
+    ),
   ]);
   expect(tls.certificates.tls).toEqual(before);
   expect(tls.renewed).toEqual([]);
@@ -97,10 +99,12 @@ test("who opens with files that cannot be used hears why", async () => {
   const open = (files: Partial<typeof tls.files> & { clientCa?: string }) =>
     openCertificates({ ...tls.files, ...files }, { clock, logger });
   await expect(open({ cert: "/nowhere/tls.crt" })).rejects.toThrow(
-    "Cannot read the certificate file /nowhere/tls.crt: there is no such file",
+    "Cannot read the certificate /nowhere/tls.crt: there is no such file",
   );
   await writeFile(join(tls.files.key), "nonsense");
-  await expect(open({})).rejects.toThrow(/^Cannot use the certificate .*tls\.crt with the key .*tls\.key: /);
+  await expect(open({})).rejects.toThrow(/^Cannot use \S+tls\.key: it holds no private key \(PEM\)/);
+  const readme = join(fixtures, "README.md");
+  await expect(open({ cert: readme })).rejects.toThrow(`Cannot use ${readme}: it holds no certificate (PEM)`);
 });
 
 test("client certificates are asked for where an authority is named", async () => {

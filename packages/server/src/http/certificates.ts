@@ -3,7 +3,7 @@
 // A1. What cannot be used replaces nothing: the last good pair stays, and the log says why.
 // A2. Certificate and key are two files and change one after the other: a pair that does not fit is complained of when it
 //     is still the same at the next look, and once.
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { createSecureContext, type TlsOptions } from "node:tls";
 import { SluiceError } from "../errors.ts";
@@ -114,11 +114,10 @@ class WatchedCertificates implements Certificates {
 }
 
 async function readPair({ cert, key, clientCa }: TlsFiles): Promise<Pair> {
-  const read = (path: string) => readFile(path).catch((error: unknown) => Promise.reject(unreadable(path, error)));
   return {
-    cert: await read(cert),
-    key: await read(key),
-    ca: clientCa === undefined ? undefined : await read(clientCa),
+    cert: await readPem("certificate", cert),
+    key: await readPem("private key", key),
+    ca: clientCa === undefined ? undefined : await readPem("clients' authorities", clientCa),
   };
 }
 
@@ -128,19 +127,37 @@ const READ_ERRORS: Readonly<Record<string, string>> = {
   EISDIR: "it is a folder",
 };
 
-function unreadable(path: string, cause: unknown): SluiceError {
-  const { code = "", message } = cause as NodeJS.ErrnoException;
-  return unusable(`Cannot read the certificate file ${path}: ${READ_ERRORS[code] ?? message}`, cause);
+async function readPem(what: string, path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    throw unusable(`Cannot read the ${what} ${path}: ${READ_ERRORS[code] ?? message}`, error);
+  }
 }
 
-/** @throws SluiceError */
+/** @throws SluiceError that names the file of which it is. */
 function checkPair(pair: Pair, files: TlsFiles): void {
+  const cert = check(() => new X509Certificate(pair.cert), `Cannot use ${files.cert}: it holds no certificate (PEM)`);
+  const key = check(
+    () => createPrivateKey(pair.key),
+    `Cannot use ${files.key}: it holds no private key (PEM) that needs no passphrase`,
+  );
+  if (!cert.checkPrivateKey(key)) {
+    throw unusable(`Cannot use the certificate ${files.cert}: the key ${files.key} is that of another`, undefined);
+  }
+  const { ca, ...own } = pair;
+  if (ca !== undefined)
+    check(() => new X509Certificate(ca), `Cannot use ${files.clientCa}: it holds no certificate (PEM)`);
+  // What is left: a chain that is cut, a key too short.
+  check(() => createSecureContext(tlsOf({ ...own, ca })), `Cannot use the certificate ${files.cert}`);
+}
+
+function check<T>(read: () => T, complaint: string): T {
   try {
-    createSecureContext(tlsOf(pair));
-    if (pair.ca !== undefined) new X509Certificate(pair.ca);
+    return read();
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw unusable(`Cannot use the certificate ${files.cert} with the key ${files.key}: ${reason}`, error);
+    throw unusable(`${complaint}: ${error instanceof Error ? error.message : String(error)}`, error);
   }
 }
 

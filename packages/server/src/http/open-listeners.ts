@@ -97,8 +97,8 @@ function passedSockets({ LISTEN_FDS, LISTEN_PID }: ListenersOptions["environment
   if (isOurs && Number.isSafeInteger(count) && count > 0) {
     return Array.from({ length: count }, (_, at) => LISTEN_FDS_START + at);
   }
-  const why = count > 0 ? `LISTEN_PID is ${LISTEN_PID}, this is ${process.pid}` : "LISTEN_FDS says of none";
-  const message = `Cannot listen on sockets of systemd: ${why}`;
+  const why = count > 0 ? `LISTEN_PID is ${LISTEN_PID}, this is ${process.pid}` : "LISTEN_FDS names none";
+  const message = `Cannot listen on sockets of systemd: ${why}; start the service by its socket unit, or give an address`;
   throw new SluiceError("failed-precondition", message, { reason: "CANNOT_LISTEN" });
 }
 

@@ -29,12 +29,21 @@ export function isLoopback(address: string): boolean {
 
 /**
  * The IP address to listen on for a host name: resolved here, once, so that what was checked is what is bound.
- * @throws ExposedListen when it is no loopback address and `insecureListen` is false.
+ * @throws ExposedListen when it is no loopback address and `insecureListen` is false; SluiceError for an unknown name.
  */
 export async function resolveListenAddress(host: string, options: { insecureListen: boolean }): Promise<string> {
-  const address = isIP(host) === 0 ? (await lookup(host)).address : host;
+  const address = isIP(host) === 0 ? await addressOf(host) : host;
   if (!options.insecureListen && !isLoopback(address)) {
     throw new ExposedListen(address === host ? host : `${host} (${address})`);
   }
   return address;
+}
+
+async function addressOf(host: string): Promise<string> {
+  try {
+    return (await lookup(host)).address;
+  } catch (error) {
+    const message = `Cannot listen on ${host}: this machine knows no address of that name; listen on an IP address of it`;
+    throw new SluiceError("failed-precondition", message, { reason: "CANNOT_LISTEN" }, { cause: error });
+  }
 }

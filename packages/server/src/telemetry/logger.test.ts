@@ -30,10 +30,11 @@ test("as text a record is a sentence with its facts; an error shows its stack in
   expect(lines[1]).toMatch(/^22:13:20\.123 ERROR failed error="TypeError: x is none\\n[^\n]*"\n$/u);
 });
 
-test("the line that scripts wait for is bare", () => {
-  expect(
-    formatRecord({ level: "info", time: "", event: "listening", address: "x:1", message: "listening on x:1" }),
-  ).toBe("listening on x:1\n");
+test.each([
+  ["listening", "listening on x:1"],
+  ["listening-health", "listening for health on x:1"],
+])("the line that scripts wait for is bare: %s", (event, message) => {
+  expect(formatRecord({ level: "info", time: "", event, address: "x:1", message })).toBe(`${message}\n`);
 });
 
 test("a copy of each record goes to whoever keeps it, as JSON", () => {

@@ -47,11 +47,11 @@ export interface LogRecord {
 
 /**
  * A record as people read it: `10:20:30.123 WARN  sentence key=value`.
- * The one that says where the server listens is bare: scripts wait for `listening on HOST:PORT`.
+ * Those that say where the server listens are bare: scripts wait for `listening on HOST:PORT`.
  */
 export function formatRecord(record: LogRecord): string {
   const { level, time, message, event, ...fields } = record;
-  if (event === "listening") return `${message ?? ""}\n`;
+  if (event === "listening" || event === "listening-health") return `${message ?? ""}\n`;
   const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${formatField(value)}`);
   return `${time.slice(11, 23)} ${level.toUpperCase().padEnd(5)} ${message ?? ""}${facts.join("")}\n`;
 }
