@@ -1,9 +1,10 @@
-// The committed generated code is what `npm run gen` makes of proto/ today.
+// The committed generated code and API pages are what `npm run gen` makes of proto/ and of the docstrings today.
 
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { apiPageFile, apiPages, makeApiPage } from "../../scripts/api-pages.ts";
 import { rootFolder } from "../../scripts/command.ts";
 import { generate, generated } from "../../scripts/gen.ts";
 
@@ -34,4 +35,8 @@ describe.each(generated)("$folder", ({ folder }) => {
     expect(Object.keys(expected)).not.toEqual([]);
     expect(await readFolder(join(rootFolder, folder))).toEqual(expected);
   });
+});
+
+test.each(apiPages)("the API page of $name is what npm run gen makes of its docstrings", async (page) => {
+  expect(await readFile(join(rootFolder, apiPageFile(page)), "utf8")).toBe(await makeApiPage(page));
 });

@@ -1,6 +1,7 @@
 // How long to wait before trying again.
 import { fraction, type Random } from "./time.ts";
 
+/** Exponential back-off: each delay is drawn from the upper half of a ceiling that grows. */
 export interface BackoffPolicy {
   /** Ceiling of the first delay, ms. */
   readonly initialMs: number;

@@ -9,6 +9,7 @@ import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { type RetryPolicy, STREAM_RETRY, UNARY_RETRY, withRetry } from "./retry.ts";
 import { type Clock, type Random, systemClock, systemRandom } from "./time.ts";
 
+/** How the server is reached. */
 export interface ClientOptions {
   /** TLS with these options of `tls.connect`. Absent: plaintext. */
   readonly tls?: NonNullable<ChannelOptions["tls"]>;
@@ -27,6 +28,7 @@ export interface ClientOptions {
   readonly random?: Random;
 }
 
+/** Of a call with one answer. */
 export interface UnaryOptions {
   readonly signal?: AbortSignal;
   /** Deadline of one attempt, ms. Default: 10 s. */

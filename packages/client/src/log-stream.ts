@@ -21,6 +21,7 @@ export type LogEvent =
   /** The stream goes on after `cursor` (empty: from where it was to begin). */
   | { readonly kind: "resumed"; readonly cursor: string };
 
+/** How a log stream is read, besides what it holds (`LogQuery`). */
 export interface LogStreamOptions {
   /** Ends the stream: the iteration throws the signal's reason. */
   readonly signal?: AbortSignal;

@@ -22,6 +22,7 @@ export interface RejectedLogEntry {
   readonly text: string;
 }
 
+/** Who writes, where to, and how much may wait. */
 export interface LogWriterOptions {
   /** Name of the log; absent: "default". */
   readonly log?: string;
@@ -97,6 +98,10 @@ interface FlushWaiter extends PromiseWithResolvers<void> {
   readonly through: number;
 }
 
+/**
+ * Writes entries to a log: gathers them into batches, keeps each until the server has it on disk, and sends again what was
+ * cut off, without ever putting one into the log twice.
+ */
 export class LogWriter implements AsyncDisposable {
   /** The id under which the server knows this writer. */
   readonly producer: string;

@@ -3,6 +3,7 @@ import { Code, RpcError, retryDelayMs } from "@sluice/rpc";
 import { type BackoffPolicy, backoffMs, DEFAULT_BACKOFF } from "./backoff.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 
+/** When to try again, and when to give up. */
 export interface RetryPolicy extends BackoffPolicy {
   /** Failed attempts in a row, without any progress between them, after which the last error is thrown. */
   readonly attemptsMax: number;

@@ -9,10 +9,12 @@ export interface Clock {
   setTimer(callback: () => void, ms: number): Timer;
 }
 
+/** A timer that was set. */
 export interface Timer {
   cancel(): void;
 }
 
+/** Where randomness comes from: jitter and names of writers. */
 export interface Random {
   bytes(count: number): Uint8Array;
 }
@@ -20,6 +22,7 @@ export interface Random {
 /** Longest delay that the runtime's timers know (2^31 - 1 ms); a longer one would fire at once. */
 const TIMER_MS_MAX = 2 ** 31 - 1;
 
+/** The machine's clock. */
 export const systemClock: Clock = {
   nowNs: () => BigInt(Date.now()) * 1_000_000n,
   monotonicMs: () => performance.now(),
@@ -29,6 +32,7 @@ export const systemClock: Clock = {
   },
 };
 
+/** The system's cryptographic generator. */
 export const systemRandom: Random = {
   bytes: (count) => crypto.getRandomValues(new Uint8Array(count)),
 };

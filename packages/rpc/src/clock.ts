@@ -7,6 +7,7 @@ export interface Clock {
   setTimer(callback: () => void, ms: number): ClockTimer;
 }
 
+/** A timer that was set. */
 export interface ClockTimer {
   cancel(): void;
 }

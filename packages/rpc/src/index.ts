@@ -49,4 +49,5 @@ export type { Peer } from "./transport.ts";
 export * from "./gen/google/rpc/error_details_pb.ts";
 export { healthHandlers, HealthRegistry, serveHealth } from "./health.ts";
 export { serveReflection } from "./reflection.ts";
+export type { ConnectionLife } from "./connection-watch.ts";
 export type { Http2Options, SocketTransport } from "./socket-transport.ts";

@@ -64,6 +64,7 @@ export interface Http2Limits {
   readonly lingerMs: number;
 }
 
+/** The limits of `Http2Limits` that hold unless others are given. */
 export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
   headerListBytesMax: 16 * 1024,
   headerBlockBytesMax: 128 * 1024,
@@ -132,6 +133,7 @@ export interface GrpcLimits {
   readonly statusLingerMs: number;
 }
 
+/** The limits of `GrpcLimits` that hold unless others are given. */
 export const DEFAULT_GRPC_LIMITS: GrpcLimits = {
   messageBytesMax: 4 * 1024 * 1024,
   heldBytesMax: 256 * 1024 * 1024,

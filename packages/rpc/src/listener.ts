@@ -16,6 +16,7 @@ import { SocketPeer } from "./socket-peer.ts";
 import type { ServerTransportHandler, TransportConnection } from "./transport.ts";
 import { createFront, type WebOptions } from "./web/front.ts";
 
+/** Where a server listens, and how it speaks there. */
 export interface ListenOptions extends ListenAddress {
   /** With it the port speaks TLS; ALPN is set here. */
   readonly tls?: TlsOptions;
@@ -31,6 +32,7 @@ export interface ListenOptions extends ListenAddress {
   readonly transport?: SocketTransport;
 }
 
+/** How a server says goodbye. */
 export interface DrainOptions {
   /** How long open calls may go on; default 10 s. */
   readonly graceMs?: number;
@@ -59,7 +61,10 @@ export interface Listener extends AsyncDisposable {
 const DEFAULT_CONNECTIONS_MAX = 10_000;
 const RETRY_AFTER_DRAIN_MS = 1000;
 
-/** @throws ListenError; TypeError for an origin or a handler's path that cannot be one */
+/**
+ * Serves gRPC, gRPC-Web and plain HTTP on one address, told apart by the first bytes.
+ * @throws ListenError; TypeError for an origin or a handler's path that cannot be one
+ */
 export async function listen(server: RpcServer, options: ListenOptions = {}): Promise<Listener> {
   const listener = new SocketListener(server, options);
   await listener.start();

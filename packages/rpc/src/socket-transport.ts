@@ -10,6 +10,7 @@ import type {
   TransportConnection,
 } from "./transport.ts";
 
+/** HTTP/2 on sockets. The package's own is the default; its tests put node:http2 in its place. */
 export interface SocketTransport {
   /** @param options.firstBytes what was read from the socket already. */
   serveSocket(
@@ -20,6 +21,7 @@ export interface SocketTransport {
   connectSocket(socket: Socket, handler: ClientTransportHandler): ClientTransportConnection;
 }
 
+/** Settings of the package's own HTTP/2. */
 export interface Http2Options extends ConnectionLife {
   /** Overrides of the defaults. */
   readonly limits?: Partial<Http2Limits> | undefined;

@@ -108,6 +108,7 @@ export interface TransportConnection {
   destroy(code: number, reason: string): void;
 }
 
+/** The other end of a connection. */
 export interface Peer {
   /** "127.0.0.1:5310", "unix:/run/s.sock". */
   readonly address: string;

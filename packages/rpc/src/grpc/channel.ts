@@ -14,6 +14,7 @@ import { processClock, type Clock, type ClockTimer } from "../clock.ts";
 import { DeadlineWheel } from "./deadline.ts";
 import { Code, RpcError } from "./status.ts";
 
+/** How a channel reaches its server. */
 export interface ChannelOptions {
   /** TLS with these options; ALPN is set here. Without it: plaintext. */
   readonly tls?: ConnectionOptions;
@@ -44,6 +45,7 @@ export interface Backoff {
 const DEFAULT_BACKOFF: Backoff = { initialMs: 250, maxMs: 30_000, multiplier: 1.6, jitter: 0.2 };
 const DEFAULT_CONNECT_TIMEOUT_MS = 20_000;
 
+/** As gRPC's connectivity states; "backoff" (TRANSIENT_FAILURE there) waits before the next try. */
 export type ChannelState = "idle" | "connecting" | "ready" | "backoff" | "closed";
 
 /** The client's end. Disposing of it cancels what is open. */

@@ -10,6 +10,7 @@ import { spendTurn } from "./turns.ts";
 
 /** What a client sends: a message, or frames that are sent as they are. */
 export type Request<I extends DescMessage> = MessageInitShape<I> | Frames;
+/** A stream of requests, pulled at the server's pace; what it throws cancels the call. */
 export type Requests<I extends DescMessage> = AsyncIterable<Request<I>>;
 /** Responses are handed out as bytes, undecoded (decompressed, within the limit). */
 export interface RawCallOptions extends CallOptions {

@@ -61,18 +61,22 @@ export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
   call: Call,
 ) => Reply<O> | Promise<Reply<O>>;
 export type ServerStreamingHandler<I extends DescMessage, O extends DescMessage> = (
+/** One request, one answer. Answering synchronously costs no promise. */
   request: MessageShape<I>,
   call: Call,
 ) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
 export type ClientStreamingHandler<I extends DescMessage, O extends DescMessage> = (
+/** One request, answers at the client's pace: from a generator, or pulled from a `FrameSource`. */
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
 ) => Promise<Reply<O>>;
 export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
+/** A stream of requests, one answer. Requests that are not read stay with the client. */
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
 ) => AsyncIterable<Reply<O>>;
 
+/** A stream of requests and a stream of answers, each at its own pace. */
 /** A unary or streaming handler that takes the request's bytes undecoded (decompressed, within the limits). */
 export interface RawHandler<O extends DescMessage> {
   readonly raw: true;
@@ -90,6 +94,7 @@ export type Handler<M extends DescMethod> =
       ? UnaryHandler<M["input"], M["output"]>
       : M["methodKind"] extends "server_streaming"
         ? ServerStreamingHandler<M["input"], M["output"]>
+/** The handler of a method, by its kind. */
         : M["methodKind"] extends "client_streaming"
           ? ClientStreamingHandler<M["input"], M["output"]>
           : BidiHandler<M["input"], M["output"]>)

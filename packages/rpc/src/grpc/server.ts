@@ -19,6 +19,7 @@ import type { Interceptor, Observe } from "./observe.ts";
 import { createRoutes, requestHead, type RouteTable, type ServedService } from "./routes.ts";
 import { Code, retryAfter, RpcError } from "./status.ts";
 
+/** What a server serves, and who looks on. */
 export interface ServerOptions {
   /** See `serve`. */
   readonly services: readonly ServedService[];
@@ -54,6 +55,10 @@ export interface RpcServer extends ServerTransportHandler {
 const HELD_RETRY_MS = 1000;
 const RETRY_AFTER_EXPIRY_MS = 100;
 
+/**
+ * A server of these services, without a socket: `listen` gives it one.
+ * @throws Error when a service is given twice
+ */
 export function createServer(options: ServerOptions): RpcServer {
   return new Server(options);
 }

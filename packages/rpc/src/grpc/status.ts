@@ -12,6 +12,7 @@ import { AnySchema, type Any } from "@bufbuild/protobuf/wkt";
 import { RetryInfoSchema } from "../gen/google/rpc/error_details_pb.ts";
 import { Metadata } from "./metadata.ts";
 
+/** The status codes of gRPC (grpc/doc/statuscodes.md). */
 export const Code = {
   OK: 0,
   CANCELLED: 1,
@@ -58,6 +59,7 @@ export function errorDetail<D extends DescMessage>(desc: D, value: MessageInitSh
   return { desc, value: create(desc, value) };
 }
 
+/** What an error carries besides its code and text; `cause` stays in this process. */
 export interface RpcErrorOptions extends ErrorOptions {
   /** What programs may read; see `errorDetail`. */
   readonly details?: readonly ErrorDetail[];

@@ -16,6 +16,7 @@ import { HttpExchange, type ExchangeHost } from "./http-exchange.ts";
 import { GrpcWebStream, grpcHeaders, parseWebFormat, type ExposeFields } from "./grpc-web.ts";
 import { Origins, type OriginOptions } from "./origins.ts";
 
+/** What a port serves besides gRPC. */
 export interface WebOptions extends OriginOptions {
   /** Plain HTTP by path, for HTTP/1.1 and HTTP/2 alike. */
   readonly handlers?: HttpHandlers;

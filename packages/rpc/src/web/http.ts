@@ -1,6 +1,7 @@
 // Plain HTTP, whatever its version: what a handler gets and what it answers with.
 import type { Peer } from "../transport.ts";
 
+/** A plain HTTP request, over HTTP/1.1 or HTTP/2. */
 export interface HttpRequest {
   /** "GET", "POST", …; a HEAD request comes as GET, and its answer's body is dropped. */
   readonly method: string;
@@ -16,6 +17,7 @@ export interface HttpRequest {
   readonly signal: AbortSignal;
 }
 
+/** The answer to a plain HTTP request. */
 export interface HttpResponse {
   readonly status: number;
   /** By lower-case name; a list repeats the field. `content-length` of text and bytes is set here. */

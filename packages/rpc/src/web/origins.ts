@@ -7,6 +7,7 @@
 //     it here (DNS rebinding). Over TLS the certificate has settled that.
 import { isIP } from "node:net";
 
+/** Which pages of other origins a browser lets call (CORS). */
 export interface OriginOptions {
   /** Origins of pages that may call besides the server's own: "https://console.example". Default: none. */
   readonly origins?: readonly string[];
