@@ -3,9 +3,11 @@
 // P1. Whatever was delivered lies at or before the cursor; whatever was not lies after it. So a stream that is opened
 //     anew after the cursor neither repeats nor misses.
 // P2. `tail_lines` counts back from the head of the moment: it is asked for only until a place is known.
-// P3. A heartbeat names the head of the log: a place to go on from only while the reader has no lag.
+// P3. A server that interrupts a stream says up to where it had served it; its status comes after all that it had sent.
+// P4. A heartbeat names the head of the log: a place to go on from only while the reader has no lag.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Gap, LogEntry, LogStreamRequestSchema, Notice } from "@sluice/api";
+import { ErrorInfoSchema, RpcError } from "@sluice/rpc";
 
 /** Which entries of a log are wanted. Everything that is absent does not restrict. */
 export interface LogQuery {
@@ -110,7 +112,7 @@ export class LogPosition {
         return { kind: "sync", cursor: kind.value.cursor };
       case "heartbeat": {
         const { headCursor, lagEntries } = kind.value;
-        if (lagEntries === 0n && headCursor !== "") this.#cursor = headCursor; // P3
+        if (lagEntries === 0n && headCursor !== "") this.#cursor = headCursor; // P4
         return { kind: "heartbeat", headCursor, lagEntries };
       }
       case "notice":
@@ -119,6 +121,14 @@ export class LogPosition {
         return { kind: "notice", notice: UNKNOWN_CONTROL };
       default:
         return kind satisfies never;
+    }
+  }
+
+  /** Moves to where the server says that it ended the stream; an error that says nothing of the kind changes nothing. */
+  interrupt(error: unknown): void {
+    if (!(error instanceof RpcError)) return;
+    for (const { domain, reason, metadata } of error.findDetails(ErrorInfoSchema)) {
+      if (domain === "sluice" && reason === "STREAM_INTERRUPTED") this.#cursor = metadata["cursor"] ?? this.#cursor; // P3
     }
   }
 }

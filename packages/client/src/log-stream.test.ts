@@ -1,6 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { GapReason, type LogEntry, LogEntrySchema, type LogStreamRequestSchema } from "@sluice/api";
-import { Code, retryAfter, RpcError } from "@sluice/rpc";
+import { Code, ErrorInfoSchema, errorDetail, retryAfter, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { LogQuery } from "./log-position.ts";
@@ -126,6 +126,27 @@ test.each([
   await clock.advance(1000);
   expect(requests[1]).toMatchObject({ resumeAfter });
   expect(requests[1]?.tailLines).toBe(tailLines);
+});
+
+function interrupted(reason: string, metadata: Record<string, string>, domain = "sluice"): RpcError {
+  return new RpcError(Code.UNAVAILABLE, "about to close", {
+    details: [errorDetail(ErrorInfoSchema, { reason, domain, metadata })],
+  });
+}
+
+test.each([
+  { name: "with a cursor", error: interrupted("STREAM_INTERRUPTED", { cursor: "c9" }), resumeAfter: "c9" },
+  { name: "without one", error: interrupted("STREAM_INTERRUPTED", {}), resumeAfter: "c2" },
+  { name: "for another reason", error: interrupted("CURSOR_EXPIRED", { cursor: "c9" }), resumeAfter: "c2" },
+  { name: "by somebody else", error: interrupted("STREAM_INTERRUPTED", { cursor: "c9" }, "x"), resumeAfter: "c2" },
+])("a stream that is interrupted $name goes on after $resumeAfter", async ({ error, resumeAfter }) => {
+  const { clock, requests, attempt, stream } = openStream({ tailLines: 5, follow: true });
+  const { seen } = collect(stream);
+  await settle();
+  attempt(1).push(entry(2));
+  attempt(1).fail(error);
+  await clock.advance(1000);
+  expect([requests[1]?.resumeAfter, stream.cursor, messagesOf(seen)]).toEqual([resumeAfter, resumeAfter, ["m2"]]);
 });
 
 test("events tell of everything in order", async () => {

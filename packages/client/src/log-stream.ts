@@ -163,6 +163,7 @@ export class LogStream implements AsyncIterable<LogEntry> {
           return;
         } catch (error) {
           stop.signal.throwIfAborted();
+          this.#position.interrupt(error);
           if (this.#position.isFull) return; // all was delivered: how the stream ended does not matter
           // An attempt that lived for long was a good one even if nothing was logged meanwhile.
           if (clock.monotonicMs() - startedMs > policy.maxMs) retrier.succeeded();

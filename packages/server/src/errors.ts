@@ -154,6 +154,23 @@ export class Draining extends SluiceError {
   }
 }
 
+/**
+ * The server ends a stream that could have gone on: it stops, or the connection is too old. To recover: call again, here
+ * or elsewhere, after `cursor`; without one, as before.
+ */
+export class StreamInterrupted extends SluiceError {
+  override readonly name = "StreamInterrupted";
+  constructor(options: { readonly cursor: string | undefined; readonly retryAfterMs?: number | undefined }) {
+    const { cursor, retryAfterMs = 1_000 } = options;
+    const advice = cursor === undefined ? "call again" : `go on after cursor ${cursor}`;
+    super("unavailable", `Cannot go on with this stream: the server or its connection is about to close; ${advice}`, {
+      reason: "STREAM_INTERRUPTED",
+      retryAfterMs,
+      ...(cursor === undefined ? {} : { metadata: { cursor } }),
+    });
+  }
+}
+
 /** Stored bytes do not prove themselves. */
 export class DataLoss extends SluiceError {
   override readonly name = "DataLoss";

@@ -195,6 +195,9 @@ export abstract class CallContext implements Call, DeadlineOwner {
     if (this.#isClosed && this.#running === 0) this.connection.busyHandlers--;
   }
 
+  /** Ends a call that could go on, for the server's own reasons; who answers it may have a last word. */
+  abstract dismiss(error: RpcError): void;
+
   /** The call has just ended: lets go of requests and answers. */
   protected abstract onReleased(error: RpcError | undefined): void;
 

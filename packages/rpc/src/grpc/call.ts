@@ -253,7 +253,10 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
         let frames = this.#framesOf(step.value);
         if (frames instanceof Promise) frames = await frames;
         if (this.isEnded) break;
-        if (!this.#write(frames) && !this.isEnded) await this.#writable();
+        const isWritable = this.#write(frames);
+        // Whoever was reset as it wrote waits for nothing: thousands who did would hold their answers meanwhile.
+        if (this.isEnded) break;
+        if (!isWritable) await this.#writable();
         const turn = spendTurn(frames.length);
         if (turn !== undefined) await turn;
       }
@@ -312,6 +315,17 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   }
 
   // The end.
+
+  dismiss(error: RpcError): void {
+    if (this.isEnded) return;
+    let last: unknown = error;
+    try {
+      last = this.#source?.farewell?.(error) ?? error;
+    } catch (failure) {
+      last = failure;
+    }
+    this.terminate(this.host.statusOf(last, this));
+  }
 
   protected onReleased(error: RpcError | undefined): void {
     if (this.heldBytes > 0) this.onHeld(-this.heldBytes);

@@ -3,7 +3,7 @@ import type { DescMessage, DescMethod, DescService, MessageInitShape, MessageSha
 import type { ByteSource, Peer } from "../transport.ts";
 import type { Frames } from "./frames.ts";
 import type { Metadata } from "./metadata.ts";
-import type { Code } from "./status.ts";
+import type { Code, RpcError } from "./status.ts";
 
 /** One call on the server, from its headers to its trailers. */
 export interface Call {
@@ -41,6 +41,11 @@ export interface FrameSource {
   pull: ByteSource["pull"];
   /** See ByteSource.sent: the memory of what was pulled so far may be used again. */
   sent?(): void;
+  /**
+   * The server ends the call with this error although it could go on: its grace is over, or the connection is too old.
+   * Returns what to end it with instead: an error that also says how to go on.
+   */
+  farewell?(error: RpcError): unknown;
 }
 
 /** What a FrameSource does to its stream. */
@@ -56,27 +61,27 @@ export interface FrameStream {
 /** What a handler may answer with: a message, or frames that are sent as they are. */
 export type Reply<O extends DescMessage> = MessageInitShape<O> | Frames;
 
+/** One request, one answer. Answering synchronously costs no promise. */
 export type UnaryHandler<I extends DescMessage, O extends DescMessage> = (
   request: MessageShape<I>,
   call: Call,
 ) => Reply<O> | Promise<Reply<O>>;
+/** One request, answers at the client's pace: from a generator, or pulled from a `FrameSource`. */
 export type ServerStreamingHandler<I extends DescMessage, O extends DescMessage> = (
-/** One request, one answer. Answering synchronously costs no promise. */
   request: MessageShape<I>,
   call: Call,
 ) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
+/** A stream of requests, one answer. Requests that are not read stay with the client. */
 export type ClientStreamingHandler<I extends DescMessage, O extends DescMessage> = (
-/** One request, answers at the client's pace: from a generator, or pulled from a `FrameSource`. */
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
 ) => Promise<Reply<O>>;
+/** A stream of requests and a stream of answers, each at its own pace. */
 export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
-/** A stream of requests, one answer. Requests that are not read stay with the client. */
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
 ) => AsyncIterable<Reply<O>>;
 
-/** A stream of requests and a stream of answers, each at its own pace. */
 /** A unary or streaming handler that takes the request's bytes undecoded (decompressed, within the limits). */
 export interface RawHandler<O extends DescMessage> {
   readonly raw: true;
@@ -89,12 +94,12 @@ export interface RawHandler<O extends DescMessage> {
   readonly bidi?: (requests: AsyncIterable<Uint8Array>, call: Call) => AsyncIterable<Reply<O>>;
 }
 
+/** The handler of a method, by its kind. */
 export type Handler<M extends DescMethod> =
   | (M["methodKind"] extends "unary"
       ? UnaryHandler<M["input"], M["output"]>
       : M["methodKind"] extends "server_streaming"
         ? ServerStreamingHandler<M["input"], M["output"]>
-/** The handler of a method, by its kind. */
         : M["methodKind"] extends "client_streaming"
           ? ClientStreamingHandler<M["input"], M["output"]>
           : BidiHandler<M["input"], M["output"]>)

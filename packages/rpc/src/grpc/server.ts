@@ -126,7 +126,7 @@ class Server implements RpcServer, CallHost {
     for (let call = this.#firstCall; call !== undefined; call = call.nextCall) {
       if (connections.has(call.connection)) open.push(call);
     }
-    for (const call of open) call.terminate(error);
+    for (const call of open) call.dismiss(error);
   }
 
   onExpired(connection: TransportConnection): void {

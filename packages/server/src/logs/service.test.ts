@@ -233,8 +233,8 @@ describe("a follow", () => {
     const { stream: pulled } = stream(service, { follow: true });
     await expect.poll(() => pulled.events).toEqual(["sync"]);
     service.drain();
-    expect(pulled.ending).toMatchObject({ error: { kind: "unavailable", facts: { reason: "DRAINING" } } });
-    expect(errorOf(() => stream(service, { follow: true })).kind).toBe("unavailable");
+    expect(pulled.ending).toMatchObject({ error: { kind: "unavailable", facts: { reason: "STREAM_INTERRUPTED" } } });
+    expect(errorOf(() => stream(service, { follow: true })).facts.reason).toBe("DRAINING");
     expect(await read(service, {})).toEqual([]);
   });
 });

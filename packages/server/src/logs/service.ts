@@ -52,7 +52,10 @@ export interface LogServiceHandle {
     subject: Subject,
     request: MessageInitShape<typeof WriteLogsRequestSchema>,
   ): Promise<MessageInitShape<typeof WriteLogsResponseSchema>>;
-  /** Ends all follows with UNAVAILABLE, so that their clients go elsewhere; new ones are refused. Idempotent. */
+  /**
+   * Ends all follows with UNAVAILABLE and the cursor to go on after, so that their clients go elsewhere; new ones are
+   * refused. Idempotent.
+   */
   drain(): void;
   /** How many streams follow now. */
   readonly followers: number;
@@ -122,7 +125,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
       write(subject, toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, request))),
     drain() {
       isDraining = true;
-      followers.failAll(new Draining());
+      followers.interruptAll();
     },
     get followers() {
       return followers.count;

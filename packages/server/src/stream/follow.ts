@@ -4,13 +4,16 @@
 //     history and live are one scan.
 // S2. At the head an unfiltered follower is a handful of field accesses a delivery, and no allocation here.
 // S3. The event loop is held for SELECT_MS at a time, however rare the matches are.
-// S4. Whatever ends the stream, `close` runs in that turn: the scan, the place among the followers, the heartbeat and a
+// S4. Who is interrupted (drain, age of the connection) is told the cursor behind what was sent and left out: going on after
+//     it neither repeats nor misses.
+// S5. Whatever ends the stream, `close` runs in that turn: the scan, the place among the followers, the heartbeat and a
 //     timer are all that there is to free.
-import type { FrameSource, FrameStream } from "@sluice/rpc";
-import { CursorExpired, DataLoss } from "../errors.ts";
-import type { EntryRun, GapRun, LogReader, Run, Scan, ScanQuery } from "../store/contract.ts";
+import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
+import { StreamInterrupted } from "../errors.ts";
+import type { EntryRun, LogReader, Run, Scan, ScanQuery } from "../store/contract.ts";
 import type { ControlFrames, GapControl } from "./control.ts";
 import { cursorOf, formatCursor, type Resumption } from "./cursor.ts";
+import { gapError, gapOfCut, gapOfRun } from "./gap.ts";
 import type { Follower, Followers } from "./followers.ts";
 import { type FrameFilter, selectFrames } from "./frame-filter.ts";
 import type { Beating } from "./heartbeat.ts";
@@ -90,6 +93,8 @@ export class Follow implements FrameSource, Follower, Beating {
   #run: EntryRun | undefined = undefined;
   #runNext = 0;
   #arrived: Run | undefined = undefined;
+  /** The position when a disk read began: the scan's own moves before what was read is here. -1: none is under way. */
+  #readAfter = -1;
   /** Ms spent on filtering since the event loop was last given to others. */
   #spentMs = 0;
   #turn: NodeJS.Immediate | undefined = undefined;
@@ -108,9 +113,9 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#resolve = options.resolve;
     this.#historyEnd = reader.head.sequence;
     this.#remaining = options.limit;
-    if (cut !== undefined) this.#tellCut(cut);
+    if (cut !== undefined) this.#tell(gapOfCut(reader, cut));
     if (typeof after === "number" && after < reader.first - 1) {
-      this.#tell(this.#gapControl({ kind: "gap", first: after + 1, last: reader.first - 1, reason: "retention" }));
+      this.#tell(gapOfRun(reader, { first: after + 1, last: reader.first - 1, reason: "retention" }));
     }
     if (isFollowing) followers.join(this);
     if (isFollowing && heartbeatMs > 0 && controls !== undefined) followers.heartbeats.add(this);
@@ -158,6 +163,14 @@ export class Follow implements FrameSource, Follower, Beating {
     if (stream === undefined) this.#failure = { error };
     this.close();
     stream?.fail(error);
+  }
+
+  interrupt(): void {
+    this.fail(this.#interruption(undefined));
+  }
+
+  farewell(error: RpcError): StreamInterrupted {
+    return this.#interruption(retryDelayMs(error));
   }
 
   /** Frees everything. Idempotent. */
@@ -219,7 +232,7 @@ export class Follow implements FrameSource, Follower, Beating {
     else if (next instanceof Promise) this.#receive(next);
     else if (next.kind === "entries") return this.#deliver(next);
     else {
-      this.#tell(this.#gapControl(next));
+      this.#tell(gapOfRun(this.reader, next));
       this.#endHistory();
     }
     return undefined;
@@ -233,8 +246,10 @@ export class Follow implements FrameSource, Follower, Beating {
       return;
     }
     this.#step = "wait";
+    this.#readAfter = this.#scan!.position;
     run.then(
       (arrived) => {
+        this.#readAfter = -1;
         this.#arrived = arrived;
         this.#goOn();
       },
@@ -355,48 +370,28 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** Everything up to here was sent or left out. */
   get #position(): number {
-    if (this.#scan === undefined) return this.reader.first - 1;
-    const held = this.#run === undefined ? 0 : this.#run.count - this.#runNext;
-    const arrived = this.#arrived === undefined ? 0 : this.#arrived.last - this.#arrived.first + 1;
-    return this.#scan.position - held - arrived;
+    const run = this.#run;
+    const filter = this.#filter;
+    if (run !== undefined && filter !== undefined) {
+      const { bytes, starts } = run;
+      return filter.sequenceOf(bytes, starts[this.#runNext]!, starts[this.#runNext + 1]!) - 1;
+    }
+    if (this.#arrived !== undefined) return this.#arrived.first - 1;
+    if (this.#readAfter >= 0) return this.#readAfter;
+    return this.#scan?.position ?? this.reader.first - 1;
   }
 
-  /** A hole in what is stored. */
-  #gapControl(gap: GapRun): GapControl {
-    return {
-      afterCursor: cursorOf(this.reader, gap.first - 1),
-      toCursor: cursorOf(this.reader, gap.last),
-      count: gap.last - gap.first + 1,
-      reason: gap.reason,
-    };
-  }
-
-  /** What the reader saw and is not there any more. */
-  #tellCut(cut: NonNullable<Resumption["cut"]>): void {
-    const { name } = this.reader;
-    this.#tell({
-      afterCursor: formatCursor(name, cut.seen),
-      toCursor: cursorOf(this.reader, cut.seen.sequence - cut.count),
-      count: cut.count,
-      reason: "epoch",
-    });
+  /** S4. While the beginning is looked for, or a gap waits to be told, there is no such place. */
+  #interruption(retryAfterMs: number | undefined): StreamInterrupted {
+    const isPlace = this.#scan !== undefined && this.#first === undefined && this.#remaining > 0;
+    const cursor = isPlace ? cursorOf(this.reader, this.#position) : undefined;
+    return new StreamInterrupted({ cursor, retryAfterMs });
   }
 
   /** Sends a gap to whoever wants to hear of it, and ends the stream of others. @throws CursorExpired, DataLoss */
   #tell(gap: GapControl): void {
-    if (this.#controls !== undefined && !(this.#isStrict && gap.reason !== "corruption")) {
-      this.#sendFirst(this.#controls.gap(gap));
-      return;
-    }
-    const metadata = {
-      after_cursor: gap.afterCursor,
-      cursor: gap.toCursor,
-      count: String(gap.count),
-      gap_reason: gap.reason.toUpperCase(),
-    };
-    const what = `Cannot go on after cursor ${gap.afterCursor} of the log "${this.reader.name}": ${gap.count} entries`;
-    const advice = `go on after cursor ${gap.toCursor}`;
-    if (gap.reason === "corruption") throw new DataLoss(`${what} do not match their checksum; ${advice}`, metadata);
-    throw new CursorExpired(`${what} are not there any more (${gap.reason}); ${advice}`, metadata);
+    if (this.#controls === undefined || (this.#isStrict && gap.reason !== "corruption"))
+      throw gapError(this.reader, gap);
+    this.#sendFirst(this.#controls.gap(gap));
   }
 }

@@ -14,8 +14,8 @@ export interface Follower {
   place: number;
   /** The head has moved. May leave, or make others leave. */
   onHead(): void;
-  /** Ends with this error, and leaves. */
-  fail(error: Error): void;
+  /** The server stops: ends with an error that says how to go on, and leaves. */
+  interrupt(): void;
 }
 
 interface Hub {
@@ -72,9 +72,9 @@ export class Followers {
   }
 
   /** Ends all follows. */
-  failAll(error: Error): void {
+  interruptAll(): void {
     for (const { followers } of this.#hubs.values()) {
-      for (let last = followers.at(-1); last !== undefined; last = followers.at(-1)) last.fail(error);
+      for (let last = followers.at(-1); last !== undefined; last = followers.at(-1)) last.interrupt();
     }
   }
 

@@ -46,13 +46,19 @@ export class PulledStream implements FrameStream {
     this.wake();
   }
 
+  /** Pulls once, also for a reader that is stalled. Answers whether anything came. */
+  take(): boolean {
+    this.pulls++;
+    const bytes = this.#source.pull(64 * 1024);
+    if (bytes === undefined) return false;
+    if (bytes.length === 0) throw new Error("a source pulled nothing and said it had something");
+    for (const entry of entriesOf(bytes)) this.#receive(entry);
+    return true;
+  }
+
   #pull(): void {
     while (!this.isStalled && this.ending === "open") {
-      this.pulls++;
-      const bytes = this.#source.pull(64 * 1024);
-      if (bytes === undefined) return;
-      if (bytes.length === 0) throw new Error("a source pulled nothing and said it had something");
-      for (const entry of entriesOf(bytes)) this.#receive(entry);
+      if (!this.take()) return;
     }
   }
 

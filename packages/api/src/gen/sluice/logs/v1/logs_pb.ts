@@ -761,6 +761,8 @@ export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
 export const LogService: GenService<{
   /**
    * History from disk in ingest order; then, with `follow`, what comes, without a hole or a repeat between the two.
+   * When the server stops, or the connection is too old, the stream ends with UNAVAILABLE, RetryInfo, and ErrorInfo
+   * STREAM_INTERRUPTED, whose metadata has the `cursor` to go on after: behind everything that was sent or did not match.
    *
    * @generated from rpc sluice.logs.v1.LogService.StreamLogs
    */
