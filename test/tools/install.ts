@@ -1,4 +1,6 @@
-// Fetches and builds the tools of the suites, at their pinned versions, into the ignored folder `.cache/`.
+// Fetches and builds the tools of the suites, at their pinned versions, into the ignored folder `.cache/`. Chromium is the
+// system's own.
+import { findChromium } from "./chromium.ts";
 import { findGoTool, GO_TOOLS, type GoTool } from "./go-tools.ts";
 import { findPython } from "./python.ts";
 import type { Tool } from "./tool.ts";
@@ -7,11 +9,13 @@ function tell(name: string, tool: Tool): void {
   process.stdout.write(tool.kind === "ready" ? `${name}: ${tool.path}\n` : `SKIPPED ${name}: ${tool.reason}\n`);
 }
 
-/** One after the other: each of them uses all processors. Python's are ready-made and come meanwhile. */
+/** One after the other: each of them uses all processors. What is ready-made comes meanwhile. */
 async function buildGoTools(): Promise<void> {
   for (const name of Object.keys(GO_TOOLS) as GoTool[]) tell(name, await findGoTool(name, { mayFetch: true }));
 }
 
-const python = findPython({ mayFetch: true });
+const readyMade = Promise.all([findPython({ mayFetch: true }), findChromium({ mayFetch: true })]);
 await buildGoTools();
-tell("Python grpcio", await python);
+const [python, chromium] = await readyMade;
+tell("Python grpcio", python);
+tell("Chromium", chromium);
