@@ -33,13 +33,13 @@ export interface Http2Limits {
   /** What all streams of a server may have in windows beyond their first size. */
   readonly receiveBudgetBytes: number;
   /**
-   * Bytes that all connections of a server hold received and not consumed; above it streams of those that hold more than
-   * their share are reset. All wide windows and 4,000 first ones, unread, stay below.
+   * Bytes that all connections of a server hold received and not consumed; above it the connection that holds most loses
+   * the stream that does. All wide windows and 4,000 first ones, unread, stay below.
    */
   readonly unreadBytesMax: number;
   /**
-   * Bytes that wait at the streams of all connections of a server for windows and sockets; above it streams of those with
-   * more than their share are reset as they write. 8,000 streams at their write mark stay below.
+   * Bytes that wait at the streams of all connections of a server for windows and sockets; above it the connection with
+   * most loses the stream with most. 8,000 streams at their write mark stay below.
    */
   readonly queuedBytesMax: number;
   /** Answers to PING, SETTINGS and bad frames that wait for a peer that does not read; above it the connection ends. */

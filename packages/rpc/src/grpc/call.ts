@@ -244,21 +244,23 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
     try {
       const iterator = replies[Symbol.asyncIterator]();
       this.#replies = iterator;
-      for (let step = await iterator.next(); !this.isEnded; step = await iterator.next()) {
+      while (!this.isEnded) {
+        let step: IteratorResult<unknown> | undefined = await iterator.next();
+        if (this.isEnded) break;
         if (step.done === true) {
           this.#replies = undefined;
           this.end();
           break;
         }
-        let frames = this.#framesOf(step.value);
+        let frames: Uint8Array | Promise<Uint8Array> | undefined = this.#framesOf(step.value);
         if (frames instanceof Promise) frames = await frames;
         if (this.isEnded) break;
         const isWritable = this.#write(frames);
-        // Whoever was reset as it wrote waits for nothing: thousands who did would hold their answers meanwhile.
-        if (this.isEnded) break;
-        if (!isWritable) await this.#writable();
         const turn = spendTurn(frames.length);
-        if (turn !== undefined) await turn;
+        // Thousands may wait here: what they sent is the transport's, to keep or to drop.
+        step = frames = undefined;
+        if (!isWritable && !this.isEnded) await this.#writable();
+        if (turn !== undefined && !this.isEnded) await turn;
       }
     } catch (error) {
       this.fail(error);

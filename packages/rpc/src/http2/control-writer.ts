@@ -2,7 +2,7 @@
 //
 // They overtake all streams. Those that answer the peer are counted while the socket is full: a peer that asks and never
 // reads is cut off before its answers pile up.
-import { ConnectionError, ErrorCode, Flag, FrameType, readUint32 } from "./frame.ts";
+import { ConnectionError, ErrorCode, Flag, FrameType, readUint32, STREAM_ID_MAX } from "./frame.ts";
 import type { Sender } from "./sender.ts";
 
 export interface ControlWriterLimits {
@@ -21,6 +21,8 @@ export class ControlWriter {
   /** Whom to tell when the answer comes, by the number in the PING. */
   readonly #pings = new Map<number, () => void>();
   #pingsSent = 0;
+  /** Of the last GOAWAY: none may say more than the one before it (RFC 9113 §6.8). */
+  #lastStreamId = STREAM_ID_MAX;
 
   constructor(sender: Sender, limits: ControlWriterLimits) {
     this.#sender = sender;
@@ -70,8 +72,9 @@ export class ControlWriter {
   /** @param lastStreamId the last of the peer's streams that is being handled. */
   goaway(lastStreamId: number, code: number, reason: string): void {
     const bytes = Buffer.from(reason.slice(0, REASON_BYTES_MAX), "latin1");
+    this.#lastStreamId = Math.min(this.#lastStreamId, lastStreamId);
     this.#begin(8 + bytes.length, FrameType.GOAWAY, 0, 0);
-    this.#sender.output.uint32(lastStreamId);
+    this.#sender.output.uint32(this.#lastStreamId);
     this.#sender.output.uint32(code);
     this.#sender.output.payload(bytes, 0, bytes.length);
   }

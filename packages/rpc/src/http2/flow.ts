@@ -4,25 +4,55 @@
 // F1. The peer may send what `available` says; every byte, padding included, lowers it, every increment told raises it.
 // F2. A connection's credit returns on receipt, a stream's on consumption: a stream that nobody reads stops itself alone.
 // F3. What all streams of a server hold beyond their first windows stays within one budget.
-// F4. What all connections of a server hold for one purpose stays within twice its bound: no more than the bound by those
-//     below their share of it, and no more by the others, whose streams are reset as they go on.
+// F4. What all connections of a server hold for one purpose stays within one bound: above it, who holds most gives way,
+//     whoever it was that asked for more. Else those who came when others had little could keep what they took then.
 import { WINDOW_BYTES_MAX } from "./frame.ts";
 
-/** Bytes that the connections of a server hold for one purpose. */
+/** A connection, as far as one purpose goes. */
+export interface Holder {
+  readonly heldBytes: number;
+  /** Lets go of what holds most of it. */
+  giveWay(): void;
+}
+
+/** Bytes that the connections of a server hold for one purpose (F4). */
 export class SharedBytes {
-  /** Connections that are open. */
-  connections = 0;
   bytes = 0;
   readonly #bytesMax: number;
+  readonly #holders = new Set<Holder>();
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  /** Whether a connection that holds `own` bytes has to give some up: there are too many, and it has more than its share (F4). */
-  isOverdrawn(own: number): boolean {
-    return this.bytes > this.#bytesMax && own * this.connections > this.#bytesMax;
+  join(holder: Holder): void {
+    this.#holders.add(holder);
   }
+
+  leave(holder: Holder): void {
+    this.#holders.delete(holder);
+  }
+
+  get isOverdrawn(): boolean {
+    return this.bytes > this.#bytesMax;
+  }
+
+  /** Makes room if there is too much. What gives way may be what the caller is busy with. */
+  relieve(): void {
+    while (this.isOverdrawn) {
+      const { bytes } = this;
+      mostBy(this.#holders, (holder) => holder.heldBytes)?.giveWay();
+      // Who was asked has nothing that it could let go of.
+      if (this.bytes >= bytes) return;
+    }
+  }
+}
+
+/** The one with the largest amount, of several the first. */
+export function mostBy<T>(all: Iterable<T>, amountOf: (one: T) => number): T | undefined {
+  let most: T | undefined;
+  for (const one of all) if (most === undefined || amountOf(one) > amountOf(most)) most = one;
+  return most;
 }
 
 /** What the streams of a server may have in wide windows, shared by all of its connections. */
@@ -108,32 +138,40 @@ export interface ConnectionWindowLimits {
   readonly connectionUnreadBytesMax: number;
 }
 
-/** The connection's receive window. */
-export class ConnectionWindow {
+/** The connection's receive window, and what it was used for. */
+export class ConnectionWindow implements Holder {
   readonly #bytes: number;
   readonly #unreadMax: number;
   readonly #shared: SharedBytes;
+  readonly #giveWay: () => void;
   #available: number;
   #owed = 0;
   #unread = 0;
 
-  /** @param shared what all connections have unread. */
-  constructor(limits: ConnectionWindowLimits, shared: SharedBytes) {
+  /**
+   * @param shared what all connections have unread.
+   * @param giveWay resets the stream that has most.
+   */
+  constructor(limits: ConnectionWindowLimits, shared: SharedBytes, giveWay: () => void) {
     this.#bytes = limits.connectionWindowBytes;
     this.#available = this.#bytes;
     this.#unreadMax = limits.connectionUnreadBytesMax;
     this.#shared = shared;
-    shared.connections += 1;
+    this.#giveWay = giveWay;
+    shared.join(this);
   }
 
   /** The connection is over, and its streams are. */
   close(): void {
-    this.#shared.connections -= 1;
+    this.#shared.leave(this);
   }
 
-  /** See `SharedBytes.isOverdrawn`. */
-  get isOverdrawn(): boolean {
-    return this.#shared.isOverdrawn(this.#unread);
+  get heldBytes(): number {
+    return this.#unread;
+  }
+
+  giveWay(): void {
+    this.#giveWay();
   }
 
   /** Counts received bytes; false when the peer had no right to send them (F1). */

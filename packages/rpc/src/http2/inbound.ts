@@ -140,6 +140,8 @@ export class Inbound implements FrameSink {
 
   onDataBytes(bytes: Buffer, start: number, end: number, isLast: boolean): void {
     const stream = this.#dataStream;
+    // A stream that is over must be free to go: its call may hold megabytes.
+    if (isLast || stream?.isClosed === true) this.#dataStream = undefined;
     if (stream === undefined || stream.isClosed) return;
     this.#owner.onDataBytes(stream, bytes, start, end, isLast && this.#dataEndsStream);
   }
