@@ -9,7 +9,7 @@ import type { Http2Limits } from "../limits.ts";
 import type { ByteSource, HeaderBlock, Peer, StreamEnd } from "../transport.ts";
 import type { ConnectionOptions, ConnectionResources, Role } from "./connection-options.ts";
 import { ControlWriter } from "./control-writer.ts";
-import { ConnectionWindow, isWindowTooLarge, mostBy, StreamWindow } from "./flow.ts";
+import { ConnectionWindow, GAVE_WAY, isWindowTooLarge, mostBy, StreamWindow } from "./flow.ts";
 import { ConnectionError, ErrorCode } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
@@ -55,12 +55,8 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.sender = new Sender(this, carrier, role.encoder, resources.slabs, limits);
     this.control = new ControlWriter(this.sender, limits);
     this.#inbound = new Inbound(this, this.streams, limits);
-    this.#window = new ConnectionWindow(limits, resources.unread, () =>
-      this.#giveWay("too much of what was received is unread", (stream) => stream.unread),
-    );
-    this.#queues = new SendQueues(this.streams, resources.queued, () =>
-      this.#giveWay("too much waits to be sent", (stream) => stream.queuedBytes),
-    );
+    this.#window = new ConnectionWindow(limits, resources.unread, () => this.#giveWay((stream) => stream.unread));
+    this.#queues = new SendQueues(this.streams, resources.queued, () => this.#giveWay((stream) => stream.queuedBytes));
     this.#abuse = new TokenBucket(limits.resetBurst, limits.resetsPerSecond);
   }
 
@@ -186,8 +182,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   write(stream: Stream, bytes: Uint8Array): boolean {
     if (!stream.canSend) return true;
     const isWritable = this.sender.write(stream, bytes);
-    if (stream.queuedBytes === 0) return isWritable;
-    this.#queues.add(bytes.length);
+    if (stream.queuedBytes > 0) this.#queues.add(bytes.length);
     return isWritable || stream.isClosed;
   }
 
@@ -220,10 +215,9 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   // -- Streams: their ends ---------------------------------------------------------------------------------------------
 
   /** The server holds too much, and this connection most of it: resets the stream that holds most. */
-  #giveWay(reason: string, heldBy: (stream: Stream) => number): void {
+  #giveWay(heldBy: (stream: Stream) => number): void {
     const stream = mostBy(this.streams.all(), heldBy);
-    const code = ErrorCode.ENHANCE_YOUR_CALM;
-    if (stream !== undefined) this.resetAndClose(stream, code, { by: "stream-error", code, reason });
+    if (stream !== undefined) this.resetAndClose(stream, ErrorCode.ENHANCE_YOUR_CALM, GAVE_WAY);
   }
 
   /** Closes the stream if both sides have ended. */

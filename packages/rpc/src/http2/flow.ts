@@ -6,7 +6,8 @@
 // F3. What all streams of a server hold beyond their first windows stays within one budget.
 // F4. What all connections of a server hold for one purpose stays within one bound: above it, who holds most gives way,
 //     whoever it was that asked for more. Else those who came when others had little could keep what they took then.
-import { WINDOW_BYTES_MAX } from "./frame.ts";
+import type { StreamEnd } from "../transport.ts";
+import { ErrorCode, WINDOW_BYTES_MAX } from "./frame.ts";
 
 /** A connection, as far as one purpose goes. */
 export interface Holder {
@@ -14,6 +15,13 @@ export interface Holder {
   /** Lets go of what holds most of it. */
   giveWay(): void;
 }
+
+/** The end of a stream that gave way. */
+export const GAVE_WAY: StreamEnd = {
+  by: "stream-error",
+  code: ErrorCode.ENHANCE_YOUR_CALM,
+  reason: "the server holds too much, and this stream most of it",
+};
 
 /** Bytes that the connections of a server hold for one purpose (F4). */
 export class SharedBytes {
