@@ -24,10 +24,10 @@ export function renderDifferences(): string {
 
 const HEAD = `# Where Sluice and Node differ in HTTP/2
 
-Made from \`test/differential/frames/known-differences.ts\`, which its test holds to be exact: \`npm run differential\` sends
+Made from \`test/differential/frames/known/\`, which its test holds to be exact: \`npm run differential\` sends
 each of ${STEPS.length} legal and illegal things that a client can say, in each state of a stream (${Object.keys(STATES).join(", ")}), and
 random sequences of them, to this package's HTTP/2 and to \`node:http2\` (nghttp2), and compares what comes of it.
-Everything that is not in this table is answered alike. "Follows" says who does what RFC 9113 asks for; the section is
+Everything that is not in this table is answered alike. "Follows" says who does what RFC 9113 asks for, "both" where it leaves the choice; the section is
 RFC 9113's unless another is named.
 
 | The client sends | State of the stream | Sluice | Node | Follows | Section | Why |
