@@ -11,6 +11,7 @@ import { outcomeAt } from "../support/call-outcome.ts";
 import { runCli, startCli } from "../support/cli-process.ts";
 import { startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
+import { tlsFixture, tlsSettings } from "../support/tls-fixtures.ts";
 
 test("several addresses and a Unix socket serve everything, one more health alone", async () => {
   await using folder = await openTemporaryFolder("listening");
@@ -103,9 +104,7 @@ test("sockets that a service manager passed are served", async () => {
   }
 });
 
-const key = (name: string) => fileURLToPath(new URL(`../fixtures/tls/${name}`, import.meta.url));
-const pair = (cert: string, of: string) => ["--tls-cert", key(cert), "--tls-key", key(of)];
-const authority = (name: string) => ["--tls-client-ca", key(name)];
+const pair = (cert: string, key: string) => ["--tls-cert", tlsFixture(cert), "--tls-key", tlsFixture(key)];
 
 test.each([
   [
@@ -145,12 +144,12 @@ test.each([
   ],
   [
     "no key file",
-    ["--tls-cert", key("localhost.crt"), "--tls-key", "a.key"],
+    ["--tls-cert", tlsFixture("localhost.crt"), "--tls-key", "a.key"],
     /Cannot read the private key \S+a\.key: there is no such file/u,
   ],
   [
     "a folder as key",
-    ["--tls-cert", key("localhost.crt"), "--tls-key", "folder"],
+    ["--tls-cert", tlsFixture("localhost.crt"), "--tls-key", "folder"],
     /Cannot read the private key \S+folder: it is a folder/u,
   ],
   [
@@ -165,7 +164,7 @@ test.each([
   ],
   [
     "no authority",
-    [...pair("localhost.crt", "localhost.key"), ...authority("README.md")],
+    [...tlsSettings, "--tls-client-ca", tlsFixture("README.md")],
     /Cannot use \S+README\.md: it holds no certificate \(PEM\)/u,
   ],
 ])("%s: refused with a sentence", async (_what, words, sentence) => {

@@ -7,17 +7,16 @@ import { afterAll, beforeAll, describe, expect, type TestContext, test } from "v
 import { rootFolder } from "../../scripts/command.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
+import { tlsFixture, tlsSettings } from "../support/tls-fixtures.ts";
 import { findChromium } from "../tools/chromium.ts";
 import { mayFetch, type Tool } from "../tools/tool.ts";
 import { type Browser, openBrowser, type Page } from "./browser/devtools.ts";
 import { type PageServer, startPageServer } from "./browser/page-server.ts";
 
-const tls = join(rootFolder, "test/fixtures/tls");
-const certificate = ["--tls-cert", join(tls, "localhost.crt"), "--tls-key", join(tls, "localhost.key")];
 // Over HTTP/1.1 each stream takes one of the six connections that a browser opens to a server; one is left to write by.
 const ways = [
   { name: "HTTP/1.1", words: [], scheme: "http", protocol: "http/1.1", streamsMax: 5 },
-  { name: "TLS and HTTP/2", words: certificate, scheme: "https", protocol: "h2", streamsMax: 20 },
+  { name: "TLS and HTTP/2", words: tlsSettings, scheme: "https", protocol: "h2", streamsMax: 20 },
 ] as const;
 const clients = ["connect", "fetch"] as const;
 /** A browser on a busy machine takes its time. */
@@ -33,7 +32,7 @@ beforeAll(async () => {
   if (tool.kind === "missing") return;
   await mkdir(join(rootFolder, ".cache"), { recursive: true });
   pages = resources.use(await startPageServer());
-  browser = resources.use(await openBrowser(tool.path, { trustedKeys: [await keyHash(join(tls, "localhost.crt"))] }));
+  browser = resources.use(await openBrowser(tool.path, { trustedKeys: [await keyHash(tlsFixture("localhost.crt"))] }));
 }, 400_000);
 afterAll(() => resources.disposeAsync());
 

@@ -1,9 +1,13 @@
 // grpcurl, as people type it, through reflection: no proto file is given to it.
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { once } from "node:events";
+import { join } from "node:path";
 import { beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
 import { useLogServer } from "../support/log-server.ts";
+import { startServer } from "../support/server-process.ts";
+import { openTemporaryFolder } from "../support/temporary-folder.ts";
+import { mutualTlsSettings, tlsFixture } from "../support/tls-fixtures.ts";
 import { findGoTool } from "../tools/go-tools.ts";
 import { mayFetch, type Tool } from "../tools/tool.ts";
 
@@ -91,6 +95,40 @@ test("health", async (context) => {
   expect(JSON.parse(all)).toEqual({ status: "SERVING" });
   const one = await grpcurl(context, "-d", '{"service":"LogService"}', logs.address, "grpc.health.v1.Health/Check");
   expect(JSON.parse(one)).toEqual({ status: "SERVING" });
+});
+
+test("over TLS with a client certificate, and over a Unix socket without", async (context) => {
+  const path = grpcurlFor(context);
+  await using folder = await openTemporaryFolder("grpcurl");
+  const socket = `unix:${join(folder.path, "s.sock")}`;
+  const words = ["--listen", "127.0.0.1:0", "--listen", socket, ...mutualTlsSettings];
+  await using server = await startServer(words, { folder: folder.path });
+  const credentials = [
+    "-cacert",
+    tlsFixture("localhost.crt"),
+    "-cert",
+    tlsFixture("client.crt"),
+    "-key",
+    tlsFixture("client.key"),
+  ];
+  const call = "grpc.health.v1.Health/Check";
+  for (const target of [
+    [...credentials, server.address],
+    ["-plaintext", socket],
+  ]) {
+    const { code, stdout } = await runCommand([path, ...target, call]);
+    expect({ code, answer: JSON.parse(stdout) as unknown }).toEqual({ code: 0, answer: { status: "SERVING" } });
+  }
+  const stranger = await runCommand([
+    path,
+    "-max-time",
+    "2",
+    "-cacert",
+    tlsFixture("localhost.crt"),
+    server.address,
+    call,
+  ]);
+  expect(stranger.code).not.toBe(0);
 });
 
 function collectText(child: ChildProcessWithoutNullStreams): () => string {

@@ -1,6 +1,6 @@
-// gRPC-Web: clients that others wrote, over HTTP/1.1 and HTTP/2, and what is on the wire.
+// gRPC-Web: clients that others wrote, over HTTP/1.1 and HTTP/2, and what is on the wire. Connect's speaks gRPC as well.
 import { Code as ConnectCode, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
-import { createGrpcWebTransport as createNodeTransport } from "@connectrpc/connect-node";
+import { createGrpcTransport, createGrpcWebTransport as createNodeTransport } from "@connectrpc/connect-node";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { Code, errorDetail, BadRequestSchema, RpcError, type Listener } from "@sluice/rpc";
 import { describe, expect, test } from "vitest";
@@ -8,10 +8,12 @@ import { EchoService } from "./gen/echo_pb.ts";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho, type EchoOptions } from "./support.ts";
 import { ownHttp2 } from "../../packages/rpc/src/socket-transport.ts";
 
-const kinds = ["fetch over HTTP/1.1", "HTTP/1.1", "HTTP/2"] as const;
+const kinds = ["fetch over HTTP/1.1", "HTTP/1.1", "HTTP/2", "gRPC"] as const;
 
 function clientOf(kind: (typeof kinds)[number], { address }: Listener) {
   const baseUrl = `http://${address}`;
+  if (kind === "gRPC")
+    return createConnectClient(EchoService, createGrpcTransport({ baseUrl, idleConnectionTimeoutMs: 1 }));
   const transport =
     kind === "fetch over HTTP/1.1"
       ? createGrpcWebTransport({ baseUrl })

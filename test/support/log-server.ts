@@ -11,13 +11,17 @@ export interface LogServer {
   readonly address: string;
 }
 
-/** Called once, at the top of a test file. @param name for the folder, for whoever finds it after a crash */
-export function useLogServer(name: string): LogServer {
+/**
+ * Called at the top of a test file.
+ * @param name for the folder, for whoever finds it after a crash
+ * @param words settings of `sluice serve`; the client has no TLS
+ */
+export function useLogServer(name: string, words: readonly string[] = []): LogServer {
   const resources = new AsyncDisposableStack();
   let started: LogServer | undefined;
   beforeAll(async () => {
     const folder = resources.use(await openTemporaryFolder(name));
-    const { address } = resources.use(await startServer([], { folder: folder.path }));
+    const { address } = resources.use(await startServer(words, { folder: folder.path }));
     started = { address, client: resources.use(openLogClient(address)) };
   }, 60_000);
   afterAll(() => resources.disposeAsync());
