@@ -12,6 +12,7 @@ function incoming(options: { isCompressed?: boolean; heldBytesMax?: number } = {
     isCompressed: options.isCompressed ?? false,
     decode(bytes) {
       heard.decoded++;
+      if (bytes.length === BROKEN) throw new Error("no message");
       return bytes.length;
     },
     onConsumed: (byteCount) => (heard.credit += byteCount),
@@ -31,6 +32,9 @@ function incoming(options: { isCompressed?: boolean; heldBytesMax?: number } = {
   };
   return { messages, heard, push };
 }
+
+/** What `decode` refuses. */
+const BROKEN = 13;
 
 function frame(bytes: number): Uint8Array {
   return frameOf(new Uint8Array(bytes));
@@ -164,5 +168,18 @@ describe("order and end", () => {
       await expect(read).rejects.toMatchObject({ code: Code.INTERNAL });
       expect(heard.invalid).toHaveLength(1);
     }
+  });
+});
+
+describe("a message that cannot be decoded", () => {
+  test.each([
+    ["plain", frame(BROKEN)],
+    ["compressed", frameOf(gzipSync(new Uint8Array(BROKEN)), 1)],
+  ])("rejects who waits for it: %s", async (_kind, bytes) => {
+    const { messages, heard, push } = incoming({ isCompressed: true });
+    const waiting = messages.next();
+    push(bytes);
+    await expect(waiting).rejects.toMatchObject({ code: Code.INTERNAL });
+    expect(heard.invalid).toHaveLength(1);
   });
 });

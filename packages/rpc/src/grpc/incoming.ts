@@ -140,7 +140,7 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
         if (bytes === undefined) break;
         this.#owner.onMessage(bytes.length);
         if (this.#reader.flag === FLAG_COMPRESSED) this.#inflate(bytes);
-        else this.#waiters.shift()?.resolve({ done: false, value: this.#owner.decode(bytes) });
+        else this.#answer(bytes);
       }
     } catch (error) {
       this.#refuse(error);
@@ -156,6 +156,12 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
     }
     this.#giveBack(isHungry ? 0 : this.#reader.available);
     if (isHungry && this.#isEnded) this.#settle();
+  }
+
+  /** Decodes before the waiter leaves the list: of a message that cannot be decoded it has to hear too. */
+  #answer(message: Uint8Array): void {
+    const value = this.#owner.decode(message);
+    this.#waiters.shift()?.resolve({ done: false, value });
   }
 
   #settle(): void {
@@ -192,7 +198,7 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
         this.#isInflating = false;
         if (this.#isDiscarding) return;
         try {
-          this.#waiters.shift()?.resolve({ done: false, value: this.#owner.decode(message) });
+          this.#answer(message);
         } catch (error) {
           this.#refuse(error);
           return;
