@@ -288,6 +288,18 @@ describe("the end", () => {
     expect(driven.server.closes).toBe(1);
   });
 
+  test("an error after the drain names no later stream than the drain did", () => {
+    const driven = drivenServer();
+    driven.receive(headersFrame(1, REQUEST));
+    driven.connection.drain();
+    const [, ping] = driven.sent();
+    driven.receive(frame(FrameType.PING, 1, 0, ping!.payload), headersFrame(3, REQUEST, END), dataFrame(0, "x"));
+    expect(summary(driven.sent()).filter((each) => each.startsWith("GOAWAY"))).toEqual([
+      "GOAWAY 1 NO_ERROR",
+      "GOAWAY 1 PROTOCOL_ERROR",
+    ]);
+  });
+
   test("drains at once when nothing is open", () => {
     const driven = drivenServer();
     driven.connection.drain();
