@@ -15,6 +15,8 @@ export interface Load {
   /** A file that holds the request's body. */
   readonly bodyFile: string;
   readonly timeoutMs: number;
+  /** With TLS; the certificate is not looked at. */
+  readonly isSecure?: boolean;
 }
 
 export interface LoadOutcome {
@@ -48,7 +50,7 @@ export async function runH2load(load: Load): Promise<LoadOutcome> {
       `-d${load.bodyFile}`,
       "-Hcontent-type: application/grpc",
       "-Hte: trailers",
-      `http://${load.address}${load.path}`,
+      `${load.isSecure === true ? "https" : "http"}://${load.address}${load.path}`,
     ],
     { timeout: load.timeoutMs, killSignal: "SIGKILL", maxBuffer: 2 ** 20 },
   );

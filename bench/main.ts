@@ -1,5 +1,6 @@
-// npm run bench -- list | SCENARIO [--quick] [--runs N] [--json FILE]
+// npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]
 //
+// A group's scenarios run one after the other; with --json its reports lie in that folder, a file each.
 // Measures us and the peers in the same run, on the same client, as separate processes, in turns. Everything it starts
 // ends with it, and what it writes lies in .cache/bench.
 
@@ -11,16 +12,25 @@ import { cacheFolder } from "./build.ts";
 import { encodeEntryFrames } from "./entries.ts";
 import { describeMachine, formatReport, makeReport, type Report } from "./report.ts";
 import type { Scenario } from "./scenario.ts";
+import { besideBulk } from "./scenarios/beside-bulk.ts";
+import { fanOut } from "./scenarios/fan-out.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
+import { idleStreams } from "./scenarios/idle-streams.ts";
 import { logsFollow } from "./scenarios/logs-follow.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
+import { pingPong } from "./scenarios/ping-pong.ts";
 import { sdkHistory } from "./scenarios/sdk-history.ts";
+import { streamFrames } from "./scenarios/stream-frames.ts";
+import { streamMessages } from "./scenarios/stream-messages.ts";
 import { unary } from "./scenarios/unary.ts";
 import { killServers } from "./server-process.ts";
 
-const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, unary, sdkHistory, heapGrowth];
-const usage = "npm run bench -- list | SCENARIO [--quick] [--runs N] [--json FILE]";
+/** What the RPC core can do, with nothing of the product in it. */
+const rpc: readonly Scenario[] = [unary, streamFrames, streamMessages, fanOut, pingPong, idleStreams, besideBulk];
+const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([["rpc", rpc]]);
+const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, sdkHistory, heapGrowth, ...rpc];
+const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;
 
 async function main(): Promise<void> {
@@ -30,15 +40,25 @@ async function main(): Promise<void> {
   });
   const [name] = positionals;
   if (name === undefined || name === "list" || positionals.length > 1) {
-    for (const { name: listed, summary } of scenarios) process.stdout.write(`${listed.padEnd(14)}${summary}\n`);
+    for (const { name: listed, summary } of scenarios) process.stdout.write(`${listed.padEnd(17)}${summary}\n`);
+    for (const [group, members] of groups) {
+      process.stdout.write(`${group.padEnd(17)}all of ${members.map((member) => member.name).join(", ")}\n`);
+    }
     if (name !== "list") throw new Error(usage);
     return;
   }
-  const scenario = scenarios.find((one) => one.name === name);
-  if (scenario === undefined) throw new Error(`There is no scenario ${name}; see: npm run bench -- list`);
-  const report = await runScenario(scenario, { isQuick: values.quick, runs: parseRuns(values.runs, values.quick) });
-  process.stdout.write(formatReport(report));
-  if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(report, undefined, 2)}\n`);
+  const group = groups.get(name);
+  const chosen = group ?? scenarios.filter((one) => one.name === name);
+  if (chosen.length === 0) throw new Error(`There is no scenario ${name}; see: npm run bench -- list`);
+  const runs = parseRuns(values.runs, values.quick);
+  if (group !== undefined && values.json !== undefined) await mkdir(values.json, { recursive: true });
+  for (const scenario of chosen) {
+    const report = await runScenario(scenario, { isQuick: values.quick, runs });
+    process.stdout.write(formatReport(report));
+    if (values.json === undefined) continue;
+    const file = group === undefined ? values.json : join(values.json, `${scenario.name}.json`);
+    await writeFile(file, `${JSON.stringify(report, undefined, 2)}\n`);
+  }
 }
 
 function parseRuns(text: string | undefined, isQuick: boolean): number {

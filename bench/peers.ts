@@ -38,12 +38,31 @@ export interface PeerOptions {
   readonly data?: string;
   /** Preloads the memory probe where the peer runs on Node. */
   readonly withMemoryProbe?: boolean;
+  readonly isSecure?: boolean;
+}
+
+/** Made for the tests; load clients do not look at it. */
+const certificate = ["--certificate", join(root, "test/fixtures/tls/localhost.crt")];
+const key = ["--key", join(root, "test/fixtures/tls/localhost.key")];
+
+/** The arguments that every server of the benchmark takes. */
+export function serverArguments(options: PeerOptions, form: string): string[] {
+  const { entriesFile, count, data, isSecure = false } = options;
+  return [
+    "--entries",
+    entriesFile,
+    "--count",
+    `${count}`,
+    "--form",
+    form,
+    ...(data === undefined ? [] : ["--data", data]),
+    ...(isSecure ? [...certificate, ...key] : []),
+  ];
 }
 
 export async function findPeer(who: PeerName, options: PeerOptions): Promise<Entrant> {
   const peer: NodePeer | CompiledPeer = peers[who];
-  const rest = ["--entries", options.entriesFile, "--count", `${options.count}`, "--form", peer.form];
-  if (options.data !== undefined) rest.push("--data", options.data);
+  const rest = serverArguments(options, peer.form);
   if ("file" in peer) {
     const file = join(root, "bench/servers", peer.file);
     const command = nodeServer([file, ...rest], options.withMemoryProbe ?? false);
@@ -55,7 +74,7 @@ export async function findPeer(who: PeerName, options: PeerOptions): Promise<Ent
 }
 
 /** Runs a server's source on the Node that runs this. */
-export function nodeServer(rest: readonly string[], withMemoryProbe: boolean): ServerCommand {
+export function nodeServer(rest: readonly string[], withMemoryProbe = false): ServerCommand {
   const probe = withMemoryProbe ? ["--expose-gc", "--import", join(root, "bench/servers/memory-probe.ts")] : [];
   return { command: process.execPath, arguments: ["--conditions=sluice-source", ...probe, ...rest] };
 }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { MessageCounters, MessageReader } from "./grpc-messages.ts";
+import { echoRequest, MessageCounters, MessageReader, payloadFor } from "./grpc-messages.ts";
 import { grpcFrame } from "./http2-wire.ts";
 
 test("messages are found however the body is cut", () => {
@@ -27,4 +27,14 @@ test("messages are found however the body is cut", () => {
       },
     ),
   );
+});
+
+test.for([0, 100, 129, 131, 16_384, 65_536])("a request of %i bytes is one message of that length", (bytes) => {
+  const [message, ...more] = new MessageReader().take(echoRequest(bytes));
+  expect(message).toHaveLength(bytes);
+  expect(more).toEqual([]);
+});
+
+test("a length that no message with a payload alone has is refused", () => {
+  expect(() => payloadFor(130)).toThrow("No message with nothing but a payload has 130 bytes");
 });

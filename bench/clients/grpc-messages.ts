@@ -1,6 +1,42 @@
 // Finds gRPC messages in the bodies of streams, whose DATA frames end where they like.
 
+import { create, toBinary } from "@bufbuild/protobuf";
+import { EchoRequestSchema, RepeatRequestSchema } from "../gen/bench/v1/echo_pb.ts";
+import { grpcFrame } from "./http2-wire.ts";
+
 const prefixBytes = 5;
+
+/**
+ * A payload for an EchoRequest, or an EchoResponse, of exactly so many bytes.
+ * @throws RangeError at the few lengths that no such message has
+ */
+export function payloadFor(messageBytes: number): Buffer {
+  if (messageBytes === 0) return Buffer.alloc(0);
+  for (const [lengthBytes, most] of [
+    [1, 2 ** 7],
+    [2, 2 ** 14],
+    [3, 2 ** 21],
+  ] as const) {
+    const bytes = messageBytes - 1 - lengthBytes;
+    if (bytes >= 0 && bytes < most) {
+      const message = toBinary(EchoRequestSchema, create(EchoRequestSchema, { payload: Buffer.alloc(bytes, "x") }));
+      if (message.length === messageBytes) return Buffer.alloc(bytes, "x");
+    }
+  }
+  throw new RangeError(`No message with nothing but a payload has ${messageBytes} bytes`);
+}
+
+/** An EchoRequest of exactly so many bytes, as a gRPC frame. */
+export function echoRequest(messageBytes: number): Buffer {
+  const request = create(EchoRequestSchema, { payload: payloadFor(messageBytes) });
+  return grpcFrame(toBinary(EchoRequestSchema, request));
+}
+
+/** The request for `count` messages of exactly so many bytes, as a gRPC frame. */
+export function repeatRequest(messageBytes: number, count: number): Buffer {
+  const request = create(RepeatRequestSchema, { payload: payloadFor(messageBytes), count });
+  return grpcFrame(toBinary(RepeatRequestSchema, request));
+}
 
 /** Counts messages of many streams at a high rate: numbers in typed arrays, nothing kept of the bytes. */
 export class MessageCounters {

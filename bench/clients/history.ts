@@ -1,4 +1,4 @@
-// Reads one StreamLogs to its end and counts what came: where h2load is missing, and to learn what a right answer is.
+// Reads one stream to its end and counts what came: where h2load is missing, and to learn what a right answer is.
 
 import { Answers } from "./answers.ts";
 import { carryOut } from "./client-process.ts";
@@ -10,6 +10,8 @@ import { requestFields } from "./request-headers.ts";
 export interface HistoryTask {
   readonly address: string;
   readonly path: string;
+  /** The request as a gRPC frame, in base64; an empty message without it. */
+  readonly request?: string;
 }
 
 export interface HistoryOutcome {
@@ -42,9 +44,10 @@ async function readHistory(task: HistoryTask): Promise<HistoryOutcome> {
   const reader = new Reader();
   const connection = await WireConnection.open(task.address, reader);
   const block = new HeaderEncoder().encode(requestFields(task.path, task.address, "plain", 0));
+  const request = task.request === undefined ? grpcFrame(new Uint8Array()) : Buffer.from(task.request, "base64");
   const start = performance.now();
   connection.write(frame(frameType.headers, flag.endHeaders, 1, block));
-  connection.send(1, dataFrames(1, grpcFrame(new Uint8Array()), { endStream: true }));
+  connection.send(1, dataFrames(1, request, { endStream: true }));
   await Promise.race([reader.ended.promise, connection.failure]);
   const seconds = (performance.now() - start) / 1000;
   connection.close();

@@ -65,8 +65,15 @@ export class WireConnection {
     this.#failed = reject;
   }
 
-  /** @param address "127.0.0.1:PORT" */
-  static async open(address: string, handler: WireHandler): Promise<WireConnection> {
+  /**
+   * @param address "127.0.0.1:PORT"
+   * @param streamWindowBytes what the server may send on a stream; who makes it narrower refills it, see `widen`
+   */
+  static async open(
+    address: string,
+    handler: WireHandler,
+    streamWindowBytes: number = windowMax,
+  ): Promise<WireConnection> {
     const port = Number(address.slice(address.lastIndexOf(":") + 1));
     const host = address.slice(0, address.lastIndexOf(":"));
     const ready = Promise.withResolvers<void>();
@@ -87,7 +94,7 @@ export class WireConnection {
     socket.on("error", (error) => connection.#fail(error));
     socket.on("close", () => connection.#fail(new Error(`${address} closed the connection`)));
     await Promise.race([ready.promise, connection.failure]);
-    socket.write(preface());
+    socket.write(preface(streamWindowBytes));
     return connection;
   }
 
@@ -105,6 +112,11 @@ export class WireConnection {
     }
     stream.queue.push(...frames);
     this.#pump(stream);
+  }
+
+  /** Lets the server send so much more on a stream. */
+  widen(streamId: number, bytes: number): void {
+    this.write(windowUpdate(streamId, bytes));
   }
 
   close(): void {
@@ -139,7 +151,7 @@ export class WireConnection {
       at = stop;
     }
     if (this.#received > refillBytes) {
-      this.write(windowUpdate(this.#received));
+      this.write(windowUpdate(0, this.#received));
       this.#received = 0;
     }
     this.#handler.onReadEnd();
@@ -188,7 +200,7 @@ export class WireConnection {
         if ((this.#flags & flag.ack) === 0) this.write(frame(frameType.ping, flag.ack, 0, Buffer.from(payload)));
         break;
       case frameType.windowUpdate:
-        this.#widen(payload.readUInt32BE(0));
+        this.#admit(payload.readUInt32BE(0));
         break;
       case frameType.reset:
         this.#fail(new Error(`The server reset stream ${this.#streamId} with code ${payload.readUInt32BE(0)}`));
@@ -229,7 +241,7 @@ export class WireConnection {
     for (const stream of this.#outgoing.values()) this.#pump(stream);
   }
 
-  #widen(bytes: number): void {
+  #admit(bytes: number): void {
     const stream = this.#outgoing.get(this.#streamId);
     if (stream !== undefined) {
       stream.window += bytes;
@@ -286,22 +298,23 @@ export function grpcFrame(message: Uint8Array): Buffer {
   return bytes;
 }
 
-// No dynamic table for answers (so that equal trailers are equal bytes), no push, windows that never hold a server up.
-function preface(): Buffer {
+// No dynamic table for answers (so that equal trailers are equal bytes), no push, a connection's window that never holds
+// a server up.
+function preface(streamWindowBytes: number): Buffer {
   const settings = Buffer.alloc(18);
   settings.writeUInt16BE(1, 0);
   settings.writeUInt16BE(2, 6);
   settings.writeUInt16BE(4, 12);
-  settings.writeUInt32BE(windowMax, 14);
+  settings.writeUInt32BE(streamWindowBytes, 14);
   return Buffer.concat([
     Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     frame(frameType.settings, 0, 0, settings),
-    windowUpdate(windowMax - defaultWindow),
+    windowUpdate(0, windowMax - defaultWindow),
   ]);
 }
 
-function windowUpdate(bytes: number): Buffer {
+function windowUpdate(streamId: number, bytes: number): Buffer {
   const payload = Buffer.alloc(4);
   payload.writeUInt32BE(bytes);
-  return frame(frameType.windowUpdate, 0, 0, payload);
+  return frame(frameType.windowUpdate, 0, streamId, payload);
 }

@@ -3,8 +3,9 @@
 
 import { Answers } from "./answers.ts";
 import { carryOut } from "./client-process.ts";
+import { echoRequest } from "./grpc-messages.ts";
 import { HeaderEncoder } from "./hpack.ts";
-import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
+import { dataFrames, flag, frame, frameType, WireConnection, type WireHandler } from "./http2-wire.ts";
 import { requestFields, type HeaderForm } from "./request-headers.ts";
 
 export interface UnaryTask {
@@ -34,7 +35,7 @@ interface Prepared {
 
 function prepare(task: UnaryTask): Prepared {
   const encoder = new HeaderEncoder();
-  const body = grpcFrame(echoRequest(task.messageBytes));
+  const body = echoRequest(task.messageBytes);
   const frames: Buffer[] = [];
   const starts = new Uint32Array(task.callsPerConnection + 1);
   let length = 0;
@@ -50,14 +51,6 @@ function prepare(task: UnaryTask): Prepared {
     starts[call + 1] = length;
   }
   return { bytes: Buffer.concat(frames), starts, dataBytesPerCall: body.length };
-}
-
-/** A message of exactly `bytes` bytes with one field: tag, length below 128, payload. */
-function echoRequest(bytes: number): Buffer {
-  const message = Buffer.alloc(bytes, "x");
-  message[0] = 0x0a;
-  message[1] = bytes - 2;
-  return message;
 }
 
 class Caller implements WireHandler {

@@ -19,13 +19,13 @@ const timeoutMs = 120_000;
 const arrivals: readonly { title: string; note: string; producers: number; pace: FollowPace }[] = [
   {
     title: "one by one",
-    note: "one producer; the next entry is appended when all followers have the one before, so this is a round trip, with our sync in it",
+    note: "one producer; the next entry is appended when all followers have the one before, so this is a round trip, with whatever the server does for an entry in it",
     producers: 1,
     pace: "delivered",
   },
   {
     title: "one by one from each of 4 producers",
-    note: "each producer appends an entry when the server has acknowledged its one before (ours: when it is on disk)",
+    note: "each producer appends an entry when the server has acknowledged its one before",
     producers: 4,
     pace: "acknowledged",
   },
@@ -55,13 +55,14 @@ export const logsFollow: Scenario = {
       notes: [
         "deliveries are counted where they arrive; every follower has every entry, byte for byte the same for all",
         "the client is our own, on raw sockets; each entry is appended by a WriteLogStream message of its own",
-        "ours: validated, appended to the log and fdatasync'ed before it is delivered, with our own fields; peers keep nothing and deliver the stored bytes",
+        "ours: validated, appended to the log and fdatasync'ed before it is acknowledged and delivered, with our own fields; peers keep nothing and deliver the stored bytes",
       ],
     }));
   },
 };
 
-async function measureArrivals(context: ScenarioContext, servers: readonly Server[]): Promise<CaseOutcome[]> {
+/** Cases for each way in which entries come; for servers of the log service, whoever they are. */
+export async function measureArrivals(context: ScenarioContext, servers: readonly Server[]): Promise<CaseOutcome[]> {
   const outcomes: CaseOutcome[] = [];
   for (const { title, note, ...arrival } of arrivals) {
     const pacer = new Pacer({ first: 50, most: 10_000, seconds: context.isQuick ? 0.5 : 2 });

@@ -1,21 +1,25 @@
-// The smallest calls: 100 bytes there, 100 bytes back.
+// One message there, the same message back: of 100 bytes first, then empty, large, and over TLS.
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { root } from "../build.ts";
 import { runClient } from "../client-run.ts";
+import { echoRequest } from "../clients/grpc-messages.ts";
 import type { HeaderForm } from "../clients/request-headers.ts";
 import type { UnaryOutcome, UnaryTask } from "../clients/unary-load.ts";
 import { Pacer, takeTurns, withServers, type Server } from "../contest.ts";
-import { findH2load, runH2load, verifyLoad, type Load } from "../h2load.ts";
-import { findPeer, nodeServer, type PeerName } from "../peers.ts";
+import { CostMeter } from "../costs.ts";
+import { findH2load, runH2load, verifyLoad } from "../h2load.ts";
+import { findPeer, nodeServer, serverArguments, type PeerName } from "../peers.ts";
 import type { CaseOutcome } from "../report.ts";
 import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from "../scenario.ts";
 import { ourVersion, us } from "../sluice-server.ts";
 
 const path = "/bench.v1.EchoService/Echo";
 const messageBytes = 100;
-const frameBytes = 5 + messageBytes;
+const prefixBytes = 5;
+/** Besides 100 B. */
+const otherSizes = [0, 65_536] as const;
 const timeoutMs = 120_000;
 const peers: readonly PeerName[] = [
   "grpc-js",
@@ -40,53 +44,109 @@ interface Shape {
 const oneConnection: Shape = { connections: 1, inFlightPerConnection: 100 };
 const manyConnections: Shape = { connections: 20, inFlightPerConnection: 10 };
 
+/** One case: what is sent, in which number, and who takes part. */
+interface EchoCase extends Shape {
+  readonly messageBytes: number;
+  readonly isSecure: boolean;
+}
+
 export const unary: Scenario = {
   name: "unary",
-  summary: "unary calls of 100 B, 1 connection × 100 and 20 × 10, and with headers that change; calls/s",
+  summary:
+    "unary calls of 100 B, 0 B and 64 KiB, 1 connection × 100 and 20 × 10, over TLS, and with headers that change; calls/s",
   async run(context) {
-    const options = { entriesFile: context.entriesFile, count: 1 };
-    const { contestants, missing } = partEntrants(await Promise.all(peers.map((who) => findPeer(who, options))));
-    const ours = { who: us, command: nodeServer([join(root, "bench/servers/sluice-unary.ts")], false) };
     const h2load = await findH2load();
-    return await withServers([ours, ...contestants], async (servers) => ({
+    const plain = await measureAll(context, { isSecure: false, hasH2load: h2load !== undefined });
+    const secure = h2load === undefined ? undefined : await measureAll(context, { isSecure: true, hasH2load: true });
+    return {
       scenario: "unary",
       runs: context.runs,
-      versions: { ...versionsOf(servers), [us]: ourVersion, h2load: h2load ?? "missing" },
-      missing,
-      cases: [
-        await measurePlain(context, servers, oneConnection, h2load !== undefined),
-        await measurePlain(context, servers, manyConnections, h2load !== undefined),
-        ...(await measureHeaders(context, servers)),
-      ],
+      versions: { ...plain.versions, [us]: ourVersion, h2load: h2load ?? "missing" },
+      missing: plain.missing,
+      cases: [...plain.cases, ...(secure?.cases ?? [])],
       notes: [
-        `a message of ${messageBytes} B each way; every answer's status and length is verified`,
+        `a message of ${messageBytes} B each way unless the case says otherwise; every answer's status and length is verified`,
         "ours: a typed handler behind the ordinary API, with deadlines, metadata and cancellation in place",
+        h2load === undefined
+          ? "the client is our own, for h2load is not installed; so there is no case over TLS"
+          : "the client is h2load where no case says otherwise",
       ],
-    }));
+    };
   },
 };
 
-async function measurePlain(
+/** All cases of plain connections, or all of those with TLS: the servers run once for them. */
+async function measureAll(context: ScenarioContext, how: { readonly isSecure: boolean; readonly hasH2load: boolean }) {
+  const { isSecure, hasH2load } = how;
+  const options = { entriesFile: context.entriesFile, count: 1, withMemoryProbe: !isSecure, isSecure };
+  const names = isSecure ? peers.filter((who) => !isEncoded(who)) : peers;
+  const { contestants, missing } = partEntrants(await Promise.all(names.map((who) => findPeer(who, options))));
+  const words = [join(root, "bench/servers/sluice-rpc.ts"), ...serverArguments(options, "plain")];
+  const ours = { who: us, command: nodeServer(words, options.withMemoryProbe) };
+  return await withServers([ours, ...contestants], async (servers) => {
+    const ordinary = servers.filter(({ who }) => !isEncoded(who) && !isTuned(who));
+    const cases: CaseOutcome[] = [];
+    const meter = isSecure ? undefined : new CostMeter("call");
+    cases.push(
+      ...(await measureEcho(context, servers, { ...oneConnection, messageBytes, isSecure }, hasH2load, meter)),
+    );
+    cases.push(...(await measureEcho(context, servers, { ...manyConnections, messageBytes, isSecure }, hasH2load)));
+    for (const size of otherSizes) {
+      for (const shape of [oneConnection, manyConnections]) {
+        const echo = { ...shape, messageBytes: size, isSecure };
+        cases.push(...(await measureEcho(context, ordinary, echo, hasH2load)));
+      }
+    }
+    if (!isSecure) cases.push(...(await measureHeaders(context, servers)));
+    return { cases, missing, versions: versionsOf(servers) };
+  });
+}
+
+function isEncoded(who: string): boolean {
+  return who.endsWith(" encoded");
+}
+
+function isTuned(who: string): boolean {
+  return who.endsWith(" tuned");
+}
+
+async function measureEcho(
   context: ScenarioContext,
   servers: readonly Server[],
-  shape: Shape,
+  echo: EchoCase,
   hasH2load: boolean,
-): Promise<CaseOutcome> {
+  meter?: CostMeter,
+): Promise<CaseOutcome[]> {
   const bodyFile = join(context.folder, "echo-request.bin");
-  await writeFile(bodyFile, echoRequestFrame());
-  const title = `${shape.connections} × ${shape.inFlightPerConnection} in flight`;
-  const pacer = createPacer(context);
-  const measured = await takeTurns(servers, context.runs, async ({ who, process: { address } }) => {
+  await writeFile(bodyFile, echoRequest(echo.messageBytes));
+  const title = titleOf(echo);
+  const pacer = createPacer(context, echo.messageBytes);
+  const measure = async ({ who, process: { address } }: Server) => {
     context.say(`${title}: ${who}`);
     const calls = pacer.units(who);
     const rate = hasH2load
-      ? await runWithH2load({ address, path, requests: calls, ...shape, bodyFile, timeoutMs })
-      : await runOwnClient(address, shape, calls, "plain");
+      ? await runWithH2load(address, echo, calls, bodyFile)
+      : await runOwnClient(address, echo, calls, { headers: "plain", messageBytes: echo.messageBytes });
     pacer.learn(who, rate);
-    return rate;
-  });
-  const client = hasH2load ? "h2load" : "our own, for h2load is not installed";
-  return { title, unit: "calls/s", measured, notes: [`the client is ${client}`] };
+    return { units: calls, seconds: calls / rate };
+  };
+  const measured = await takeTurns(
+    servers,
+    context.runs,
+    meter?.around(measure) ??
+      (async (server) => {
+        const { units, seconds } = await measure(server);
+        return units / seconds;
+      }),
+  );
+  return [{ title, unit: "calls/s", measured, notes: [] }, ...(meter?.cases(title) ?? [])];
+}
+
+function titleOf({ connections, inFlightPerConnection, messageBytes: bytes, isSecure }: EchoCase): string {
+  const size = bytes === 0 ? "an empty message" : bytes === messageBytes ? "" : `${bytes / 1024} KiB`;
+  return [`${connections} × ${inFlightPerConnection} in flight`, size, isSecure ? "TLS 1.3" : ""]
+    .filter((part) => part !== "")
+    .join(", ");
 }
 
 /** What headers cost that differ from call to call, by our own client, which h2load cannot show. */
@@ -95,11 +155,11 @@ async function measureHeaders(context: ScenarioContext, servers: readonly Server
   const taking = servers.filter(({ who }) => who === us || peersOfHeaders.includes(who));
   // Each form of each server is a contestant, so that they alternate, too.
   const entries = taking.flatMap(({ who, process }) => forms.map((form) => ({ who: `${who}/${form}`, process })));
-  const pacer = createPacer(context);
+  const pacer = createPacer(context, messageBytes);
   const measured = await takeTurns(entries, context.runs, async ({ who, process: { address } }) => {
     context.say(`headers: ${who}`);
     const form = who.slice(who.lastIndexOf("/") + 1) as HeaderForm;
-    const rate = await runOwnClient(address, oneConnection, pacer.units(who), form);
+    const rate = await runOwnClient(address, oneConnection, pacer.units(who), { headers: form, messageBytes });
     pacer.learn(who, rate);
     return rate;
   });
@@ -132,30 +192,29 @@ async function measureHeaders(context: ScenarioContext, servers: readonly Server
   ];
 }
 
-function createPacer(context: ScenarioContext): Pacer {
-  return new Pacer({ first: 20_000, most: 400_000, seconds: context.isQuick ? 0.3 : 1.2 });
+function createPacer(context: ScenarioContext, bytes: number): Pacer {
+  // Of large messages fewer: our own client prepares all requests of a run in memory.
+  const isLarge = bytes > 1000;
+  const [first, most] = isLarge ? [1000, 20_000] : [20_000, 400_000];
+  return new Pacer({ first, most, seconds: context.isQuick ? 0.3 : 1 });
 }
 
-async function runWithH2load(load: Load): Promise<number> {
-  const outcome = await runH2load(load);
-  verifyLoad(outcome, { requests: load.requests, dataBytes: load.requests * frameBytes });
-  return load.requests / outcome.seconds;
+async function runWithH2load(address: string, echo: EchoCase, requests: number, bodyFile: string): Promise<number> {
+  const outcome = await runH2load({ address, path, requests, bodyFile, timeoutMs, ...echo });
+  verifyLoad(outcome, { requests, dataBytes: requests * (prefixBytes + echo.messageBytes) });
+  return requests / outcome.seconds;
 }
 
-async function runOwnClient(address: string, shape: Shape, calls: number, headers: HeaderForm): Promise<number> {
-  const callsPerConnection = Math.ceil(calls / shape.connections);
-  const task = { address, path, ...shape, callsPerConnection, headers, messageBytes };
+async function runOwnClient(
+  address: string,
+  { connections, inFlightPerConnection }: Shape,
+  calls: number,
+  form: { readonly headers: HeaderForm; readonly messageBytes: number },
+): Promise<number> {
+  const callsPerConnection = Math.ceil(calls / connections);
+  const task = { address, path, connections, inFlightPerConnection, callsPerConnection, ...form };
   const outcome = await runClient<UnaryTask, UnaryOutcome>("unary-load", task, { timeoutMs });
-  const expected = outcome.calls * frameBytes;
+  const expected = outcome.calls * (prefixBytes + form.messageBytes);
   if (outcome.dataBytes !== expected) throw new Error(`The bodies have ${outcome.dataBytes} bytes, not ${expected}`);
   return outcome.calls / outcome.seconds;
-}
-
-/** An EchoRequest of exactly `messageBytes`, as a gRPC frame. */
-function echoRequestFrame(): Buffer {
-  const frame = Buffer.alloc(frameBytes, "x");
-  frame.writeUInt8(0, 0);
-  frame.writeUInt32BE(messageBytes, 1);
-  frame.writeUInt16BE(0x0a00 | (messageBytes - 2), 5);
-  return frame;
 }

@@ -1,7 +1,7 @@
 // The Connect-ES peer, as its guide has it: generated descriptors, async generators, Node's HTTP/2 server. Its API
 // takes messages only, so there is no form with bytes encoded beforehand.
 
-import { createServer } from "node:http2";
+import { createSecureServer, createServer } from "node:http2";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ConnectRouter } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
@@ -49,10 +49,28 @@ function routes(router: ConnectRouter): void {
       return {};
     },
   });
-  router.service(EchoService, { echo: (request) => ({ payload: request.payload }) });
+  router.service(EchoService, {
+    echo: (request) => ({ payload: request.payload }),
+    async *repeat({ payload, count }) {
+      for (let index = 0; index < count; index++) yield { payload };
+    },
+    async upload(requests) {
+      let count = 0;
+      for await (const _ of requests) count++;
+      return { count };
+    },
+    async *chat(requests) {
+      for await (const { payload } of requests) yield { payload };
+    },
+  });
 }
 
-const server = createServer({ settings: { maxConcurrentStreams: 1000 } }, connectNodeAdapter({ routes }));
+const settings = { maxConcurrentStreams: 1000 };
+const answer = connectNodeAdapter({ routes });
+const server =
+  options.tls === undefined
+    ? createServer({ settings }, answer)
+    : createSecureServer({ settings, ...options.tls }, answer);
 server.listen(options.port, "127.0.0.1", () => {
   announce(`@connectrpc/connect-node ${versionOf("@connectrpc/connect-node")}`, server.address());
 });

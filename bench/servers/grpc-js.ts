@@ -10,6 +10,7 @@ import {
   status,
   type sendUnaryData,
   type ServerDuplexStream,
+  type ServerReadableStream,
   type ServerUnaryCall,
   type ServerWritableStream,
   type ServiceDefinition,
@@ -38,6 +39,9 @@ function serviceDefinition(name: string): ServiceDefinition {
 
 interface EchoMessage {
   readonly payload: Buffer;
+}
+interface RepeatMessage extends EchoMessage {
+  readonly count: number;
 }
 interface StreamRequest {
   readonly follow?: boolean;
@@ -107,6 +111,19 @@ function registerPlain(server: Server, options: ServerOptions, journal: Journal)
     Echo: (call: ServerUnaryCall<EchoMessage, EchoMessage>, callback: sendUnaryData<EchoMessage>) => {
       callback(null, { payload: call.request.payload });
     },
+    Repeat: (call: ServerWritableStream<RepeatMessage, EchoMessage>) => {
+      const { payload, count } = call.request;
+      writeAll(call, [{ payload }], count).catch((error: unknown) => call.emit("error", error));
+    },
+    Upload: (call: ServerReadableStream<EchoMessage, object>, callback: sendUnaryData<object>) => {
+      let count = 0;
+      call.on("data", () => count++);
+      call.on("end", () => callback(null, { count }));
+    },
+    Chat: (call: ServerDuplexStream<EchoMessage, EchoMessage>) => {
+      call.on("data", ({ payload }: EchoMessage) => call.write({ payload }));
+      call.on("end", () => call.end());
+    },
   });
 }
 
@@ -154,7 +171,12 @@ const options = parseServerOptions();
 const server = new Server({ "grpc.max_concurrent_streams": 1000 });
 if (options.form === "encoded") registerEncoded(server, options);
 else registerPlain(server, options, await openJournal(options.data));
-server.bindAsync(`127.0.0.1:${options.port}`, ServerCredentials.createInsecure(), (error, port) => {
+const { tls } = options;
+const credentials =
+  tls === undefined
+    ? ServerCredentials.createInsecure()
+    : ServerCredentials.createSsl(null, [{ private_key: tls.key, cert_chain: tls.cert }]);
+server.bindAsync(`127.0.0.1:${options.port}`, credentials, (error, port) => {
   if (error !== null) throw error;
   announce(`@grpc/grpc-js ${versionOf("@grpc/grpc-js")}`, `127.0.0.1:${port}`);
 });

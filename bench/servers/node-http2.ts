@@ -1,7 +1,7 @@
 // Bare `node:http2` as a peer: no gRPC library, no protobuf; ready-made frames, written in blocks where there are many.
 // The least that a server on Node's own HTTP/2 must do, and so the most that it can reach.
 
-import { createServer, type ServerHttp2Stream } from "node:http2";
+import { createSecureServer, createServer, type ServerHttp2Stream } from "node:http2";
 import { entryFrameBytes } from "../entries.ts";
 import { announce, parseServerOptions } from "./server-options.ts";
 
@@ -72,7 +72,9 @@ function onBody(stream: ServerHttp2Stream, take: (body: Buffer) => void): void {
   stream.on("end", () => take(Buffer.concat(chunks)));
 }
 
-const server = createServer({ settings: { maxConcurrentStreams: 1000 } });
+const settings = { maxConcurrentStreams: 1000 };
+const server =
+  options.tls === undefined ? createServer({ settings }) : createSecureServer({ settings, ...options.tls });
 server.on("stream", (stream: ServerHttp2Stream, headers) => {
   openStream(stream);
   switch (headers[":path"]) {

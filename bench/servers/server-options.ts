@@ -16,6 +16,8 @@ export interface ServerOptions {
   readonly data: string | undefined;
   /** "plain" or "encoded". */
   readonly form: string;
+  /** Certificate and key in PEM: the port speaks TLS. */
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
 export function parseServerOptions(): ServerOptions {
@@ -26,14 +28,21 @@ export function parseServerOptions(): ServerOptions {
       entries: { type: "string" },
       data: { type: "string" },
       form: { type: "string", default: "plain" },
+      certificate: { type: "string" },
+      key: { type: "string" },
     },
   });
+  const { certificate, key } = values;
   return {
     port: Number(values.port),
     count: Number(values.count),
     frames: values.entries === undefined ? Buffer.alloc(0) : readFileSync(values.entries),
     data: values.data,
     form: values.form,
+    tls:
+      certificate === undefined || key === undefined
+        ? undefined
+        : { cert: readFileSync(certificate), key: readFileSync(key) },
   };
 }
 

@@ -16,6 +16,7 @@ import (
 	"runtime"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 )
 
 func main() {
@@ -24,6 +25,8 @@ func main() {
 	count := flag.Int("count", 1_000_000, "entries that a StreamLogs without follow answers with")
 	data := flag.String("data", "", "folder to append written entries in; without it they are dropped after the followers have them")
 	form := flag.String("form", "plain", "plain, tuned or encoded")
+	certificate := flag.String("certificate", "", "PEM file; with it the port speaks TLS")
+	key := flag.String("key", "", "PEM file of the certificate's key")
 	flag.Parse()
 
 	frames, err := readFrames(*entriesPath)
@@ -35,16 +38,24 @@ func main() {
 		log.Fatal(err)
 	}
 
+	var options []grpc.ServerOption
+	if *certificate != "" {
+		secure, err := credentials.NewServerTLSFromFile(*certificate, *key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		options = append(options, grpc.Creds(secure))
+	}
 	var server *grpc.Server
 	switch *form {
 	case "plain":
-		server = grpc.NewServer()
+		server = grpc.NewServer(options...)
 		registerTyped(server, frames, *count, journal)
 	case "tuned":
-		server = grpc.NewServer(tunedOptions()...)
+		server = grpc.NewServer(append(options, tunedOptions()...)...)
 		registerTyped(server, frames, *count, journal)
 	case "encoded":
-		server = newEncodedServer(tunedOptions(), frames, *count)
+		server = newEncodedServer(append(options, tunedOptions()...), frames, *count)
 	default:
 		log.Fatalf("unknown form %q: plain, tuned or encoded", *form)
 	}

@@ -181,3 +181,37 @@ type echoService struct {
 func (echoService) Echo(_ context.Context, request *benchv1.EchoRequest) (*benchv1.EchoResponse, error) {
 	return &benchv1.EchoResponse{Payload: request.Payload}, nil
 }
+
+func (echoService) Repeat(request *benchv1.RepeatRequest, stream grpc.ServerStreamingServer[benchv1.EchoResponse]) error {
+	for range request.Count {
+		if err := stream.Send(&benchv1.EchoResponse{Payload: request.Payload}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (echoService) Upload(stream grpc.ClientStreamingServer[benchv1.EchoRequest, benchv1.UploadResponse]) error {
+	for count := int32(0); ; count++ {
+		if _, err := stream.Recv(); errors.Is(err, io.EOF) {
+			return stream.SendAndClose(&benchv1.UploadResponse{Count: count})
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+func (echoService) Chat(stream grpc.BidiStreamingServer[benchv1.EchoRequest, benchv1.EchoResponse]) error {
+	for {
+		request, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(&benchv1.EchoResponse{Payload: request.Payload}); err != nil {
+			return err
+		}
+	}
+}

@@ -18,7 +18,7 @@ use std::{env, error::Error, fs, sync::Arc};
 use bytes::Bytes;
 use prost::Message;
 use tokio::net::TcpListener;
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::{Identity, Server, ServerTlsConfig, server::TcpIncoming};
 
 use protocol::sluice::logs::v1::LogEntry;
 
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match options.form.as_str() {
         "plain" => {
             let logs = typed::Logs::new(decode()?, options.count, journal.clone());
-            Server::builder()
+            secured(Server::builder(), &options)?
                 .add_service(typed::seed_server(logs.clone()))
                 .add_service(typed::logs_server(logs))
                 .add_service(typed::otlp_server(journal))
@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "tuned" => {
             let entries = decode()?.into_iter().map(Arc::new).collect();
             let logs = typed::Logs::new(decode()?, options.count, journal.clone());
-            tuned()
+            secured(tuned(), &options)?
                 .add_service(shared::Service::new(
                     shared::Codec::<Arc<LogEntry>>::for_streams(),
                     entries,
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .await?
         }
         "encoded" => {
-            tuned()
+            secured(tuned(), &options)?
                 .add_service(shared::Service::new(
                     shared::Codec::<Bytes>::for_streams(),
                     messages,
@@ -94,12 +94,21 @@ fn tuned() -> Server {
         .initial_connection_window_size(16 << 20)
 }
 
+/// With TLS when there is a certificate.
+fn secured(server: Server, options: &Options) -> Result<Server, Box<dyn Error>> {
+    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else { return Ok(server) };
+    let identity = Identity::from_pem(fs::read(certificate)?, fs::read(key)?);
+    Ok(server.tls_config(ServerTlsConfig::new().identity(identity))?)
+}
+
 struct Options {
     port: u16,
     entries: String,
     count: usize,
     data: Option<String>,
     form: String,
+    certificate: Option<String>,
+    key: Option<String>,
 }
 
 impl Options {
@@ -110,6 +119,8 @@ impl Options {
             count: 1_000_000,
             data: None,
             form: "plain".to_owned(),
+            certificate: None,
+            key: None,
         };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
@@ -119,6 +130,8 @@ impl Options {
                 "--count" => options.count = value.parse()?,
                 "--data" => options.data = Some(value),
                 "--form" => options.form = value,
+                "--certificate" => options.certificate = Some(value),
+                "--key" => options.key = Some(value),
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }

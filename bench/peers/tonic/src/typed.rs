@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::journal::{Journal, append_frame};
 use crate::protocol::{
-    bench::v1::{EchoRequest, EchoResponse, echo_service_server as echo},
+    bench::v1::{EchoRequest, EchoResponse, RepeatRequest, UploadResponse, echo_service_server as echo},
     log_service_server as seed,
     opentelemetry::proto::{
         collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse, logs_service_server as otlp},
@@ -198,11 +198,41 @@ fn text(value: Option<AnyValue>) -> String {
 
 pub struct Echo;
 
+type EchoStream = Pin<Box<dyn Stream<Item = Result<EchoResponse, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl echo::EchoService for Echo {
+    type RepeatStream = EchoStream;
+    type ChatStream = EchoStream;
+
     async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
         Ok(Response::new(EchoResponse {
             payload: request.into_inner().payload,
         }))
+    }
+
+    async fn repeat(&self, request: Request<RepeatRequest>) -> Result<Response<EchoStream>, Status> {
+        let RepeatRequest { payload, count } = request.into_inner();
+        Ok(Response::new(Box::pin(tokio_stream::iter((0..count).map(move |_| {
+            Ok(EchoResponse {
+                payload: payload.clone(),
+            })
+        })))))
+    }
+
+    async fn upload(&self, request: Request<Streaming<EchoRequest>>) -> Result<Response<UploadResponse>, Status> {
+        let mut requests = request.into_inner();
+        let mut count = 0;
+        while requests.message().await?.is_some() {
+            count += 1;
+        }
+        Ok(Response::new(UploadResponse { count }))
+    }
+
+    async fn chat(&self, request: Request<Streaming<EchoRequest>>) -> Result<Response<EchoStream>, Status> {
+        let answers = request
+            .into_inner()
+            .map(|request| request.map(|EchoRequest { payload }| EchoResponse { payload }));
+        Ok(Response::new(Box::pin(answers)))
     }
 }
