@@ -5,6 +5,7 @@
 //   test/rpc/gen           the service that the RPC core's own suite calls (test/rpc/buf.gen.yaml)
 //   test/conformance/gen   what the conformance suites call (test/conformance/buf.gen.yaml)
 //   bench/gen              the echo service of the benchmark (bench/buf.gen.yaml)
+//   examples/hello/gen     the greeter of the smallest example (examples/hello/buf.gen.yaml)
 //   packages/*/API.md      the API pages of the packages that others install (api-pages.ts)
 
 import { writeApiPages } from "./api-pages.ts";
@@ -17,6 +18,7 @@ export const generated = [
   { template: "test/rpc/buf.gen.yaml", folder: "test/rpc/gen" },
   { template: "test/conformance/buf.gen.yaml", folder: "test/conformance/gen" },
   { template: "bench/buf.gen.yaml", folder: "bench/gen" },
+  { template: "examples/hello/buf.gen.yaml", folder: "examples/hello/gen" },
 ] as const;
 
 /**
