@@ -54,6 +54,7 @@ export class Inbound implements FrameSink {
   #isSettled = false;
   /** The stream whose DATA frame is being read; undefined when its content is not wanted. */
   #dataStream: Stream | undefined = undefined;
+  #dataStreamId = 0;
   #dataEndsStream = false;
   /** The HEADERS frame whose block is being read says that its stream depends on itself (RFC 7540 §5.3.1). */
   #isSelfDependent = false;
@@ -132,9 +133,9 @@ export class Inbound implements FrameSink {
     const endStream = (flags & Flag.END_STREAM) !== 0;
     const stream = this.#streams.find(streamId);
     const accepted = this.#isAccepted(FrameType.DATA, streamId, stream) ? stream : undefined;
-    if (accepted === undefined && endStream) this.#streams.forgetReset(streamId);
     const isWanted = this.#owner.onDataFrame(accepted, frameBytes, contentBytes, endStream);
     this.#dataStream = isWanted ? accepted : undefined;
+    this.#dataStreamId = streamId;
     this.#dataEndsStream = endStream;
   }
 
@@ -142,7 +143,10 @@ export class Inbound implements FrameSink {
     const stream = this.#dataStream;
     // A stream that is over must be free to go: its call may hold megabytes.
     if (isLast || stream?.isClosed === true) this.#dataStream = undefined;
-    if (stream === undefined || stream.isClosed) return;
+    if (stream === undefined || stream.isClosed) {
+      if (isLast && this.#dataEndsStream) this.#streams.forgetReset(this.#dataStreamId);
+      return;
+    }
     this.#owner.onDataBytes(stream, bytes, start, end, isLast && this.#dataEndsStream);
   }
 

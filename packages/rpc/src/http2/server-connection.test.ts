@@ -268,6 +268,22 @@ describe("streams", () => {
   });
 });
 
+test.each([
+  ["whole", 21],
+  ["in two pieces", 12],
+])("a last DATA frame ends its stream also when the handler resets the stream on its first byte: %s", (_how, cut) => {
+  const driven = drivenServer();
+  driven.server.onNewStream = (recorded) => {
+    recorded.onEvent = (event) => event.startsWith("data") && recorded.stream?.reset(ErrorCode.CANCEL);
+  };
+  driven.receive(headersFrame(1, REQUEST));
+  const last = dataFrame(1, "twelve bytes", END);
+  driven.receive(last.subarray(0, cut));
+  driven.receive(last.subarray(cut));
+  driven.receive(headersFrame(1, REQUEST));
+  expect(summary(driven.sent())).toEqual(["RST_STREAM 1 CANCEL", "GOAWAY 1 STREAM_CLOSED"]);
+});
+
 describe("the end", () => {
   test("drains in two steps: streams that were on their way are served", () => {
     const driven = drivenServer();
