@@ -7,7 +7,7 @@ import { DataLoss, DiskFull, LogReadOnly } from "../../packages/server/src/error
 import { openDataFolder } from "../../packages/server/src/store/data-folder.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
 import { makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
-import { ManualClock } from "../../packages/server/src/store/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { range, readThrough, sequencesOf } from "../../packages/server/src/store/testing/reading.ts";
 import { append, makeEntry } from "../../packages/server/src/store/testing/writing.ts";
 import { seededRandom } from "../support/crash-random.ts";

@@ -6,7 +6,7 @@ import { entryFrameCodec, nodeFileSystem, systemClock } from "@sluice/server";
 import { expect, test } from "vitest";
 import { serveSocket } from "../../packages/rpc/src/socket.ts";
 import { ownHttp2, type SocketTransport } from "../../packages/rpc/src/socket-transport.ts";
-import { ManualClock } from "../../packages/rpc/src/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { createLogService } from "../../packages/server/src/logs/service.ts";
 import { allowAll } from "../../packages/server/src/security/authorize.ts";
 import { statusOf } from "../../packages/server/src/status.ts";

@@ -12,7 +12,7 @@ import { Http2Error } from "../../packages/rpc/src/grpc/status.ts";
 import { HeaderBlock, type TransportStream } from "../../packages/rpc/src/transport.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 import { EchoService } from "./gen/echo_pb.ts";
-import { ManualClock } from "../../packages/rpc/src/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { echoHandlers, fieldOf, overBothTransports, startEcho, startPlain } from "./support.ts";
 
 const FAST = { initialMs: 1, maxMs: 5 };

@@ -3,7 +3,7 @@ import { Code, type Call } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { Http2Error } from "../../packages/rpc/src/grpc/status.ts";
 import { HeaderBlock } from "../../packages/rpc/src/transport.ts";
-import { ManualClock } from "../../packages/rpc/src/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho, startPlain } from "./support.ts";
 
 overBothTransports((transport) => {

@@ -4,7 +4,7 @@ import type { Log, LogOptions } from "../../packages/server/src/store/log.ts";
 import type { Allowances } from "./crash-checker.ts";
 import type { Operation } from "./fake-file-system.ts";
 import { CrashChecker } from "./crash-checker.ts";
-import { ManualClock } from "../../packages/server/src/store/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { makeBatch } from "../../packages/server/src/store/testing/frames.ts";
 import { between, seededRandom } from "./crash-random.ts";
 import { LOG_FOLDER, openSmallLog, readAll, siteOf } from "./crash-simulation.ts";

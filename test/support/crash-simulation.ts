@@ -11,7 +11,7 @@ import { examineDataFolder } from "../../packages/server/src/store/doctor.ts";
 import { errorCode } from "../../packages/server/src/store/file-system.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
 import { CrashChecker } from "./crash-checker.ts";
-import { ManualClock } from "../../packages/server/src/store/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { decodeRun, makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
 import { between, seededRandom } from "./crash-random.ts";
 import { FakeFileSystem } from "./fake-file-system.ts";
@@ -204,7 +204,7 @@ class Simulation {
 
   async #end(log: Log): Promise<void> {
     await log[Symbol.asyncDispose]();
-    if (this.#clock.timerCount > 0) this.violations.push(`${this.#clock.timerCount} timers were left`);
+    if (this.#clock.timers > 0) this.violations.push(`${this.#clock.timers} timers were left`);
     const { fileSystem } = this.#disk;
     const report = await examineDataFolder({
       folder: DATA_FOLDER,

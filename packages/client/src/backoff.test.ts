@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type BackoffPolicy, backoffMs } from "./backoff.ts";
-import { constantRandom } from "./testing/manual-clock.ts";
+import { constantRandom } from "./testing/chance.ts";
 
 const policy: BackoffPolicy = { initialMs: 200, maxMs: 30_000, factor: 2 };
 

@@ -1,13 +1,14 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { GapReason, type LogEntry, LogEntrySchema, type LogStreamRequestSchema } from "@sluice/api";
 import { Code, ErrorInfoSchema, errorDetail, retryAfter, RpcError } from "@sluice/rpc";
+import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { LogQuery } from "./log-position.ts";
 import { type LogEvent, LogGapError, LogStream, type LogStreamOptions } from "./log-stream.ts";
 import { STREAM_RETRY } from "./retry.ts";
 import { Feed } from "./testing/feed.ts";
-import { constantRandom, ManualClock, settle } from "./testing/manual-clock.ts";
+import { constantRandom, settle } from "./testing/chance.ts";
 
 type Request = MessageInitShape<typeof LogStreamRequestSchema>;
 
@@ -80,7 +81,7 @@ test("after a lost connection the stream goes on after the last entry", async ()
   await settle();
   attempt(1).push(entry(1), entry(2));
   attempt(1).fail(unavailable());
-  await clock.advance(100);
+  await clock.advanceInTurns(100);
   attempt(2).push(entry(3));
   await settle();
   expect(messagesOf(seen)).toEqual(["m1", "m2", "m3"]);
@@ -97,10 +98,10 @@ test("tail_lines is asked for until a place is known, limit for what is left of 
   const { seen, finished } = collect(stream);
   await settle();
   attempt(1).fail(unavailable());
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   attempt(2).push(entry(7));
   attempt(2).fail(unavailable());
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   attempt(3).push(entry(8), entry(9));
   attempt(3).fail(unavailable());
   await finished;
@@ -123,7 +124,7 @@ test.each([
   await settle();
   attempt(1).push(message);
   attempt(1).fail(unavailable());
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   expect(requests[1]).toMatchObject({ resumeAfter });
   expect(requests[1]?.tailLines).toBe(tailLines);
 });
@@ -145,7 +146,7 @@ test.each([
   await settle();
   attempt(1).push(entry(2));
   attempt(1).fail(error);
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   expect([requests[1]?.resumeAfter, stream.cursor, messagesOf(seen)]).toEqual([resumeAfter, resumeAfter, ["m2"]]);
 });
 
@@ -155,7 +156,7 @@ test("events tell of everything in order", async () => {
   await settle();
   attempt(1).push(gap("", "c4", 4n), entry(5), sync("c5"), heartbeat("c5"));
   attempt(1).fail(unavailable());
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   attempt(2).push(create(LogEntrySchema, { control: { kind: { case: "notice", value: { code: "A", text: "b" } } } }));
   attempt(2).push(create(LogEntrySchema, { control: {} }));
   await settle();
@@ -191,11 +192,11 @@ test("a follow that is silent for two and a half heartbeats is opened anew", asy
   const { seen } = collect(stream.events());
   await settle();
   attempt(1).push(entry(1));
-  await clock.advance(2000);
+  await clock.advanceInTurns(2000);
   attempt(1).push(heartbeat("c1"));
-  await clock.advance(2499);
+  await clock.advanceInTurns(2499);
   expect(requests).toHaveLength(1);
-  await clock.advance(2600);
+  await clock.advanceInTurns(2600);
   expect(requests.map((each) => each.heartbeatMs)).toEqual([1000, 1000]);
   expect(requests[1]?.resumeAfter).toBe("c1");
   expect(seen.find((each) => each.kind === "disconnected")).toMatchObject({
@@ -210,7 +211,7 @@ test("a reader that does not pull hears no silence", async () => {
   await settle();
   attempt(1).push(entry(1));
   await first;
-  await clock.advance(60_000);
+  await clock.advanceInTurns(60_000);
   expect(requests).toHaveLength(1);
   const second = events.next();
   attempt(1).push(entry(2));
@@ -224,7 +225,7 @@ test.each([
 ])("$name has no alarm for silence", async ({ query, options }) => {
   const { clock, requests, stream } = openStream(query, options);
   collect(stream);
-  await clock.advance(3_600_000);
+  await clock.advanceInTurns(3_600_000);
   expect(requests).toHaveLength(1);
   expect(clock.timers).toBe(0);
 });
@@ -236,11 +237,11 @@ test("delays grow while nothing succeeds and start again after an entry", async 
   const delays = (): unknown[] => seen.flatMap((each) => (each.kind === "disconnected" ? [each.retryInMs] : []));
   for (let i = 1; i <= 3; i++) {
     attempt(i).fail(unavailable());
-    await clock.advance(10_000);
+    await clock.advanceInTurns(10_000);
   }
   attempt(4).push(entry(1));
   attempt(4).fail(unavailable());
-  await clock.advance(10_000);
+  await clock.advanceInTurns(10_000);
   expect(delays()).toEqual([100, 200, 400, 100]);
   expect(attempts).toHaveLength(5);
 });
@@ -250,9 +251,9 @@ test("RetryInfo's delay is kept, also with RESOURCE_EXHAUSTED", async () => {
   collect(stream);
   await settle();
   attempt(1).fail(new RpcError(Code.RESOURCE_EXHAUSTED, "too many", { details: [retryAfter(7000)] }));
-  await clock.advance(6999);
+  await clock.advanceInTurns(6999);
   expect(attempts).toHaveLength(1);
-  await clock.advance(1);
+  await clock.advanceInTurns(1);
   expect(attempts).toHaveLength(2);
 });
 
@@ -278,7 +279,7 @@ test("an attempt's deadline is no error of the stream; attemptsMax without progr
   await settle();
   attempt(1).push(entry(1));
   attempt(1).fail(new RpcError(Code.DEADLINE_EXCEEDED, "late"));
-  await clock.advance(1000);
+  await clock.advanceInTurns(1000);
   attempt(2).fail(new RpcError(Code.DEADLINE_EXCEEDED, "late"));
   await finished;
   expect(requests).toHaveLength(2);
@@ -373,7 +374,7 @@ test("wherever a stream is cut, every entry comes once and in order", async () =
         if (where?.extra === "heartbeat") attempt(i + 1).push(heartbeat(`c${end}`), heartbeat(`c${total}`, 1n));
         if (where === undefined) attempt(i + 1).end();
         else attempt(i + 1).fail(unavailable());
-        await clock.advance(60_000);
+        await clock.advanceInTurns(60_000);
       }
       await finished;
       const expected = Array.from({ length: Math.min(total, limit ?? total) }, (_, i) => `m${i + 1}`);

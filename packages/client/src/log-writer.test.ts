@@ -1,9 +1,10 @@
 import { Code, RpcError } from "@sluice/rpc";
+import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LogWriter, LogWriterFailed, type LogWriterOptions } from "./log-writer.ts";
 import { STREAM_RETRY } from "./retry.ts";
-import { constantRandom, ManualClock, settle } from "./testing/manual-clock.ts";
+import { constantRandom, settle } from "./testing/chance.ts";
 import { type ModelCall, ModelLog, ModelServer } from "./testing/model-log.ts";
 
 function openWriter(server: ModelServer, options: LogWriterOptions = {}) {
@@ -41,12 +42,12 @@ test("entries wait for company no longer than the delay", async () => {
   const { server } = faithful();
   const { clock, writer } = openWriter(server, { delayMs: 10, log: "audit", producer: "p" });
   await writeAll(writer, ["m1", "m2"]);
-  await clock.advance(9);
+  await clock.advanceInTurns(9);
   expect(server.calls.flatMap(messagesOf)).toEqual([]);
   await writer.write({ message: "m3" });
-  await clock.advance(1);
+  await clock.advanceInTurns(1);
   await writer.write({ message: "m4" });
-  await clock.advance(10);
+  await clock.advanceInTurns(10);
   expect(messagesOf(server.call)).toEqual([["m1", "m2", "m3"], ["m4"]]);
   expect(
     server.call.requests.map(({ log, producer, firstProducerSequence, settledProducerSequence }) => ({
@@ -113,7 +114,7 @@ test("what is unacknowledged is sent again, with the same sequences", async () =
   server.call.answer({ acknowledged: 1n, flow: { seen: 2n, window: 10 } });
   await settle();
   server.call.lose();
-  await clock.advance(100);
+  await clock.advanceInTurns(100);
   expect(server.calls).toHaveLength(2);
   expect(messagesOf(server.call)).toEqual([["m2", "m3"]]);
   expect(server.call.requests[0]).toMatchObject({
@@ -122,7 +123,7 @@ test("what is unacknowledged is sent again, with the same sequences", async () =
     settledProducerSequence: 1n,
   });
   server.call.answer({ acknowledged: 2n, flow: { seen: 2n, window: 10 } });
-  await clock.advance(10);
+  await clock.advanceInTurns(10);
   server.call.answer({ acknowledged: 3n });
   await writer.close();
   expect(through).toEqual([1, 3, 4]);
@@ -220,9 +221,9 @@ test("a server that answers nothing is called anew", async () => {
   const server = new ModelServer();
   const { clock, writer } = openWriter(server, { answerTimeoutMs: 1000, delayMs: 0 });
   await writer.write({ message: "m1" });
-  await clock.advance(999);
+  await clock.advanceInTurns(999);
   expect(server.calls).toHaveLength(1);
-  await clock.advance(200);
+  await clock.advanceInTurns(200);
   expect(server.calls).toHaveLength(2);
   server.call.answer({ acknowledged: 1n });
   await writer.close();
@@ -233,9 +234,9 @@ test("an idle stream that is lost is opened again only when there is something t
   const { clock, writer } = openWriter(server, { answerTimeoutMs: 1000 });
   await writer.write({ message: "m1" });
   await writer.flush();
-  await clock.advance(5000);
+  await clock.advanceInTurns(5000);
   server.call.lose();
-  await clock.advance(60_000);
+  await clock.advanceInTurns(60_000);
   expect([server.calls.length, clock.timers]).toEqual([1, 0]);
   await writer.write({ message: "m2" });
   await writer.close();
@@ -246,9 +247,9 @@ test("a server that ends the stream early, or acknowledges what was never sent, 
   const early = new ModelServer();
   const { clock, writer } = openWriter(early, { delayMs: 0 });
   await writer.write({ message: "m1" });
-  await clock.advance(0);
+  await clock.advanceInTurns(0);
   early.call.responses.end();
-  await clock.advance(200);
+  await clock.advanceInTurns(200);
   expect(early.calls).toHaveLength(2);
   early.call.answer({ acknowledged: 2n });
   await expect(writer.close()).rejects.toThrow("acknowledged 2 entries of a stream: 0 were before, 1 were sent");
@@ -294,10 +295,10 @@ test("wherever calls are cut, every entry is in the log once and in order, and e
         const messages = bad.map((isBad, i) => (isBad ? `bad${i}` : `good${i}`));
         for (const message of messages) {
           await writer.write({ message });
-          if (message.endsWith("3")) await clock.advance(20);
+          if (message.endsWith("3")) await clock.advanceInTurns(20);
         }
         const closing = writer.close();
-        for (let i = 0; i < 30; i++) await clock.advance(60_000);
+        for (let i = 0; i < 30; i++) await clock.advanceInTurns(60_000);
         await closing;
         expect(log.entries.map(({ message }) => message)).toEqual(messages.filter((each) => each.startsWith("good")));
         expect(rejected).toEqual(messages.filter((each) => each.startsWith("bad")));

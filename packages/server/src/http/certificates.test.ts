@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TlsOptions } from "node:tls";
 import { expect, test } from "vitest";
-import { ManualClock } from "../store/testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { createLogger } from "../telemetry/logger.ts";
 import { openCertificates } from "./certificates.ts";
 
@@ -20,7 +20,7 @@ async function start() {
   const clock = new ManualClock();
   const look = async (): Promise<void> => {
     clock.advance(1000);
-    await expect.poll(() => clock.timerCount).toBe(1);
+    await expect.poll(() => clock.timers).toBe(1);
   };
   const lines: string[] = [];
   const logger = createLogger({ format: "text", level: "info", clock, write: (line) => lines.push(line) });
@@ -36,7 +36,7 @@ async function start() {
     certificates,
     async [Symbol.asyncDispose]() {
       certificates[Symbol.dispose]();
-      expect(clock.timerCount).toBe(0);
+      expect(clock.timers).toBe(0);
       await rm(folder, { recursive: true });
     },
   };

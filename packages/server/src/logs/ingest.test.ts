@@ -1,9 +1,10 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { LogEntrySchema } from "@sluice/api";
+import { ManualClock } from "@sluice/rpc/testing";
 import { describe, expect, test } from "vitest";
 import { DiskFull, LimitExceeded } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
-import { ManualClock, MemoryLog } from "../stream/testing/memory-log.ts";
+import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { Ingest, type Numbering, ProducerGap, type SliceOutcome } from "./ingest.ts";
 import { parseLogName } from "./log-name.ts";
 import type { EntrySpans } from "./write-request.ts";

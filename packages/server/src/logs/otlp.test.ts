@@ -11,11 +11,12 @@ import {
   type Resource,
   ResourceSchema,
 } from "@sluice/api";
+import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DiskFull, InvalidRequest, LimitExceeded } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
-import { ManualClock, MemoryLog } from "../stream/testing/memory-log.ts";
+import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { Ingest } from "./ingest.ts";
 import { parseLogName } from "./log-name.ts";
 import { findRecords } from "./otlp-records.ts";

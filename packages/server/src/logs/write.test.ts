@@ -5,11 +5,12 @@ import {
   type WriteLogStreamResponseSchema,
   WriteLogStreamRequestSchema,
 } from "@sluice/api";
+import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import { DiskFull, InvalidRequest, NotFound } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { formatCursor } from "../stream/cursor.ts";
-import { ManualClock, MemoryLog } from "../stream/testing/memory-log.ts";
+import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { Ingest, ProducerGap } from "./ingest.ts";
 import { parseLogName } from "./log-name.ts";
 import { FakeCall } from "./testing/fake-call.ts";

@@ -6,7 +6,7 @@ import { openDataFolder } from "./data-folder.ts";
 import { nodeFileSystem } from "./file-system-node.ts";
 import { openLog } from "./log.ts";
 import { testCodec } from "./testing/frames.ts";
-import { ManualClock } from "./testing/manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 import { openEmbeddedPlace } from "./testing/place.ts";
 import { range } from "./testing/reading.ts";
 import { append, makeEntry } from "./testing/writing.ts";

@@ -136,6 +136,6 @@ describe("heartbeats", () => {
     clock.advance(100);
     await settle();
     expect(stream.events.filter((event) => event.startsWith("heartbeat"))).toEqual([]);
-    expect(clock.armed).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });

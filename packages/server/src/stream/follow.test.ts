@@ -1,10 +1,11 @@
+import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DataLoss, Draining, LimitExceeded } from "../errors.ts";
 import { parseCursor } from "./cursor.ts";
 import { Followers } from "./followers.ts";
 import type { FrameFilter } from "./frame-filter.ts";
-import { ManualClock, MemoryLog } from "./testing/memory-log.ts";
+import { MemoryLog } from "./testing/memory-log.ts";
 import { endingIn, logOf, openSource, openStream, settle } from "./testing/open-stream.ts";
 import { entriesOf, PulledStream } from "./testing/pulled-stream.ts";
 
@@ -206,7 +207,7 @@ describe("filters and limits", () => {
     const slow: FrameFilter = {
       ...filter,
       matches(bytes, start, end) {
-        clock.ms += 1;
+        clock.advance(1);
         return filter.matches(bytes, start, end);
       },
     };
@@ -224,10 +225,10 @@ describe("the end", () => {
     const log = await logOf(5);
     const { follow, followers, clock } = openStream(log);
     await settle();
-    expect([followers.count, log.openScans, log.listeners, clock.armed]).toEqual([1, 1, 1, 1]);
+    expect([followers.count, log.openScans, log.listeners, clock.timers]).toEqual([1, 1, 1, 1]);
     follow.close();
     follow.close();
-    expect([followers.count, log.openScans, log.listeners, clock.armed]).toEqual([0, 0, 0, 0]);
+    expect([followers.count, log.openScans, log.listeners, clock.timers]).toEqual([0, 0, 0, 0]);
   });
 
   test("closing in the midst of a read, a search or a turn leaves nothing behind", async () => {
@@ -266,7 +267,7 @@ describe("the end", () => {
     followers.interruptAll();
     expect(followers.count).toBe(0);
     for (const stream of streams) expect(stream.ending).toMatchObject({ error: { kind: "unavailable" } });
-    expect(clock.armed).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   test("an error before the transport has taken the source over reaches it then", () => {

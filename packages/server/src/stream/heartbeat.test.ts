@@ -1,7 +1,7 @@
+import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Beating, Heartbeats } from "./heartbeat.ts";
-import { ManualClock } from "./testing/memory-log.ts";
 
 class Beater implements Beating {
   readonly beatEveryMs: number;
@@ -17,7 +17,7 @@ class Beater implements Beating {
   }
 
   beat(): void {
-    this.beats.push(this.#clock.ms);
+    this.beats.push(this.#clock.passedMs);
     this.onBeat();
   }
 }
@@ -37,7 +37,7 @@ test("each beats at its own interval from when it was added, with one timer for 
             if (row.addAt === ms) heartbeats.add(beaters[i]!);
             if (row.addAt + row.removeAt === ms) heartbeats.remove(beaters[i]!);
           }
-          expect(clock.armed).toBeLessThanOrEqual(1);
+          expect(clock.timers).toBeLessThanOrEqual(1);
           clock.advance(1);
         }
         for (const [i, { everyMs, addAt, removeAt }] of rows.entries()) {
@@ -68,7 +68,7 @@ test("whoever beats may be removed, or remove others, and nobody left means no t
   heartbeats.remove(beaters[4]!);
   heartbeats.remove(beaters[5]!);
   heartbeats.remove(beaters[5]!);
-  expect(clock.armed).toBe(0);
+  expect(clock.timers).toBe(0);
 });
 
 test("after a pause of the process each beats once, not once for each interval that was missed", () => {
@@ -76,7 +76,7 @@ test("after a pause of the process each beats once, not once for each interval t
   const heartbeats = new Heartbeats(clock);
   const beater = new Beater(10, clock);
   heartbeats.add(beater);
-  clock.ms = 95;
+  clock.skip(95);
   clock.advance(0);
   expect(beater.beats).toEqual([95]);
   clock.advance(10);

@@ -12,7 +12,7 @@ import { examineDataFolder } from "../doctor.ts";
 import { nodeFileSystem as fileSystem } from "../file-system-node.ts";
 import { openLog } from "../log.ts";
 import { testCodec } from "./frames.ts";
-import { ManualClock } from "./manual-clock.ts";
+import { ManualClock } from "@sluice/rpc/testing";
 
 export interface EmbeddedPlace extends LogPlace {
   /** The data folder. */
@@ -47,7 +47,7 @@ export async function openEmbeddedPlace(defaults: Partial<LogOptions> = {}): Pro
       openIn(folder, { clock, options: { ...defaults, ...options }, onEvent: (event) => events.push(event) }),
     async [Symbol.asyncDispose]() {
       try {
-        if (clock.timerCount > 0) throw new Error(`${clock.timerCount} timers of a log were left`);
+        if (clock.timers > 0) throw new Error(`${clock.timers} timers of a log were left`);
         if (place.isDamaged) return;
         const report = await examine();
         if (!report.isHealthy) throw new Error(`The store is not healthy: ${JSON.stringify(report)}`);

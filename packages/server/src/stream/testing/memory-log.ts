@@ -2,7 +2,6 @@
 // test says so, history can be "on disk" (runs as promises), cut by retention, damaged, or of several eras.
 import type {
   Batch,
-  Clock,
   EntryRun,
   LabelStatistics,
   LogReader,
@@ -288,41 +287,4 @@ function runOf(frames: readonly Uint8Array[], sequences: readonly number[]): Ent
     bytes: Buffer.concat(frames),
     starts,
   };
-}
-
-/** A clock that stands still until it is moved. */
-export class ManualClock implements Clock {
-  ms = 0;
-  readonly #timers = new Set<{ readonly dueMs: number; readonly callback: () => void }>();
-
-  get armed(): number {
-    return this.#timers.size;
-  }
-
-  nowNs(): bigint {
-    return 1_700_000_000_000_000_000n + BigInt(this.ms) * 1_000_000n;
-  }
-
-  monotonicMs(): number {
-    return this.ms;
-  }
-
-  setTimer(callback: () => void, ms: number): { cancel(): void } {
-    const timer = { dueMs: this.ms + ms, callback };
-    this.#timers.add(timer);
-    return { cancel: () => this.#timers.delete(timer) };
-  }
-
-  /** Moves on, and fires what becomes due on the way, in order. */
-  advance(ms: number): void {
-    const endMs = this.ms + ms;
-    for (;;) {
-      const due = [...this.#timers].filter((timer) => timer.dueMs <= endMs).toSorted((a, b) => a.dueMs - b.dueMs)[0];
-      if (due === undefined) break;
-      this.#timers.delete(due);
-      this.ms = Math.max(this.ms, due.dueMs);
-      due.callback();
-    }
-    this.ms = endMs;
-  }
 }

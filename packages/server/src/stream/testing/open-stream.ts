@@ -1,10 +1,11 @@
 // Opens streams of a log in memory, and closes them after each test.
+import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach } from "vitest";
 import { ControlFrames } from "../control.ts";
 import { type Follow, type FollowOptions, openFollow } from "../follow.ts";
 import { Followers } from "../followers.ts";
 import type { FrameFilter } from "../frame-filter.ts";
-import { ManualClock, MemoryLog } from "./memory-log.ts";
+import { MemoryLog } from "./memory-log.ts";
 import { entriesOf, PulledStream } from "./pulled-stream.ts";
 
 const open: Follow[] = [];
