@@ -113,6 +113,52 @@ test("tail_lines is asked for until a place is known, limit for what is left of 
   ]);
 });
 
+test("all of a query is asked for, in every attempt", async () => {
+  const { clock, requests, attempt, stream } = openStream(
+    {
+      log: "audit",
+      applications: ["a", "b"],
+      logLevel: "WARN",
+      filters: ["-x", "k=v"],
+      startTimestamp: 5n,
+      endTimestamp: 9n,
+      follow: true,
+      resumeAfter: "c0",
+      strictCursor: true,
+      tailLines: 7,
+      limit: 8,
+    },
+    { heartbeatMs: 500 },
+  );
+  collect(stream.events());
+  await settle();
+  attempt(1).fail(unavailable());
+  await clock.advanceInTurns(1000);
+  const asked = {
+    log: "audit",
+    application: undefined,
+    applications: ["a", "b"],
+    logLevel: "WARN",
+    filters: ["-x", "k=v"],
+    startTimestamp: 5n,
+    endTimestamp: 9n,
+    follow: true,
+    resumeAfter: "c0",
+    strictCursor: true,
+    tailLines: 7n,
+    limit: 8n,
+    heartbeatMs: 500,
+    controlFrames: true,
+  };
+  expect(requests.map((request) => ({ application: undefined, ...request }))).toEqual([asked, asked]);
+});
+
+test("nothing is asked for when nothing is wanted", async () => {
+  const { attempts, stream } = openStream({ limit: 0 });
+  await collect(stream).finished;
+  expect(attempts).toHaveLength(0);
+});
+
 test.each([
   { name: "sync", message: sync("c41"), resumeAfter: "c41", tailLines: undefined },
   { name: "a heartbeat without lag", message: heartbeat("c42"), resumeAfter: "c42", tailLines: undefined },
@@ -244,6 +290,24 @@ test("delays grow while nothing succeeds and start again after an entry", async 
   await clock.advanceInTurns(10_000);
   expect(delays()).toEqual([100, 200, 400, 100]);
   expect(attempts).toHaveLength(5);
+});
+
+test("controls are no progress; an attempt that lived for long is", async () => {
+  const { clock, attempt, stream } = openStream({ follow: true }, { retry: { maxMs: 5000 } });
+  const { seen } = collect(stream.events());
+  await settle();
+  const delays = (): unknown[] => seen.flatMap((each) => (each.kind === "disconnected" ? [each.retryInMs] : []));
+  for (let i = 1; i <= 3; i++) {
+    attempt(i).push(sync("c1"), heartbeat("c1"));
+    attempt(i).fail(unavailable());
+    await clock.advanceInTurns(2500);
+  }
+  expect(delays()).toEqual([100, 200, 400]);
+  await clock.advanceInTurns(5001);
+  attempt(4).push(heartbeat("c1"));
+  attempt(4).fail(unavailable());
+  await clock.advanceInTurns(100);
+  expect(delays()).toEqual([100, 200, 400, 100]);
 });
 
 test("RetryInfo's delay is kept, also with RESOURCE_EXHAUSTED", async () => {

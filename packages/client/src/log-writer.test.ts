@@ -1,42 +1,10 @@
 import { Code, RpcError } from "@sluice/rpc";
-import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { LogWriter, LogWriterFailed, type LogWriterOptions } from "./log-writer.ts";
-import { STREAM_RETRY } from "./retry.ts";
-import { constantRandom, settle } from "./testing/chance.ts";
-import { type ModelCall, ModelLog, ModelServer } from "./testing/model-log.ts";
-
-function openWriter(server: ModelServer, options: LogWriterOptions = {}) {
-  const clock = new ManualClock();
-  const closed = new AbortController();
-  const context = {
-    call: server.writeLogStream,
-    clock,
-    random: constantRandom(0),
-    retry: STREAM_RETRY,
-    closed: closed.signal,
-  };
-  return { clock, closed, writer: new LogWriter(context, options) };
-}
-
-const messagesOf = (call: ModelCall): string[][] =>
-  call.requests.map((each) => each.entries.map(({ message }) => message));
-
-/** "m1" … "mN". */
-const names = (count: number, from = 1): string[] => Array.from({ length: count }, (_, i) => `m${from + i}`);
-
-async function writeAll(writer: LogWriter, messages: readonly string[]): Promise<void> {
-  for (const message of messages) await writer.write({ message });
-}
-
-/** A server that takes everything into a log at once. */
-function faithful(log = new ModelLog()) {
-  const server = new ModelServer((request, call, taken) => {
-    call.answer(log.append(request, call.requests[0]?.producer ?? "", taken));
-  });
-  return { log, server };
-}
+import { LogWriterFailed } from "./log-writer.ts";
+import { settle } from "./testing/chance.ts";
+import { ModelLog, ModelServer } from "./testing/model-log.ts";
+import { faithful, messagesOf, names, openWriter, writeAll } from "./testing/open-writer.ts";
 
 test("entries wait for company no longer than the delay", async () => {
   const { server } = faithful();
@@ -231,13 +199,15 @@ test("a server that answers nothing is called anew", async () => {
 
 test("an idle stream that is lost is opened again only when there is something to write", async () => {
   const { log, server } = faithful();
-  const { clock, writer } = openWriter(server, { answerTimeoutMs: 1000 });
+  let losses = 0;
+  const { clock, writer } = openWriter(server, { answerTimeoutMs: 1000, onDisconnected: () => losses++ });
   await writer.write({ message: "m1" });
   await writer.flush();
   await clock.advanceInTurns(5000);
   server.call.lose();
   await clock.advanceInTurns(60_000);
-  expect([server.calls.length, clock.timers]).toEqual([1, 0]);
+  // Nothing was lost with it: there is nothing to wait for, and nothing to tell.
+  expect([server.calls.length, clock.timers, losses]).toEqual([1, 0, 0]);
   await writer.write({ message: "m2" });
   await writer.close();
   expect(log.entries.map(({ message }) => message)).toEqual(["m1", "m2"]);

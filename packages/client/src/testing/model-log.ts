@@ -56,7 +56,7 @@ export class ModelServer {
     return call;
   }
 
-  readonly writeLogStream: WriteLogStreamCall = (requests, { signal }) => {
+  writeLogStream: WriteLogStreamCall = (requests, { signal }) => {
     const call = new ModelCall(signal);
     this.calls.push(call);
     void this.#read(requests, call);
