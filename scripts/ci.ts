@@ -31,6 +31,12 @@ const suites: readonly Suite[] = [
   { name: "interop", command: ["npm", "run", "interop"], limitMinutes: 4, env: full },
   { name: "conformance", command: ["npm", "run", "conformance"], limitMinutes: 6, env: full },
   { name: "differential", command: ["npm", "run", "differential"], limitMinutes: 4, env: full },
+  {
+    name: "fuzz",
+    command: ["npx", "vitest", "run", "--project", "fuzz"],
+    limitMinutes: 4,
+    env: { ...full, UV_THREADPOOL_SIZE: "1" },
+  },
   { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
 ];

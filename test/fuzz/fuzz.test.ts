@@ -1,0 +1,38 @@
+// The short run: what was found once is played again, and every target gets some thousand inputs of a known seed.
+// `npm run fuzz` is the long one.
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { type Finding, inputOf, runCampaign, runInput, StrayErrors } from "./campaign.ts";
+import { targets } from "./targets.ts";
+
+const SEED = 20_261_121;
+/** Inputs of a target for each unit of its weight: together some twenty seconds. */
+const INPUTS_PER_WEIGHT = 300;
+
+const regressions = join(import.meta.dirname, "regressions");
+const files = (await readdir(regressions)).filter((name) => name.endsWith(".json"));
+
+test.each(files)("what was found once: %s", async (name) => {
+  const finding = JSON.parse(await readFile(join(regressions, name), "utf8")) as Finding;
+  const target = targets.find((each) => each.name === finding.target);
+  expect(target).toBeDefined();
+  using strays = new StrayErrors();
+  await runInput(await target!.open(), inputOf(finding), strays);
+});
+
+describe.each(targets.map((target) => [target.name, target] as const))("%s", (name, target) => {
+  test("every recording goes well as it is", async () => {
+    const open = await target.open();
+    using strays = new StrayErrors();
+    for (const bytes of open.corpus) {
+      await expect(runInput(open, { bytes, salt: 0 }, strays)).resolves.toBeUndefined();
+    }
+  });
+
+  test("damaged recordings", async () => {
+    using strays = new StrayErrors();
+    const request = { name, seed: SEED, inputs: Math.ceil(INPUTS_PER_WEIGHT * target.weight) };
+    expect(await runCampaign(await target.open(), request, strays)).toBeUndefined();
+  });
+});
