@@ -3,6 +3,7 @@ import { Agent, request } from "node:http";
 import { connect, type Socket } from "node:net";
 import { createServer, listen, serve, type HttpHandlers, type ListenOptions } from "@sluice/rpc";
 import { expect, test } from "vitest";
+import { ManualClock } from "../../packages/rpc/src/testing/manual-clock.ts";
 import { EchoService } from "./gen/echo_pb.ts";
 import { echoHandlers } from "./support.ts";
 
@@ -67,7 +68,7 @@ test("who sends more requests ahead than a connection may have open is cut off",
 test("headers that come too slowly are given up, in a first request and in a later one", async () => {
   await using listener = await start(
     { "/x": () => ({ status: 200 }) },
-    { http2: { limits: { handshakeTimeoutMs: 60, lingerMs: 100 } } },
+    { http2: { limits: { headersTimeoutMs: 60 } } },
   );
   const first = open(listener.port);
   first.socket.write("GET /x HTTP/1.1\r\nhost:");
@@ -220,6 +221,73 @@ test("what still comes of a body after its answer is dropped, up to a bound", as
   await expect.poll(() => raw.text().match(/too large/g)).toHaveLength(3);
   for (let sent = 0; sent < 32; sent++) raw.socket.write(chunk);
   await raw.closed;
+});
+
+test("what still comes of a body after its answer may not take for ever", async () => {
+  await using listener = await start({ "/x": () => ({ status: 413 }) }, { http1: { droppedTimeoutMs: 30 } });
+  const raw = open(listener.port);
+  raw.socket.write("POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+  await raw.closed;
+  expect(raw.text()).toMatch(/^HTTP\/1\.1 413 /);
+});
+
+test("a body that ends in time keeps its connection", async () => {
+  const clock = new ManualClock();
+  await using listener = await start({ "/x": () => ({ status: 413 }) }, { clock });
+  const raw = open(listener.port);
+  raw.socket.write("POST /x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+  await expect.poll(() => raw.text()).toContain(" 413 ");
+  expect(clock.timers).toBe(1);
+  raw.socket.write("0\r\n\r\n");
+  await expect.poll(() => clock.timers).toBe(0);
+  raw.socket.write(GET);
+  await expect.poll(() => raw.text().match(/ 413 /g)).toHaveLength(2);
+  raw.socket.destroy();
+  await raw.closed;
+});
+
+test("a connection without a request is closed after a while", async () => {
+  await using listener = await start({ "/x": () => ({ status: 200 }) }, { http1: { idleTimeoutMs: 30 } });
+  const raw = open(listener.port);
+  raw.socket.write(GET);
+  await raw.closed;
+  expect(raw.text()).toMatch(/^HTTP\/1\.1 200 /);
+});
+
+test("what the connections have unread together is bounded: the one with most is closed", async () => {
+  let waiting = 0;
+  const never: HttpHandlers = { "/x": () => (waiting++, new Promise<never>(() => {})) };
+  await using listener = await start(never, { http2: { limits: { unreadBytesMax: 60_000, lingerMs: 10 } } });
+  const post = (bytes: number): string =>
+    `POST /x HTTP/1.1\r\nhost: x\r\ncontent-length: ${bytes}\r\n\r\n${"x".repeat(bytes)}`;
+  const modest = open(listener.port);
+  modest.socket.write(post(20_000));
+  await expect.poll(() => waiting).toBe(1);
+  const greedy = open(listener.port);
+  greedy.socket.write(post(10_000).repeat(5));
+  await greedy.closed;
+  expect(listener.connections).toBe(1);
+  modest.socket.destroy();
+  await modest.closed;
+});
+
+test("what waits to be sent by all connections is bounded: the one with most is closed", async () => {
+  let calls = 0;
+  const handlers: HttpHandlers = { "/x": () => (calls++, { status: 200, body: Buffer.alloc(8 * 1024 * 1024) }) };
+  const queuedBytesMax = 30 * 1024 * 1024;
+  await using listener = await start(handlers, { http2: { limits: { queuedBytesMax, lingerMs: 10 } } });
+  const [modest, greedy] = [open(listener.port), open(listener.port)];
+  for (const raw of [modest, greedy]) raw.socket.pause();
+  modest.socket.write(GET);
+  await expect.poll(() => calls).toBe(1);
+  greedy.socket.write(GET.repeat(8));
+  await expect.poll(() => calls).toBeGreaterThan(1);
+  await expect.poll(() => listener.connections).toBe(1);
+  for (const raw of [modest, greedy]) {
+    raw.socket.resume();
+    raw.socket.destroy();
+    await raw.closed;
+  }
 });
 
 test("an upgrade to h2c is not taken up: the request is answered as it is", async () => {

@@ -44,7 +44,14 @@ export type {
   ServiceHandlers,
   UnaryHandler,
 } from "./grpc/handlers.ts";
-export { DEFAULT_GRPC_LIMITS, DEFAULT_HTTP2_LIMITS, type GrpcLimits, type Http2Limits } from "./limits.ts";
+export {
+  DEFAULT_GRPC_LIMITS,
+  DEFAULT_HTTP1_LIMITS,
+  DEFAULT_HTTP2_LIMITS,
+  type GrpcLimits,
+  type Http1Limits,
+  type Http2Limits,
+} from "./limits.ts";
 export type { Peer } from "./transport.ts";
 export * from "./gen/google/rpc/error_details_pb.ts";
 export { healthHandlers, HealthRegistry, serveHealth } from "./health.ts";

@@ -117,6 +117,28 @@ export function http2Limits(overrides: Partial<Http2Limits> = {}): Http2Limits {
   return limits;
 }
 
+/** Bounds of HTTP/1.1 connections besides those of HTTP/2, of which the ones for headers, streams and all connections hold here too. */
+export interface Http1Limits {
+  /** Received of one body and not consumed; above it the socket is not read. What a stream of HTTP/2 has at first. */
+  readonly unconsumedBytesMax: number;
+  /**
+   * What is read, to be dropped, of a body whose request was answered; beyond it the connection ends. Four messages of the
+   * largest size: who was refused for the size of one is told so.
+   */
+  readonly droppedBytesMax: number;
+  /** From an answer to the end of its request's body, in ms: a byte now and then would hold the connection for ever. */
+  readonly droppedTimeoutMs: number;
+  /** How long a connection may stay open without a request, in ms: longer than most proxies keep theirs. */
+  readonly idleTimeoutMs: number;
+}
+
+export const DEFAULT_HTTP1_LIMITS: Http1Limits = {
+  unconsumedBytesMax: 64 * 1024,
+  droppedBytesMax: 16 * 1024 * 1024,
+  droppedTimeoutMs: 30_000,
+  idleTimeoutMs: 75_000,
+};
+
 /** Bounds of gRPC on top of it, for servers and clients. */
 export interface GrpcLimits {
   /** A received message, as it lies on the wire and again when decompressed; the default of the other implementations. */

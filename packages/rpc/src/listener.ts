@@ -10,7 +10,8 @@ import { Http1Server } from "./http1/http1-server.ts";
 import { bind, type Binding, type ListenAddress } from "./listening/bind.ts";
 import { acceptTls } from "./listening/accept-tls.ts";
 import { sniff } from "./listening/sniff.ts";
-import { http2Limits, type Http2Limits } from "./limits.ts";
+import { DEFAULT_HTTP1_LIMITS, http2Limits, type Http1Limits, type Http2Limits } from "./limits.ts";
+import { createConnectionResources } from "./socket.ts";
 import { ownHttp2, type Http2Options, type SocketTransport } from "./socket-transport.ts";
 import { SocketPeer } from "./socket-peer.ts";
 import type { ServerTransportHandler, TransportConnection } from "./transport.ts";
@@ -26,6 +27,8 @@ export interface ListenOptions extends ListenAddress {
   readonly web?: WebOptions;
   /** Limits and keepalive of the package's own HTTP/2. The limits that HTTP/1.1 has too hold for it as well. */
   readonly http2?: Http2Options;
+  /** Bounds that only HTTP/1.1 has: overrides of the defaults. */
+  readonly http1?: Partial<Http1Limits>;
   /** Sockets open at once; further ones are closed at once. Default 10,000: a few GiB at most, below usual limits of files. */
   readonly connectionsMax?: number;
   readonly clock?: Clock;
@@ -102,12 +105,18 @@ class SocketListener implements Listener {
     this.#options = options;
     this.#limits = http2Limits(options.http2?.limits);
     this.#clock = options.clock ?? processClock;
-    this.#transport = options.transport ?? ownHttp2(options.http2);
+    const resources = createConnectionResources(options.http2?.limits);
+    this.#transport = options.transport ?? ownHttp2(options.http2, resources);
     const { handshakeTimeoutMs } = this.#limits;
     this.#tls =
       options.tls &&
       acceptTls({ handshakeTimeout: handshakeTimeoutMs, ...options.tls }, (socket) => this.#onSocket(socket));
-    this.#http1 = new Http1Server({ limits: this.#limits, peerOf: (socket) => new SocketPeer(socket) });
+    this.#http1 = new Http1Server({
+      limits: { ...this.#limits, ...DEFAULT_HTTP1_LIMITS, ...options.http1 },
+      resources,
+      clock: this.#clock,
+      peerOf: (socket) => new SocketPeer(socket),
+    });
   }
 
   get connections(): number {

@@ -27,8 +27,12 @@ export interface Http2Options extends ConnectionLife {
   readonly limits?: Partial<Http2Limits> | undefined;
 }
 
-export function ownHttp2(options: Http2Options = {}): SocketTransport {
-  const shared = { ...options, resources: createConnectionResources(options.limits) };
+/** @param resources what the connections share with others */
+export function ownHttp2(
+  options: Http2Options = {},
+  resources = createConnectionResources(options.limits),
+): SocketTransport {
+  const shared = { ...options, resources };
   return {
     serveSocket: (socket, handler, { firstBytes } = {}) => serveSocket(socket, handler, { ...shared, firstBytes }),
     connectSocket: (socket, handler) => connectSocket(socket, handler, shared),

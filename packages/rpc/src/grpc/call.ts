@@ -331,6 +331,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   protected onReleased(error: RpcError | undefined): void {
     if (this.heldBytes > 0) this.onHeld(-this.heldBytes);
+    // Cleared, not only forgotten: the stack of an error may lead to it.
+    this.#only?.clear();
     this.#only = undefined;
     this.#source = undefined;
     this.#requests?.abort(error);

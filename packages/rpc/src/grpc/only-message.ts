@@ -33,6 +33,12 @@ export class OnlyMessage {
     this.#unconsumed += end - start;
   }
 
+  /** Nobody wants the message any more. */
+  clear(): void {
+    this.#reader.clear();
+    this.#message = undefined;
+  }
+
   /**
    * The message's bytes when it is whole and nothing else came; undefined: not yet.
    * @throws RpcError RESOURCE_EXHAUSTED, before a message that is too large has arrived; UNIMPLEMENTED for none or

@@ -5,12 +5,12 @@
 // P2. A connection's streams are closed before the connection is.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import type { Http2Limits } from "../limits.ts";
+import type { Clock } from "../clock.ts";
+import type { ConnectionResources } from "../http2/connection-options.ts";
+import { Holding } from "../http2/flow.ts";
+import type { Http1Limits, Http2Limits } from "../limits.ts";
 import type { HeaderList, Peer, ServerTransportHandler, TransportConnection } from "../transport.ts";
 import { Http1Stream, type Http1StreamOwner } from "./http1-stream.ts";
-
-/** How long a connection may stay open without a request, in ms: longer than most proxies keep theirs. */
-const IDLE_TIMEOUT_MS = 75_000;
 
 /** Of the connection, which HTTP/2 has no place for; the others have one of their own. */
 const CONNECTION_NAMES = new Set([
@@ -29,7 +29,10 @@ const GRPC = /^application\/grpc(?:\+|\s*;|\s*$)/i;
 const GRPC_TEXT = "gRPC needs HTTP/2 (with curl: --http2-prior-knowledge); over HTTP/1.1 there is gRPC-Web.\n";
 
 export interface Http1Options {
-  readonly limits: Pick<Http2Limits, "headerListBytesMax" | "handshakeTimeoutMs" | "concurrentStreamsMax">;
+  readonly limits: Http1Limits & Pick<Http2Limits, "headerListBytesMax" | "headersTimeoutMs" | "concurrentStreamsMax">;
+  /** What these connections share with those of HTTP/2. */
+  readonly resources: Pick<ConnectionResources, "unread" | "queued">;
+  readonly clock: Clock;
   /** The peer as handlers see it. */
   readonly peerOf: (socket: Socket) => Peer;
 }
@@ -40,15 +43,15 @@ export class Http1Server {
   readonly #connections = new WeakMap<Socket, Http1Connection>();
 
   constructor(options: Http1Options) {
-    const { headerListBytesMax, handshakeTimeoutMs } = options.limits;
+    const { headerListBytesMax, headersTimeoutMs, idleTimeoutMs } = options.limits;
     this.#options = options;
     this.#http = createServer({
       maxHeaderSize: headerListBytesMax,
-      headersTimeout: handshakeTimeoutMs,
+      headersTimeout: headersTimeoutMs,
       // A body may take as long as its call: deadlines are gRPC's.
       requestTimeout: 0,
-      keepAliveTimeout: IDLE_TIMEOUT_MS,
-      connectionsCheckingInterval: Math.max(10, Math.min(1000, handshakeTimeoutMs)),
+      keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: Math.max(10, Math.min(1000, headersTimeoutMs)),
     });
     this.#http.on("request", (request: IncomingMessage, response: ServerResponse) => {
       const connection = this.#connections.get(request.socket);
@@ -60,8 +63,7 @@ export class Http1Server {
 
   /** Serves a socket from which `firstBytes` were read already. No callback comes before this returns. */
   serveSocket(socket: Socket, handler: ServerTransportHandler, firstBytes: Buffer): TransportConnection {
-    const { peerOf, limits } = this.#options;
-    const connection = new Http1Connection(socket, handler, peerOf(socket), limits.concurrentStreamsMax);
+    const connection = new Http1Connection(socket, handler, this.#options);
     this.#connections.set(socket, connection);
     socket.pause();
     socket.unshift(firstBytes);
@@ -83,21 +85,31 @@ export class Http1Server {
 
 class Http1Connection implements Http1StreamOwner {
   readonly peer: Peer;
+  readonly limits: Http1Options["limits"];
+  readonly clock: Clock;
   busyHandlers = 0;
   isDraining = false;
   readonly #socket: Socket;
   readonly #handler: ServerTransportHandler;
-  readonly #streamsMax: number;
   readonly #streams = new Set<Http1Stream>();
+  readonly #unread: Holding;
+  readonly #queued: Holding;
   #isGathering = false;
 
-  constructor(socket: Socket, handler: ServerTransportHandler, peer: Peer, streamsMax: number) {
+  constructor(socket: Socket, handler: ServerTransportHandler, options: Http1Options) {
+    const { resources, limits, clock } = options;
+    const giveWay = (): void => void socket.destroy();
     this.#socket = socket;
     this.#handler = handler;
-    this.peer = peer;
-    this.#streamsMax = streamsMax;
+    this.peer = options.peerOf(socket);
+    this.limits = limits;
+    this.clock = clock;
+    this.#unread = new Holding(resources.unread, giveWay);
+    this.#queued = new Holding(resources.queued, giveWay);
     socket.once("close", () => {
       for (const stream of this.#streams) stream.close(); // P2
+      this.#unread.close();
+      this.#queued.close();
       handler.onConnectionClose(this);
     });
   }
@@ -113,7 +125,7 @@ class Http1Connection implements Http1StreamOwner {
       return;
     }
     // Requests that were sent ahead of their answers are work that waits: bounded like the streams of HTTP/2.
-    if (this.#streams.size + this.busyHandlers >= this.#streamsMax) {
+    if (this.#streams.size + this.busyHandlers >= this.limits.concurrentStreamsMax) {
       this.#socket.destroy();
       return;
     }
@@ -134,8 +146,19 @@ class Http1Connection implements Http1StreamOwner {
     });
   }
 
+  addUnread(bytes: number): void {
+    this.#unread.set(this.#unread.heldBytes + bytes);
+  }
+
+  onQueued(): void {
+    let bytes = 0;
+    for (const stream of this.#streams) bytes += stream.queuedBytes;
+    this.#queued.set(bytes);
+  }
+
   onStreamClosed(stream: Http1Stream): void {
     this.#streams.delete(stream);
+    this.onQueued();
     this.#closeIfDrained();
   }
 

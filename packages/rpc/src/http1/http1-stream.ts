@@ -1,10 +1,12 @@
 // One HTTP/1.1 request and its answer, behind the interface of `transport.ts`.
 //
-// H1. A body that is not consumed stops the socket's reading at `UNCONSUMED_BYTES_MAX`: HTTP/1.1 has no other flow control.
+// H1. A body that is not consumed stops the socket's reading at `unconsumedBytesMax`: HTTP/1.1 has no other flow control.
 // H2. HTTP/1.1 can end one exchange early only by closing the connection: that is what `reset` does.
 // H3. What still comes of a body after its answer is read and dropped, for clients that send all of it before they look at
-//     the answer; beyond `DROPPED_BYTES_MAX` the connection ends.
+//     the answer; beyond `droppedBytesMax`, or after `droppedTimeoutMs`, the connection ends.
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "../clock.ts";
+import type { Http1Limits } from "../limits.ts";
 import type {
   ByteSource,
   HeaderBlock,
@@ -17,14 +19,17 @@ import type {
 /** What a stream needs of its connection. */
 export interface Http1StreamOwner extends TransportConnection {
   readonly isDraining: boolean;
+  readonly limits: Http1Limits;
+  readonly clock: Clock;
+  /** So many bytes more, or less, were received and not consumed. */
+  addUnread(bytes: number): void;
+  /** What waits to be sent has changed. */
+  onQueued(): void;
   /** Holds writes back to the end of this turn, so that they leave as one. */
   gatherWrites(): void;
   onStreamClosed(stream: Http1Stream): void;
 }
 
-const UNCONSUMED_BYTES_MAX = 64 * 1024;
-/** Four messages of the largest size: who was refused for the size of one is told so. */
-const DROPPED_BYTES_MAX = 16 * 1024 * 1024;
 const PULL_BYTES = 64 * 1024;
 const NOTHING = Buffer.alloc(0);
 
@@ -76,7 +81,9 @@ export class Http1Stream implements TransportStream {
   write(bytes: Uint8Array): boolean {
     if (this.#isOver || this.#hasEnded) return true;
     this.connection.gatherWrites();
-    return this.#response.write(bytes);
+    const isWritable = this.#response.write(bytes);
+    this.connection.onQueued();
+    return isWritable || this.#isOver;
   }
 
   end(): void {
@@ -100,9 +107,17 @@ export class Http1Stream implements TransportStream {
     });
   }
 
+  /** Written and not yet taken by the socket. */
+  get queuedBytes(): number {
+    return this.#response.writableLength;
+  }
+
   consume(byteCount: number): void {
+    if (this.#isClosed) return;
     this.#unconsumed -= byteCount;
-    if (this.#unconsumed < UNCONSUMED_BYTES_MAX && this.#request.isPaused() && !this.#isOver) this.#request.resume();
+    this.connection.addUnread(-byteCount);
+    const { unconsumedBytesMax } = this.connection.limits;
+    if (this.#unconsumed < unconsumedBytesMax && this.#request.isPaused() && !this.#isOver) this.#request.resume();
   }
 
   reset(): void {
@@ -116,9 +131,20 @@ export class Http1Stream implements TransportStream {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#source = undefined;
+    this.connection.addUnread(-this.#unconsumed);
     this.connection.onStreamClosed(this);
     this.#handler?.onClose({ by: this.#endedBy(), code: 0, reason: "" });
-    if (!this.#request.complete) this.#request.resume(); // H3
+    this.#handler = undefined;
+    if (!this.#request.complete && !this.#request.destroyed) this.#dropRest();
+  }
+
+  /** H3 */
+  #dropRest(): void {
+    const { clock, limits } = this.connection;
+    const { socket } = this.#request;
+    const timer = clock.setTimer(() => socket.destroy(), limits.droppedTimeoutMs);
+    this.#request.once("close", () => timer.cancel());
+    this.#request.resume();
   }
 
   get #isOver(): boolean {
@@ -133,15 +159,17 @@ export class Http1Stream implements TransportStream {
   #onData(chunk: Buffer): void {
     if (this.#isOver) {
       this.#dropped += chunk.length;
-      if (this.#dropped > DROPPED_BYTES_MAX) this.#request.socket.destroy(); // H3
+      if (this.#dropped > this.connection.limits.droppedBytesMax) this.#request.socket.destroy(); // H3
       return;
     }
     this.#unconsumed += chunk.length;
+    this.connection.addUnread(chunk.length);
     this.#handler?.onData(chunk, 0, chunk.length, false);
-    if (this.#unconsumed >= UNCONSUMED_BYTES_MAX && !this.#isOver) this.#request.pause(); // H1
+    if (this.#unconsumed >= this.connection.limits.unconsumedBytesMax && !this.#isOver) this.#request.pause(); // H1
   }
 
   #onDrain(): void {
+    this.connection.onQueued();
     if (this.#source === undefined) this.#handler?.onWritable();
     else {
       this.#source.sent?.();

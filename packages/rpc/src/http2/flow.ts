@@ -56,6 +56,32 @@ export class SharedBytes {
   }
 }
 
+/** What a connection holds, as it says. */
+export class Holding implements Holder {
+  heldBytes = 0;
+  readonly giveWay: () => void;
+  readonly #shared: SharedBytes;
+
+  constructor(shared: SharedBytes, giveWay: () => void) {
+    this.#shared = shared;
+    this.giveWay = giveWay;
+    shared.join(this);
+  }
+
+  /** More may make somebody give way at once: the one that holds most. */
+  set(bytes: number): void {
+    const change = bytes - this.heldBytes;
+    this.heldBytes = bytes;
+    this.#shared.bytes += change;
+    if (change > 0) this.#shared.relieve();
+  }
+
+  close(): void {
+    this.set(0);
+    this.#shared.leave(this);
+  }
+}
+
 /** The one with the largest amount, of several the first. */
 export function mostBy<T>(all: Iterable<T>, amountOf: (one: T) => number): T | undefined {
   let most: T | undefined;
