@@ -13,7 +13,7 @@ export {
   type RejectedLogEntry,
 } from "./log-writer.ts";
 export type { RetryPolicy } from "./retry.ts";
-export { type Clock, type Random, systemClock, systemRandom, type Timer } from "./time.ts";
+export { type Clock, pause, type Random, systemClock, systemRandom, type Timer } from "./time.ts";
 
 // What the calls are made of, so that a program needs no other package.
 export { type Application, type Gap, GapReason, type LogEntry, LogEntrySchema, type Notice } from "@sluice/api";

@@ -1,79 +1,21 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { GapReason, type LogEntry, LogEntrySchema, type LogStreamRequestSchema } from "@sluice/api";
-import { Code, ErrorInfoSchema, errorDetail, retryAfter, RpcError } from "@sluice/rpc";
-import { ManualClock } from "@sluice/rpc/testing";
+import { create } from "@bufbuild/protobuf";
+import { LogEntrySchema } from "@sluice/api";
+import { Code, ErrorInfoSchema, errorDetail, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LogQuery } from "./log-position.ts";
-import { type LogEvent, LogGapError, LogStream, type LogStreamOptions } from "./log-stream.ts";
-import { STREAM_RETRY } from "./retry.ts";
-import { Feed } from "./testing/feed.ts";
-import { constantRandom, settle } from "./testing/chance.ts";
-
-type Request = MessageInitShape<typeof LogStreamRequestSchema>;
-
-function entry(sequence: number): LogEntry {
-  return create(LogEntrySchema, { message: `m${sequence}`, sequence: BigInt(sequence), cursor: `c${sequence}` });
-}
-function heartbeat(headCursor: string, lagEntries = 0n): LogEntry {
-  return create(LogEntrySchema, { control: { kind: { case: "heartbeat", value: { headCursor, lagEntries } } } });
-}
-function sync(cursor: string): LogEntry {
-  return create(LogEntrySchema, { control: { kind: { case: "sync", value: { cursor } } } });
-}
-function gap(afterCursor: string, toCursor: string, count: bigint): LogEntry {
-  const value = { afterCursor, toCursor, count, reason: GapReason.RETENTION };
-  return create(LogEntrySchema, { control: { kind: { case: "gap", value } } });
-}
-const unavailable = (): RpcError => new RpcError(Code.UNAVAILABLE, "connection lost");
-
-/** A stream whose attempts a test answers by hand. */
-function openStream(query: LogQuery, options: LogStreamOptions = {}) {
-  const clock = new ManualClock();
-  const closed = new AbortController();
-  const requests: Request[] = [];
-  const attempts: Feed<LogEntry>[] = [];
-  const stream = new LogStream(
-    {
-      call: (request, { signal }) => {
-        const feed = new Feed<LogEntry>(signal);
-        requests.push(request);
-        attempts.push(feed);
-        return feed;
-      },
-      clock,
-      random: constantRandom(0),
-      retry: STREAM_RETRY,
-      closed: closed.signal,
-    },
-    query,
-    options,
-  );
-  const attempt = (number: number): Feed<LogEntry> => {
-    const feed = attempts[number - 1];
-    if (feed === undefined) throw new Error(`There was no attempt ${number}, only ${attempts.length}`);
-    return feed;
-  };
-  return { clock, closed, requests, attempts, attempt, stream };
-}
-
-/** Reads in the background what a stream delivers. */
-function collect<T>(stream: AsyncIterable<T>) {
-  const seen: T[] = [];
-  const outcome: { error?: unknown; isDone: boolean } = { isDone: false };
-  const finished = (async () => {
-    try {
-      for await (const each of stream) seen.push(each);
-    } catch (error) {
-      outcome.error = error;
-    }
-    outcome.isDone = true;
-  })();
-  return { seen, outcome, finished };
-}
-
-const messagesOf = (entries: readonly LogEntry[]): string[] => entries.map((each) => each.message);
-const kindsOf = (events: readonly LogEvent[]): string[] => events.map((each) => each.kind);
+import { LogGapError } from "./log-stream.ts";
+import { settle } from "./testing/chance.ts";
+import {
+  collect,
+  entry,
+  gap,
+  heartbeat,
+  kindsOf,
+  messagesOf,
+  openStream,
+  sync,
+  unavailable,
+} from "./testing/open-stream.ts";
 
 test("after a lost connection the stream goes on after the last entry", async () => {
   const { clock, requests, attempt, stream } = openStream({ applications: ["a"], startTimestamp: 5n, follow: true });
@@ -231,123 +173,6 @@ test("a gap that nobody hears of ends the iteration of entries; with onGap it go
   hearing.attempt(1).push(entry(1), gap("c1", "c4", 3n), entry(5));
   await settle();
   expect([messagesOf(hearingReader.seen), counts]).toEqual([["m1", "m5"], [3n]]);
-});
-
-test("a follow that is silent for two and a half heartbeats is opened anew", async () => {
-  const { clock, requests, attempt, stream } = openStream({ follow: true }, { heartbeatMs: 1000 });
-  const { seen } = collect(stream.events());
-  await settle();
-  attempt(1).push(entry(1));
-  await clock.advanceInTurns(2000);
-  attempt(1).push(heartbeat("c1"));
-  await clock.advanceInTurns(2499);
-  expect(requests).toHaveLength(1);
-  await clock.advanceInTurns(2600);
-  expect(requests.map((each) => each.heartbeatMs)).toEqual([1000, 1000]);
-  expect(requests[1]?.resumeAfter).toBe("c1");
-  expect(seen.find((each) => each.kind === "disconnected")).toMatchObject({
-    error: { code: Code.UNAVAILABLE, message: expect.stringContaining("silent for 2500 ms") as string },
-  });
-});
-
-test("a reader that does not pull hears no silence", async () => {
-  const { clock, requests, attempt, stream } = openStream({ follow: true }, { heartbeatMs: 1000 });
-  const events = stream.events();
-  const first = events.next();
-  await settle();
-  attempt(1).push(entry(1));
-  await first;
-  await clock.advanceInTurns(60_000);
-  expect(requests).toHaveLength(1);
-  const second = events.next();
-  attempt(1).push(entry(2));
-  expect(await second).toMatchObject({ value: { entry: { message: "m2" } } });
-  await events.return?.();
-});
-
-test.each([
-  { name: "a history", query: {}, options: {} },
-  { name: "heartbeatMs 0", query: { follow: true }, options: { heartbeatMs: 0 } },
-])("$name has no alarm for silence", async ({ query, options }) => {
-  const { clock, requests, stream } = openStream(query, options);
-  collect(stream);
-  await clock.advanceInTurns(3_600_000);
-  expect(requests).toHaveLength(1);
-  expect(clock.timers).toBe(0);
-});
-
-test("delays grow while nothing succeeds and start again after an entry", async () => {
-  const { clock, attempts, attempt, stream } = openStream({ follow: true });
-  const { seen } = collect(stream.events());
-  await settle();
-  const delays = (): unknown[] => seen.flatMap((each) => (each.kind === "disconnected" ? [each.retryInMs] : []));
-  for (let i = 1; i <= 3; i++) {
-    attempt(i).fail(unavailable());
-    await clock.advanceInTurns(10_000);
-  }
-  attempt(4).push(entry(1));
-  attempt(4).fail(unavailable());
-  await clock.advanceInTurns(10_000);
-  expect(delays()).toEqual([100, 200, 400, 100]);
-  expect(attempts).toHaveLength(5);
-});
-
-test("controls are no progress; an attempt that lived for long is", async () => {
-  const { clock, attempt, stream } = openStream({ follow: true }, { retry: { maxMs: 5000 } });
-  const { seen } = collect(stream.events());
-  await settle();
-  const delays = (): unknown[] => seen.flatMap((each) => (each.kind === "disconnected" ? [each.retryInMs] : []));
-  for (let i = 1; i <= 3; i++) {
-    attempt(i).push(sync("c1"), heartbeat("c1"));
-    attempt(i).fail(unavailable());
-    await clock.advanceInTurns(2500);
-  }
-  expect(delays()).toEqual([100, 200, 400]);
-  await clock.advanceInTurns(5001);
-  attempt(4).push(heartbeat("c1"));
-  attempt(4).fail(unavailable());
-  await clock.advanceInTurns(100);
-  expect(delays()).toEqual([100, 200, 400, 100]);
-});
-
-test("RetryInfo's delay is kept, also with RESOURCE_EXHAUSTED", async () => {
-  const { clock, attempts, attempt, stream } = openStream({ follow: true });
-  collect(stream);
-  await settle();
-  attempt(1).fail(new RpcError(Code.RESOURCE_EXHAUSTED, "too many", { details: [retryAfter(7000)] }));
-  await clock.advanceInTurns(6999);
-  expect(attempts).toHaveLength(1);
-  await clock.advanceInTurns(1);
-  expect(attempts).toHaveLength(2);
-});
-
-test.each([
-  { code: Code.RESOURCE_EXHAUSTED, name: "RESOURCE_EXHAUSTED without RetryInfo" },
-  { code: Code.INVALID_ARGUMENT, name: "INVALID_ARGUMENT" },
-  { code: Code.OUT_OF_RANGE, name: "OUT_OF_RANGE" },
-  { code: Code.UNAUTHENTICATED, name: "UNAUTHENTICATED" },
-])("$name ends the stream", async ({ code }) => {
-  const { clock, attempts, attempt, stream } = openStream({ follow: true });
-  const { outcome, finished } = collect(stream);
-  await settle();
-  attempt(1).push(entry(1));
-  attempt(1).fail(new RpcError(code, "no"));
-  await finished;
-  expect(outcome.error).toMatchObject({ code });
-  expect([attempts.length, clock.timers]).toEqual([1, 0]);
-});
-
-test("an attempt's deadline is no error of the stream; attemptsMax without progress is", async () => {
-  const { clock, requests, attempt, stream } = openStream({}, { attemptTimeoutMs: 50, retry: { attemptsMax: 2 } });
-  const { outcome, finished } = collect(stream);
-  await settle();
-  attempt(1).push(entry(1));
-  attempt(1).fail(new RpcError(Code.DEADLINE_EXCEEDED, "late"));
-  await clock.advanceInTurns(1000);
-  attempt(2).fail(new RpcError(Code.DEADLINE_EXCEEDED, "late"));
-  await finished;
-  expect(requests).toHaveLength(2);
-  expect(outcome.error).toMatchObject({ code: Code.DEADLINE_EXCEEDED });
 });
 
 test("the signal ends a stream that waits for the server, with its reason, and leaves nothing", async () => {

@@ -148,6 +148,17 @@ test("write makes its caller wait when the buffer is full, and refuses when the 
   await expect(writer.write(hundred)).rejects.toThrow("closed");
 });
 
+test("an entry may be as large as the limit, and no larger", async () => {
+  const { log, server } = faithful();
+  const { writer } = openWriter(server, { entryBytesMax: 90 });
+  await writer.write({ message: "x".repeat(86), timestamp: 1n }); // 90 bytes encoded
+  await expect(writer.write({ message: "x".repeat(87), timestamp: 1n })).rejects.toThrow(
+    "Cannot write an entry of 91 bytes: the limit is 90",
+  );
+  await writer.close();
+  expect(log.entries).toHaveLength(1);
+});
+
 test("rejected entries are told with the entry; the others are kept", async () => {
   const { log, server } = faithful();
   const rejected: unknown[] = [];

@@ -43,9 +43,9 @@ export function fraction(random: Random): number {
   return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
 }
 
-/** Resolves after `ms`. @throws the signal's reason as soon as it aborts. */
-export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  await new Promise<void>((resolve) => {
+/** Resolves after `ms`, or as soon as the signal aborts; leaves nothing behind. */
+export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
     if (signal.aborted) return resolve();
     const timer = clock.setTimer(finish, ms);
     signal.addEventListener("abort", finish, { once: true });
@@ -55,5 +55,10 @@ export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Prom
       resolve();
     }
   });
+}
+
+/** Resolves after `ms`. @throws the signal's reason as soon as it aborts. */
+export async function sleep(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  await pause(clock, ms, signal);
   signal.throwIfAborted();
 }

@@ -3,7 +3,7 @@
 // It looks at the name every so often instead of being told: file system events get lost on network file systems,
 // in containers and under load, and a stat costs microseconds.
 import { type FileHandle, open, stat } from "node:fs/promises";
-import type { Clock } from "@sluice/client";
+import { type Clock, pause } from "@sluice/client";
 import { CommandFailure } from "../output.ts";
 import { factsOf } from "./file-source.ts";
 
@@ -106,18 +106,4 @@ function textOf(error: unknown): string {
 function ignoreMissing(error: unknown): undefined {
   if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
   throw error;
-}
-
-/** Resolves after `ms`, or as soon as the signal aborts. */
-export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = clock.setTimer(finish, ms);
-    signal.addEventListener("abort", finish, { once: true });
-    function finish(): void {
-      timer.cancel();
-      signal.removeEventListener("abort", finish);
-      resolve();
-    }
-  });
 }

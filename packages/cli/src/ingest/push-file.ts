@@ -7,12 +7,11 @@
 import { randomBytes } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { basename, resolve } from "node:path";
-import type { Clock, RejectedLogEntry, SluiceClient } from "@sluice/client";
+import { type Clock, pause, type RejectedLogEntry, type SluiceClient } from "@sluice/client";
 import { CommandFailure } from "../output.ts";
 import type { FileSource, StartPlace } from "./file-source.ts";
 import { LinePusher } from "./line-pusher.ts";
 import type { Piece } from "./line-splitter.ts";
-import { pause } from "./name-watch.ts";
 import { fingerprintOf, isFileOf, type Place, PlaceFile } from "./places.ts";
 import type { PushCounts } from "./push-counts.ts";
 import type { LineSource } from "./read-line.ts";

@@ -5,12 +5,12 @@
 // T3. The name is watched also while the reader is busy: no file is missed because the one before it takes long.
 // T4. Stopped by its signal, it gives out no half line: whoever goes on later finds it whole.
 import type { FileHandle } from "node:fs/promises";
-import type { Clock } from "@sluice/client";
+import { type Clock, pause } from "@sluice/client";
 import { EXIT } from "../exit-codes.ts";
 import { CommandFailure } from "../output.ts";
 import { FileSource, type StartPlace } from "./file-source.ts";
 import type { Piece } from "./line-splitter.ts";
-import { type FoundFile, NameWatch, pause } from "./name-watch.ts";
+import { type FoundFile, NameWatch } from "./name-watch.ts";
 
 export interface TailOptions {
   /** Go on when the end is reached, and wait for a file that is not there yet. */
