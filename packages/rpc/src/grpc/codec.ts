@@ -8,6 +8,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { createMessageEncoder } from "./message-encoder.ts";
 import { Code, RpcError } from "./status.ts";
 
 /** A codec for one message type; what is left out falls back to protobuf-es. Its bytes must be the same protobuf. */
@@ -37,7 +38,8 @@ export type Encode = (message: unknown) => Uint8Array;
 export function findCodec(codecs: readonly Codec[] | undefined, desc: DescMessage): { decode: Decode; encode: Encode } {
   const codec = codecs?.find((each) => each.desc.typeName === desc.typeName);
   const decode = codec?.decode ?? ((bytes: Uint8Array) => fromBinary(desc, bytes));
-  const encode = codec?.encode ?? ((message: unknown) => encodeAny(desc, message));
+  const encodeFast = createMessageEncoder(desc);
+  const encode = codec?.encode ?? ((message: unknown) => encodeFast?.(message) ?? encodeAny(desc, message));
   return {
     decode(bytes) {
       try {
