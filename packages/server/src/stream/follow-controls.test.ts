@@ -38,6 +38,10 @@ describe("gaps", () => {
     const { stream } = openStream(log, { after: 2, cut: { seen: { epoch: 0, sequence: 4 }, count: 2 } });
     await settle();
     expect(stream.events).toEqual(["gap of 2", "3", "sync"]);
+    expect(stream.controls[0]?.control?.kind.value).toMatchObject({
+      afterCursor: formatCursor("default", { epoch: 0, sequence: 4 }),
+      toCursor: formatCursor("default", { epoch: 1, sequence: 2 }),
+    });
   });
 
   test.each([

@@ -50,6 +50,16 @@ describe("history and live", () => {
     expect(sync?.case === "sync" && parseCursor("default", sync.value.cursor, "")).toEqual({ epoch: 1, sequence: 0 });
   });
 
+  test("sync stands where history ended, however far the log has got by then", async () => {
+    const log = await logOf(3);
+    const { stream } = openStream(log);
+    await log.write({}, {});
+    await settle();
+    expect(stream.events).toEqual(["1", "2", "3", "sync", "4", "5"]);
+    const sync = stream.controls[0]?.control?.kind;
+    expect(sync?.case === "sync" && parseCursor("default", sync.value.cursor, "").sequence).toBe(3);
+  });
+
   test("no hole and no repeat between the two, however appends and commits fall", async () => {
     const step = fc.constantFrom("write", "commit", "turn", "stall", "resume");
     await fc.assert(
@@ -199,6 +209,13 @@ describe("filters and limits", () => {
     expect([stream.events, stream.ending]).toEqual([["1", "4", "6"], "ended"]);
   });
 
+  test("a limit that ends with history ends the stream there: there is nothing live to announce", async () => {
+    const log = await logOf(3);
+    const { stream } = openStream(log, { limit: 3 });
+    await settle();
+    expect([stream.events, stream.ending]).toEqual([["1", "2", "3"], "ended"]);
+  });
+
   test("filtering gives the event loop back when it has taken its share, and finds everything", async () => {
     const log = await logOf(40);
     log.runEntriesMax = 40;
@@ -218,6 +235,35 @@ describe("filters and limits", () => {
     expect(filter.looks).toBe(40);
     expect(stream.events).toEqual(["10", "20", "30", "40", "sync"]);
   });
+});
+
+test("while a run is being filtered its memory is kept, and the lag counts what was not looked at", async () => {
+  const log = await logOf(3);
+  const clock = new ManualClock();
+  const filter = endingIn("123", true);
+  const slow: FrameFilter = {
+    ...filter,
+    matches(bytes, start, end) {
+      clock.skip(4);
+      return filter.matches(bytes, start, end);
+    },
+  };
+  const { follow, stream } = openStream(log, { filter: slow }, clock);
+  stream.isStalled = true;
+  while (stream.entries.length === 0) {
+    stream.take();
+    await settle(1);
+  }
+  follow.sent();
+  expect([log.releases, filter.looks]).toEqual([0, 1]);
+  follow.beat();
+  stream.take();
+  expect(stream.events).toEqual(["1", "heartbeat lag 2"]);
+  stream.resume();
+  await settle();
+  follow.sent();
+  expect(stream.events.slice(2)).toEqual(["2", "3", "sync"]);
+  expect(log.releases).toBe(1);
 });
 
 describe("the end", () => {
@@ -274,6 +320,34 @@ describe("the end", () => {
     const follow = openSource(new MemoryLog());
     follow.fail(new Draining());
     expect(new PulledStream(follow).ending).toEqual({ error: new Draining() });
+  });
+
+  test("whoever leaves does not take the place of another with it", async () => {
+    const log = await logOf(0);
+    const followers = new Followers({ clock: new ManualClock(), max: 10 });
+    const [first, second, third] = Array.from({ length: 3 }, () => openStream(log, { followers, controls: undefined }));
+    await settle();
+    first!.follow.close();
+    third!.follow.close();
+    await log.write({});
+    await settle();
+    expect([first, second, third].map((each) => each!.stream.events)).toEqual([[], ["1"], []]);
+    expect([followers.count, log.listeners]).toEqual([1, 1]);
+  });
+
+  test("entries that become durable in one turn are told of once", async () => {
+    const log = await logOf(0);
+    const { follow, stream } = openStream(log, { controls: undefined });
+    await settle();
+    let tellings = 0;
+    const onHead = follow.onHead.bind(follow);
+    follow.onHead = () => {
+      tellings++;
+      onHead();
+    };
+    for (let i = 0; i < 5; i++) void log.write({});
+    await settle();
+    expect([tellings, stream.events]).toEqual([1, ["1", "2", "3", "4", "5"]]);
   });
 
   test("followers may leave while they are being told", async () => {

@@ -56,6 +56,18 @@ test("a long log is searched backwards in pieces, until enough is found", async 
   expect(tails).toEqual([4096, 4096, 8192]);
 });
 
+test("no match is missed or counted twice where one piece of the search meets the next", async () => {
+  const log = new MemoryLog();
+  log.runEntriesMax = 1000;
+  const matches = [1, 4903, 4904, 4905, 4906, 8999, 9000]; // the first piece begins with 4905
+  const isMatch = new Set(matches);
+  await log.write(...Array.from({ length: 9000 }, (_, i) => ({ message: isMatch.has(i + 1) ? "yes" : "no" })));
+  for (let count = 1; count <= matches.length; count++) {
+    const after = await findTail(log, { ...options, count, query: {}, filter: saysYes });
+    expect(matches.filter((sequence) => sequence > after)).toEqual(matches.slice(-count));
+  }
+});
+
 test("a filter that is not ready with an entry is asked for it again", async () => {
   const log = new MemoryLog();
   await log.write(...Array.from({ length: 30 }, (_, i) => ({ message: i % 10 === 0 ? "yes" : "no" })));

@@ -45,6 +45,8 @@ export class MemoryLog implements LogReader, LogWriter {
   epochs: Position[];
   first = 1;
   openScans = 0;
+  /** How often scans were told that the memory of their runs is free. */
+  releases = 0;
   readonly damaged = new Set<number>();
   readonly batches: Batch[] = [];
 
@@ -240,6 +242,10 @@ class MemoryScan implements Scan {
     if (log.readError !== undefined) return Promise.reject(log.readError);
     if (this.position < Math.min(log.onDiskTo, log.head.sequence)) return Promise.resolve().then(() => this.#step());
     return this.#step();
+  }
+
+  release(): void {
+    this.#log.releases++;
   }
 
   close(): void {
