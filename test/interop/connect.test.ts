@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { compressionGzip, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { createGrpcWebTransport as createFetchTransport } from "@connectrpc/connect-web";
+import { createConnectTransport, createGrpcWebTransport as createFetchTransport } from "@connectrpc/connect-web";
 import { type LogEntry, LogService } from "@sluice/api";
 import { BadRequestSchema } from "@sluice/rpc";
 import { describe, expect, test } from "vitest";
@@ -128,6 +128,49 @@ test.for(ways.filter(({ isDuplex }) => isDuplex))(
     expect(read.map(({ message }) => message)).toEqual(Array.from({ length: 40 }, (_, at) => String(at + 1)));
   },
 );
+
+test("Connect's own protocol, in JSON and in protobuf, for calls with one answer", async () => {
+  for (const useBinaryFormat of [false, true]) {
+    const client = createClient(LogService, createConnectTransport({ baseUrl: base(), useBinaryFormat }));
+    const application = `connect/${useBinaryFormat}`;
+    const entries = [{ application, message: "zwei – 2", timestamp: 1_700_000_000_123_456_789n }];
+    await expect(client.writeLogs({ entries })).resolves.toMatchObject({ accepted: 1n, rejected: [] });
+    const { applications } = await client.listApplications({});
+    expect(applications.find((each) => each.application === application)).toMatchObject({
+      entries: 1n,
+      firstTimestamp: 1_700_000_000_123_456_789n,
+    });
+  }
+});
+
+test("JSON as curl sends it", async () => {
+  const call = async (method: string, body: object) => {
+    const url = `${base()}/${LogService.typeName}/${method}`;
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return { status: answer.status, body: await answer.json() };
+  };
+  const entries = [
+    { application: "curl", level: "INFO", message: "hi" },
+    { application: "curl", control: {} },
+  ];
+  expect(await call("WriteLogs", { entries })).toMatchObject({
+    status: 200,
+    body: { accepted: "1", rejected: [{ index: "1" }] },
+  });
+  expect(await call("ListApplications", { log: "nowhere" })).toMatchObject({
+    status: 404,
+    body: {
+      code: "not_found",
+      details: expect.arrayContaining([
+        { type: "google.rpc.ResourceInfo", value: expect.any(String) as string },
+      ]) as unknown,
+    },
+  });
+});
 
 test("who has no certificate is not let in", async () => {
   const { ca } = nodeOptions;

@@ -150,7 +150,8 @@ overBothTransports((transport) => {
     await using wire = await openWire(transport, echo.listener.address);
     const statusOf = async (more: Record<string, string>): Promise<string | undefined> =>
       fieldOf((await wire.request(callFields("Echo", more), Buffer.alloc(5))).headers, ":status");
-    expect.soft(await statusOf({ "content-type": "application/json" })).toBe("415");
+    expect.soft(await statusOf({ "content-type": "application/xml" })).toBe("415");
+    expect.soft(await statusOf({ "content-type": "application/connect+json" })).toBe("415");
     expect.soft(await statusOf({ "content-type": "application/grpc+json" })).toBe("415");
     expect.soft(await statusOf({ ":method": "PUT" })).toBe("405");
     expect.soft(await statusOf({ "content-type": "application/grpc+proto" })).toBe("200");

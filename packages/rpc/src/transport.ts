@@ -14,6 +14,8 @@ export interface HeaderList {
   readonly fields: readonly string[];
   /** A place for the layer above to keep what it derived from this list, so that a repeated block costs one look-up. */
   memo: unknown;
+  /** Of another protocol, translated: the body is one message in this form, without a frame. Absent: gRPC's frames. */
+  readonly unframed?: "json" | "proto";
 }
 
 /** A header list to be sent. Made once for what is constant: the transport keeps its encoded form in `encoded`. */

@@ -4,8 +4,9 @@ import { runCommand } from "../../../scripts/command.ts";
 import type { Suite, SuiteResult } from "../suite.ts";
 
 /** Everything that is not ours to speak; server.yaml and client.yaml say what is. */
-const SERVER_NOTE = "left out by configuration: Connect, JSON, HTTP/3, br, zstd, deflate, snappy";
-const CLIENT_NOTE = `${SERVER_NOTE}; gRPC-Web (servers only)`;
+const OTHERS = "left out by configuration: HTTP/3, br, zstd, deflate, snappy";
+const SERVER_NOTE = `${OTHERS}, Connect's streams and GET, JSON in gRPC and gRPC-Web`;
+const CLIENT_NOTE = `${OTHERS}, JSON, Connect and gRPC-Web (servers only)`;
 
 export const connectSuites: readonly Suite[] = [
   {

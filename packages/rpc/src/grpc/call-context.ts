@@ -15,7 +15,8 @@ import type { Deadline, DeadlineOwner, DeadlineWheel } from "./deadline.ts";
 import type { Call } from "./handlers.ts";
 import { Metadata } from "./metadata.ts";
 import type { CallObserver, Interceptor, Observe } from "./observe.ts";
-import { trailersOnly, type RequestHead, type Route } from "./routes.ts";
+import type { Route } from "./route.ts";
+import { trailersOnly, type RequestHead } from "./routes.ts";
 import { Code, Http2Error, RpcError } from "./status.ts";
 import { errorFields, okTrailers, TRAILERS_OK } from "./status-wire.ts";
 

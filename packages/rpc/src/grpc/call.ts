@@ -84,7 +84,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
       return;
     }
     // The usual case: one message in one piece.
-    if (endStream && this.#only === undefined && this.#isAdmitted && end - start >= FRAME_HEADER_BYTES) {
+    const isOnePiece = endStream && this.#only === undefined && !this.isUnframed;
+    if (isOnePiece && this.#isAdmitted && end - start >= FRAME_HEADER_BYTES) {
       const length = frameLengthAt(buffer, start);
       const isWhole = length === end - start - FRAME_HEADER_BYTES;
       if (isWhole && buffer[start] === 0 && length <= this.messageBytesMax) {
@@ -132,6 +133,10 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   get isCompressed(): boolean {
     return this.head.isCompressed;
+  }
+
+  get isUnframed(): boolean {
+    return this.head.isUnframed;
   }
 
   decode(bytes: Uint8Array): unknown {

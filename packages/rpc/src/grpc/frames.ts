@@ -139,6 +139,15 @@ export class MessageReader {
     return this.#read(length);
   }
 
+  /**
+   * Where there are no frames: all that came, when it `isEnded`; undefined before.
+   * @throws RpcError RESOURCE_EXHAUSTED as soon as it exceeds the limit
+   */
+  takeUnframed(isEnded: boolean): Uint8Array | undefined {
+    checkMessageLength(this.available, this.#limit);
+    return isEnded ? this.#read(this.available) : undefined;
+  }
+
   /** Forgets everything. */
   clear(): void {
     this.#chunks = [];

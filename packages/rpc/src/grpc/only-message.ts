@@ -8,6 +8,8 @@ import { Code, RpcError } from "./status.ts";
 export interface OnlyMessageOwner {
   readonly messageBytesMax: number;
   readonly isCompressed: boolean;
+  /** Whether all there is, is the message, without a frame. */
+  readonly isUnframed?: boolean;
   /** For error messages. */
   readonly incomingName: "request" | "response";
   onConsumed(byteCount: number): void;
@@ -47,7 +49,8 @@ export class OnlyMessage {
   advance(isEnded: boolean): Uint8Array | Promise<Uint8Array> | undefined {
     const arrived = this.#unconsumed;
     this.#unconsumed = 0;
-    this.#message ??= this.#reader.take();
+    const isUnframed = this.#owner.isUnframed === true;
+    this.#message ??= isUnframed ? this.#reader.takeUnframed(isEnded) : this.#reader.take();
     if (this.#message === undefined) {
       this.#held += arrived;
       this.#owner.onHeld?.(arrived);
@@ -75,7 +78,8 @@ export class OnlyMessage {
         `Cannot go on without a ${this.#owner.incomingName}: the method has exactly one`,
       );
     }
-    if (this.#reader.flag !== FLAG_COMPRESSED) return this.#message;
+    const isCompressed = isUnframed ? this.#owner.isCompressed : this.#reader.flag === FLAG_COMPRESSED;
+    if (!isCompressed) return this.#message;
     if (!this.#owner.isCompressed) {
       throw new RpcError(Code.INTERNAL, "Cannot read a compressed message: the stream has no grpc-encoding");
     }

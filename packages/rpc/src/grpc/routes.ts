@@ -2,11 +2,13 @@
 // client that repeats itself costs one look-up a call.
 import type { DescMessage, DescMethod, DescService } from "@bufbuild/protobuf";
 import { HeaderBlock, type HeaderList } from "../transport.ts";
-import { findCodec, type Codec, type Decode, type Encode } from "./codec.ts";
+import { findCodec, type Codec } from "./codec.ts";
 import { ACCEPTED_ENCODINGS, GZIP, IDENTITY } from "./compression.ts";
 import { parseTimeout } from "./deadline.ts";
-import type { AnyHandler, Call, RawHandler, ServiceHandlers } from "./handlers.ts";
+import type { AnyHandler, RawHandler, ServiceHandlers } from "./handlers.ts";
+import { jsonRoute } from "./json-route.ts";
 import { Metadata } from "./metadata.ts";
+import type { Invoke, Route } from "./route.ts";
 import { Code, RpcError } from "./status.ts";
 import { errorFields, isGrpcContentType } from "./status-wire.ts";
 
@@ -19,21 +21,6 @@ export interface ServedService {
 /** Ties handlers to a service. Handlers are named by the method's local name; a missing one answers UNIMPLEMENTED. */
 export function serve<S extends DescService>(desc: S, handlers: ServiceHandlers<S>): ServedService {
   return { desc, handlers };
-}
-
-/** A handler whose types were checked by `serve`: takes one request or the stream of them. */
-export type Invoke = (request: unknown, call: Call) => unknown;
-
-/** One method that can be called. */
-export interface Route {
-  readonly method: DescMethod;
-  /** undefined: declared, but nobody serves it. */
-  readonly handler: Invoke | undefined;
-  /** How many requests the method takes. */
-  readonly isRequestStream: boolean;
-  readonly isResponseStream: boolean;
-  readonly decode: Decode;
-  readonly encode: Encode;
 }
 
 export type RouteTable = ReadonlyMap<string, Route>;
@@ -54,6 +41,8 @@ export function createRoutes(services: readonly ServedService[], codecs: readonl
         isResponseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
         decode: isRaw ? (bytes) => bytes : findCodec(codecs, method.input).decode,
         encode: findCodec(codecs, method.output).encode,
+        isRaw,
+        json: undefined,
       });
     }
   }
@@ -86,6 +75,8 @@ export interface RequestHead {
   /** The whole answer, when the headers alone decide it. */
   readonly refusal: HeaderBlock | undefined;
   readonly timeoutMs: number | undefined;
+  /** Whether the request's body is one message without a frame. */
+  readonly isUnframed: boolean;
   /** Whether the request's messages may be compressed. */
   readonly isCompressed: boolean;
   /** Whether answers are compressed: who sends gzip gets gzip, as grpc-go does. */
@@ -148,7 +139,8 @@ function parseHead(headers: HeaderList, routes: RouteTable): RequestHead {
       default:
     }
   }
-  const route = routes.get(path);
+  const found = routes.get(path);
+  const route = headers.unframed === "json" && found !== undefined ? jsonRoute(found) : found;
   const timeoutMs = timeout === undefined ? undefined : parseTimeout(timeout);
   const isOrdinary =
     method === "POST" &&
@@ -165,6 +157,7 @@ function parseHead(headers: HeaderList, routes: RouteTable): RequestHead {
       ? undefined
       : refuse({ method, path, contentType, timeout, timeoutMs, encoding, route }, routes),
     timeoutMs,
+    isUnframed: headers.unframed !== undefined,
     isCompressed: encoding === GZIP,
     isCompressing,
     response: isCompressing ? blocks.compressed : blocks.plain,

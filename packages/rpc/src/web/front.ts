@@ -1,7 +1,10 @@
-// What becomes of a request, whatever its HTTP version: gRPC, gRPC-Web, a plain handler, or a sentence that says no.
+// What becomes of a request, whatever its HTTP version: gRPC, gRPC-Web, Connect, a plain handler, or a sentence that says no.
 //
 // N1. A page's origin is judged before anything else is looked at (origins.ts).
-// N2. gRPC costs nothing here: a header list that it has seen carries its mark (`memo`) and goes straight on.
+// N2. gRPC costs next to nothing here: a header list that it has seen carries its mark (`memo`) and goes straight on, and
+//     one that is gRPC's by its content-type, from no page, is not taken apart.
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { RpcServer } from "../grpc/server.ts";
 import type { RpcError } from "../grpc/status.ts";
 import { isGrpcContentType } from "../grpc/status-wire.ts";
 import type {
@@ -11,6 +14,7 @@ import type {
   TransportConnection,
   TransportStream,
 } from "../transport.ts";
+import { parseConnectFormat, refuseConnect, serveConnect } from "./connect.ts";
 import { createHttpRoutes, type HttpHandler, type HttpHandlers, type HttpRequest, type HttpRoutes } from "./http.ts";
 import { HttpExchange, type ExchangeHost } from "./http-exchange.ts";
 import { GrpcWebStream, grpcHeaders, parseWebFormat, type ExposeFields } from "./grpc-web.ts";
@@ -38,6 +42,7 @@ interface Head {
 /** A request that is not gRPC. */
 interface WebRequest {
   readonly stream: TransportStream;
+  readonly headers: HeaderList;
   readonly head: Head;
   readonly endStream: boolean;
   expose: ExposeFields;
@@ -46,28 +51,32 @@ interface WebRequest {
 const NO_FIELDS: ExposeFields = () => [];
 
 /** @throws TypeError for an origin or a path that cannot be one. */
-export function createFront(server: ServerTransportHandler, options: WebOptions): ServerTransportHandler {
+export function createFront(server: RpcServer, options: WebOptions): ServerTransportHandler {
   return new Front(server, options);
 }
 
 class Front implements ServerTransportHandler, ExchangeHost {
-  readonly #server: ServerTransportHandler;
+  readonly #server: RpcServer;
+  /** By path. */
+  readonly #methods: ReadonlyMap<string, DescMethod>;
   readonly #routes: HttpRoutes;
   readonly #origins: Origins;
   readonly #options: WebOptions;
 
-  constructor(server: ServerTransportHandler, options: WebOptions) {
+  constructor(server: RpcServer, options: WebOptions) {
     this.#server = server;
+    const methods = server.services.flatMap(({ desc }) => desc.methods);
+    this.#methods = new Map(methods.map((method) => [`/${method.parent.typeName}/${method.name}`, method]));
     this.#routes = createHttpRoutes(options.handlers ?? {});
     this.#origins = new Origins(options);
     this.#options = options;
   }
 
   onStream(stream: TransportStream, headers: HeaderList, endStream: boolean): StreamHandler {
-    if (headers.memo !== undefined) return this.#server.onStream(stream, headers, endStream); // N2
+    if (headers.memo !== undefined || isPlainGrpc(headers)) return this.#server.onStream(stream, headers, endStream); // N2
     const head = readHead(headers);
     const { origin, method } = head;
-    const request: WebRequest = { stream, head, endStream, expose: NO_FIELDS };
+    const request: WebRequest = { stream, headers, head, endStream, expose: NO_FIELDS };
     if (origin !== undefined) {
       const { isEncrypted } = stream.connection.peer;
       const verdict = this.#origins.judge(origin, head.fields.get(":authority") ?? "", isEncrypted);
@@ -89,10 +98,27 @@ class Front implements ServerTransportHandler, ExchangeHost {
       const web = new GrpcWebStream(stream, format, request.expose);
       return web.handlerFor(this.#server.onStream(web, grpcHeaders(headers, format), endStream));
     }
+    const called = this.#methods.get(pathOf(head.target));
+    const connectFormat = parseConnectFormat(head.contentType);
+    if (called !== undefined && connectFormat !== undefined) return this.#onConnect(request, called, connectFormat);
     const handler = this.#routes(pathOf(head.target));
     if (handler !== undefined) return this.#serve(request, handler);
-    if (head.contentType !== "") return this.#server.onStream(stream, headers, endStream);
+    // What speaks another language of RPC is told which ones are spoken.
+    if (head.contentType !== "" && connectFormat === undefined)
+      return this.#server.onStream(stream, headers, endStream);
     return this.#answer(request, 404, `Nothing is served at ${pathOf(head.target)} over plain HTTP.`);
+  }
+
+  #onConnect(request: WebRequest, called: DescMethod, format: "json" | "proto"): StreamHandler {
+    const { stream, head, headers, endStream, expose } = request;
+    if (head.method !== "POST")
+      return this.#answer(request, 405, "Connect calls are POST requests.", { allow: "POST" });
+    if (called.methodKind !== "unary") {
+      return this.#answer(request, 415, `${called.name} is a stream: call it by gRPC or gRPC-Web.`);
+    }
+    const connect = { stream, headers, fields: head.fields, format, endStream, expose };
+    const refusal = refuseConnect(connect);
+    return refusal === undefined ? serveConnect(this.#server, connect) : this.#serve(request, () => refusal);
   }
 
   onConnectionClose(connection: TransportConnection): void {
@@ -131,6 +157,17 @@ class Front implements ServerTransportHandler, ExchangeHost {
     void exchange.run(handler, endStream);
     return exchange;
   }
+}
+
+/** Whether a gRPC client asks that is no page (N1). */
+function isPlainGrpc({ fields }: HeaderList): boolean {
+  let isGrpc = false;
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at];
+    if (name === "origin") return false;
+    if (name === "content-type") isGrpc = fields[at + 1] === "application/grpc";
+  }
+  return isGrpc;
 }
 
 function readHead({ fields }: HeaderList): Head {

@@ -209,6 +209,6 @@ const HTTP_STATUSES: Readonly<Record<Code, number>> = {
 };
 
 /** The HTTP status that stands for a code outside of gRPC. */
-function httpStatusOf(code: Code): number {
+export function httpStatusOf(code: Code): number {
   return HTTP_STATUSES[code];
 }
