@@ -1,5 +1,9 @@
 // The last segment of a log, as it is found when the log is opened: walked frame by frame, its torn end cut, what may not
 // be durable made so.
+//
+// All of it is walked, not only what lies behind the durable mark: its index is in memory alone. A copy on disk would have to
+// be proven by the same walk after a crash, or be synced with every group. A segment's size bounds the walk: about a second
+// for 64 MiB of small entries (measured: 0.25 s for 120,000 entries in 18 MB, on two busy cores).
 import type { DurableMark } from "./epochs.ts";
 import type { File } from "./file-system.ts";
 import type { ProducerEntry } from "./producers.ts";
