@@ -92,6 +92,11 @@ describe("resuming", () => {
       { after: 10, cut: { seen: { epoch: 1, sequence: 20 }, count: 10 } },
     ],
     [
+      "of an old era, the first entry past its cut",
+      { epoch: 1, sequence: 11 },
+      { after: 10, cut: { seen: { epoch: 1, sequence: 11 }, count: 1 } },
+    ],
+    [
       "of an era without entries here",
       { epoch: 3, sequence: 12 },
       { after: 10, cut: { seen: { epoch: 3, sequence: 12 }, count: 2 } },
