@@ -81,7 +81,9 @@ export async function readSnapshot(
   if (!isOurs || bytes.readUInt32LE(16) !== crc32(bytes.subarray(HEADER_BYTES))) return undefined;
   const entries: ProducerEntry[] = [];
   let at = HEADER_BYTES;
-  for (let i = 0; i < bytes.readUInt32LE(12); i++) {
+  for (const count = bytes.readUInt32LE(12); entries.length < count;) {
+    // The checksum is over the entries alone: their number may be damaged by itself.
+    if (at === bytes.length) return undefined;
     const idEnd = at + ENTRY_FIXED_BYTES + bytes.readUInt32LE(at);
     entries.push({
       id: bytes.toString("utf8", at + ENTRY_FIXED_BYTES, idEnd),
@@ -90,5 +92,5 @@ export async function readSnapshot(
     });
     at = idEnd;
   }
-  return entries;
+  return at === bytes.length ? entries : undefined;
 }

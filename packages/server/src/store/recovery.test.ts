@@ -194,7 +194,19 @@ describe("producers", () => {
       .map((name) => `${place.logFolder}/${name}`);
 
   test("are known again from the frames when no snapshot is there, or none proves itself", async () => {
-    for (const spoil of [rm, (path: string) => writeFile(path, "nonsense"), (path: string) => truncate(path, 25)]) {
+    const setCount = (count: number) => async (path: string) => {
+      const bytes = await readFile(path);
+      bytes.writeUInt32LE(count, 12);
+      await writeFile(path, bytes);
+    };
+    const spoils = [
+      rm,
+      (path: string) => writeFile(path, "nonsense"),
+      (path: string) => truncate(path, 25),
+      setCount(0),
+      setCount(99),
+    ];
+    for (const spoil of spoils) {
       await using place = await openEmbeddedPlace(SMALL);
       await send(place, "idle", 1, 3);
       await send(place, "busy", 1, 150);
