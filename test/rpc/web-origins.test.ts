@@ -68,6 +68,19 @@ test("a listed page may ask, call and read", async () => {
   expect(plain.headers).toMatchObject({ "access-control-expose-headers": "etag, content-length" });
 });
 
+test("a preflight that asks with anything but names is refused: it could not be answered", async () => {
+  await using listener = await start({ origins: [PAGE] });
+  const ask = (method: string, headers: string) =>
+    send(listener, "OPTIONS", CALL, {
+      origin: PAGE,
+      "access-control-request-method": method,
+      "access-control-request-headers": headers,
+    });
+  expect((await ask("POST", "content-type, x-a")).status).toBe(204);
+  expect((await ask("P\u00e9ST", "content-type")).status).toBe(400);
+  expect((await ask("POST", "content-type; q")).status).toBe(400);
+});
+
 test("credentials are for those who want them, and never come with a star", async () => {
   await using listener = await start({ origins: [PAGE], allowCredentials: true });
   const call = await send(listener, "POST", CALL, { origin: PAGE, ...WEB });

@@ -48,6 +48,9 @@ interface WebRequest {
   expose: ExposeFields;
 }
 
+/** What browsers ask with, and what may be sent back: names of RFC 9110, in a list. */
+const TOKENS = /^[!#$%&'*+\-.^_`|~\w, \t]*$/;
+
 const NO_FIELDS: ExposeFields = () => [];
 
 /** @throws TypeError for an origin or a path that cannot be one. */
@@ -136,6 +139,9 @@ class Front implements ServerTransportHandler, ExchangeHost {
 
   #answerPreflight(request: WebRequest, origin: string, method: string): StreamHandler {
     const asked = request.head.fields.get("access-control-request-headers");
+    if (!TOKENS.test(method) || !TOKENS.test(asked ?? "")) {
+      return this.#answer(request, 400, "A preflight asks with the names of a method and of headers.");
+    }
     const headers = this.#origins.preflightFields(origin, method, asked);
     request.expose = NO_FIELDS;
     return this.#serve(request, () => ({ status: 204, headers }));
