@@ -6,7 +6,11 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { rootFolder, runCommand } from "../../scripts/command.ts";
 import { findCodeBlocks } from "./code-blocks.ts";
 
-const pages = ["README.md", ...["rpc", "api", "client", "server", "cli"].map((name) => `packages/${name}/README.md`)];
+const pages = [
+  "README.md",
+  "docs/guides/browser.md",
+  ...["rpc", "api", "client", "server", "cli"].map((name) => `packages/${name}/README.md`),
+];
 
 let folder: string;
 
