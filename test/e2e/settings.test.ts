@@ -1,6 +1,9 @@
 // Settings act: what is configured is what the running server does.
-import { Code } from "@sluice/rpc";
+import { connect } from "node:net";
+import { Code, Metadata } from "@sluice/rpc";
 import { expect, test } from "vitest";
+import { FrameType, PREFACE } from "../../packages/rpc/src/http2/frame.ts";
+import { parseFrames, settingsFrame } from "../../packages/rpc/src/http2/testing/frames.ts";
 import { collect, openLogClient, takeEntries } from "../support/log-client.ts";
 import { startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
@@ -53,6 +56,38 @@ test("limits.connectionsMax: one connection too many is closed, the others go on
   await using second = openLogClient(server.address);
   await expect(second.logs.listApplications({})).rejects.toMatchObject({ code: Code.UNAVAILABLE });
   await first.logs.listApplications({});
+});
+
+test("connections.*, grpc.*, http1.*, http2.*: they reach the address that is served", async () => {
+  await using folder = await openTemporaryFolder("settings");
+  const words = [
+    ["--http2-handshake-timeout", "100ms"],
+    ["--http2-header-list-bytes-max", "2KiB"],
+    ["--http1-idle-timeout", "1s"],
+    ["--connections-keepalive", "1s"],
+    ["--connections-keepalive-timeout", "100ms"],
+    ["--grpc-held-bytes-max", "1MiB"],
+  ];
+  await using server = await startServer(words.flat(), { folder: folder.path });
+  const [host = "", port = ""] = server.address.split(":");
+  /** What a connection hears that says only this, until it is closed. */
+  const hear = async (...said: Uint8Array[]): Promise<Buffer> => {
+    const socket = connect({ host, port: Number(port) });
+    for (const bytes of said) socket.write(bytes);
+    return Buffer.concat(await socket.toArray());
+  };
+  await expect(hear()).resolves.toHaveLength(0);
+  const answer = await hear(Buffer.from("GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"));
+  expect(answer.toString()).toMatch(/^HTTP\/1\.1 200 /u);
+  const silent = await hear(PREFACE, settingsFrame());
+  expect(parseFrames(silent).map(({ type }) => type)).toContain(FrameType.PING);
+
+  await using client = openLogClient(server.address);
+  const metadata = new Metadata({ large: "x".repeat(3000) });
+  await expect(client.logs.listApplications({}, { metadata })).rejects.toThrow("431");
+  // A message of 2 MB is held until it is whole.
+  const entries = Array.from({ length: 2000 }, () => ({ message: "x".repeat(1000) }));
+  await expect(client.logs.writeLogs({ entries })).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
 });
 
 test("retentionBytes: whole segments go, the oldest first, and readers hear of the gap", async () => {

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DEFAULT_GRPC_LIMITS, DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS } from "@sluice/rpc";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ConfigError, type ConfigSources, loadConfig, settings } from "./config.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
@@ -16,6 +17,8 @@ const writeConfig = (text: string, name = "sluice.yaml") => writeFile(join(folde
 describe("where values come from", () => {
   test("without anything the defaults hold, those of limits.ts included", async () => {
     const { config, values, file } = await load();
+    const { heldBytesMax, statusLingerMs } = DEFAULT_GRPC_LIMITS;
+    const { concurrentStreamsMax: _, ...http2 } = DEFAULT_HTTP2_LIMITS;
     expect(config).toEqual({
       listen: [{ kind: "address", address: { host: "127.0.0.1", port: 8080 } }],
       insecureListen: false,
@@ -33,6 +36,10 @@ describe("where values come from", () => {
       heartbeatMs: 30_000,
       drainGraceMs: 10_000,
       limits: DEFAULT_LIMITS,
+      connections: { keepalive: { intervalMs: 300_000, timeoutMs: 20_000 }, idleMs: undefined, age: undefined },
+      grpc: { heldBytesMax, statusLingerMs },
+      http2,
+      http1: DEFAULT_HTTP1_LIMITS,
     });
     expect(new Set(values.map((each) => each.origin.kind))).toEqual(new Set(["default"]));
     expect(file).toBeUndefined();
@@ -97,6 +104,24 @@ describe("where values come from", () => {
       cert: join(folder, "tls.crt"),
       key: "/etc/tls.key",
       clientCa: join(folder, "ca.crt"),
+    });
+  });
+
+  test("limits of the protocols and lives of connections are settings like any other", async () => {
+    await writeConfig("http2:\n  headersTimeout: 3s\n  resetBurst: 77\nconnections:\n  age: 1h\n  keepalive: off\n");
+    const environment = { SLUICE_GRPC_HELD_BYTES_MAX: "32MiB", SLUICE_CONNECTIONS_AGE_GRACE: "5m" };
+    const { config } = await load({ environment, flags: new Map([["http1.droppedTimeout", "7s"]]) });
+    expect(config.http2).toMatchObject({ headersTimeoutMs: 3000, resetBurst: 77 });
+    expect(config.http1.droppedTimeoutMs).toBe(7000);
+    expect(config.grpc.heldBytesMax).toBe(2 ** 25);
+    expect(config.connections).toEqual({
+      keepalive: undefined,
+      idleMs: undefined,
+      age: { maxMs: 3_600_000, graceMs: 300_000 },
+    });
+    expect(settings.find((each) => each.key === "http2.headersTimeout")).toMatchObject({
+      flag: "--http2-headers-timeout",
+      variable: "SLUICE_HTTP2_HEADERS_TIMEOUT",
     });
   });
 

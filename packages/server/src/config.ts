@@ -6,6 +6,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
+import { grpcSettings, http1Settings, http2Settings } from "./config/protocol-settings.ts";
 import { type Config, configSchema, settings } from "./config/schema.ts";
 import {
   ConfigError,
@@ -154,6 +155,19 @@ function toConfig(raw: z.output<typeof configSchema>, resolvePath: ResolvePath):
     retentionAgeMs: retentionAge,
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
+    connections: connectionLifeOf(raw.connections),
+    grpc: grpcSettings.read(raw.grpc),
+    http2: http2Settings.read(raw.http2),
+    http1: http1Settings.read(raw.http1),
+  };
+}
+
+function connectionLifeOf(raw: z.output<typeof configSchema>["connections"]): Config["connections"] {
+  const { keepalive, keepaliveTimeout, idle, age, ageGrace } = raw;
+  return {
+    keepalive: keepalive === undefined ? undefined : { intervalMs: keepalive, timeoutMs: keepaliveTimeout },
+    idleMs: idle,
+    age: age === undefined ? undefined : { maxMs: age, graceMs: ageGrace },
   };
 }
 

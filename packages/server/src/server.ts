@@ -125,7 +125,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const rpc = createServer({
     services: [...services, ...descriptive],
     interceptors: [authorizeDescription(descriptive, authorize)],
-    limits: { messageBytesMax: config.limits.messageBytesMax },
+    limits: { ...config.grpc, messageBytesMax: config.limits.messageBytesMax },
     clock,
     ...(observe === undefined ? {} : { observe }),
     ...errorsFor(logger),
@@ -142,8 +142,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   });
   // Closed last, on the way down: what it says is asked for until then. Until here it would be too early to say anything.
   for (const listener of listeners) opened.use(listener);
-  const healthListener =
-    config.healthListen && opened.use(await openHealthListener(config.healthListen, { health, web, clock }));
+  const healthListener = config.healthListen && opened.use(await openHealthListener(config, { health, web, clock }));
   // Scripts wait for these: they are said whatever the level is.
   const always = logger.child({}, { level: "info" });
   for (const { address } of listeners) always.info({ event: "listening", address }, `listening on ${address}`);
@@ -156,11 +155,12 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
 
 /** Another server, which knows of nothing but health: a probe cannot show a certificate. */
 async function openHealthListener(
-  { host, port }: NonNullable<Config["healthListen"]>,
+  { healthListen, connections, http2, http1 }: Config,
   { health, web, clock }: { health: HealthRegistry; web: WebOptions; clock: Clock },
 ): Promise<Listener> {
   try {
-    return await listen(createServer({ services: [serveHealth(health)], clock }), { host, port, web, clock });
+    const server = createServer({ services: [serveHealth(health)], clock });
+    return await listen(server, { ...healthListen, web, http2: { ...connections, limits: http2 }, http1, clock });
   } catch (error) {
     throw explainListen(error);
   }

@@ -17,6 +17,7 @@ function optionOf({ flag, variable, about }: Setting, replaced: string | undefin
     `${flag} ${value}`,
     `${about.description} (default: ${replaced ?? about.default}; env: ${variable})`,
   );
+  option.hideHelp(about.isAdvanced === true);
   if (about.isList !== true) return option;
   return option.argParser((item: string, before: string | undefined) =>
     before === undefined ? item : `${before},${item}`,

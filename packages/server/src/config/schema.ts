@@ -1,4 +1,5 @@
 // The one schema of the configuration: flags, environment and file are read by it, `--help` and the guides are made of it.
+import type { ConnectionLife, Http1Limits } from "@sluice/rpc";
 import { z } from "zod";
 import type { TlsFiles } from "../http/certificates.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
@@ -18,6 +19,14 @@ import {
   orOff,
   path,
 } from "./types.ts";
+import {
+  type GrpcSettings,
+  grpcSettings,
+  http1Settings,
+  type Http2Settings,
+  http2Settings,
+  type LimitSetting,
+} from "./protocol-settings.ts";
 import { formatBytes } from "./units.ts";
 
 /** What is said of a setting beside its type. */
@@ -27,6 +36,8 @@ export interface About {
   readonly placeholder?: string;
   /** As somebody would write it. */
   readonly default: string | number | boolean;
+  /** Left out of `--help`: who needs it finds it with `config show` and in the guide to limits. */
+  readonly isAdvanced?: true;
   /** Takes several: separated by commas, a flag that is repeated, a list in the file. */
   readonly isList?: true;
 }
@@ -116,6 +127,47 @@ const limits = z.strictObject({
     default: DEFAULT_LIMITS.callsPerConnectionMax,
   }),
 });
+
+const connections = z.strictObject({
+  keepalive: setting(orOff(duration("1s", "1d")), {
+    description: "Silence after which a client is asked whether it is still there.",
+    placeholder: "duration|off",
+    default: "5m",
+    isAdvanced: true,
+  }),
+  keepaliveTimeout: setting(duration("100ms", "10m"), {
+    description: "Time that it has to answer; then its connection is closed.",
+    placeholder: "duration",
+    default: "20s",
+    isAdvanced: true,
+  }),
+  idle: setting(orOff(duration("1s", "30d")), {
+    description: "Time without a call after which a connection is closed, at the latest after twice that.",
+    placeholder: "duration|off",
+    default: "off",
+    isAdvanced: true,
+  }),
+  age: setting(orOff(duration("1s", "30d")), {
+    description:
+      "Age at which a connection is replaced, a tenth more or less, so that clients spread over new servers.",
+    placeholder: "duration|off",
+    default: "off",
+    isAdvanced: true,
+  }),
+  ageGrace: setting(duration("0", "1d"), {
+    description: "How long calls may go on after that before they are ended.",
+    placeholder: "duration",
+    default: "30s",
+    isAdvanced: true,
+  }),
+});
+
+function limitGroup(settings: Readonly<Record<string, LimitSetting>>) {
+  const shape = Object.entries(settings).map(([name, { type, ...about }]) => {
+    return [name, setting(type, { ...about, isAdvanced: true })] as const;
+  });
+  return z.strictObject(Object.fromEntries(shape));
+}
 
 /** Every setting. A key of the file is a path in it; flags and variables are named after that. */
 export const configSchema = z.strictObject({
@@ -208,6 +260,10 @@ export const configSchema = z.strictObject({
     default: "10s",
   }),
   limits,
+  connections,
+  grpc: limitGroup(grpcSettings.settings),
+  http2: limitGroup(http2Settings.settings),
+  http1: limitGroup(http1Settings.settings),
 });
 
 /** The configuration as the server takes it. */
@@ -235,6 +291,11 @@ export interface Config {
   readonly heartbeatMs: number;
   readonly drainGraceMs: number;
   readonly limits: Limits;
+  /** How long connections live. */
+  readonly connections: ConnectionLife;
+  readonly grpc: GrpcSettings;
+  readonly http2: Http2Settings;
+  readonly http1: Http1Limits;
 }
 
 /** One setting, under all its names. */

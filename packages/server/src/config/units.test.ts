@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { findNearest } from "./nearest.ts";
-import { formatBytes, parseBytes, parseDuration } from "./units.ts";
+import { formatBytes, formatDuration, parseBytes, parseDuration } from "./units.ts";
 
 test.each([
   ["0", 0],
@@ -29,6 +29,15 @@ test.each([
 
 test.each(["", "30", "s", "-1s", "1S", "1h 30m", "1y", "99999999999w"])("%j is no duration", (text) => {
   expect(() => parseDuration(text)).toThrow(/allowed is a number with a unit/u);
+});
+
+test("a duration survives being written and read", () => {
+  expect([0, 250, 30_000, 90_500].map(formatDuration)).toEqual(["0s", "250ms", "30s", "90500ms"]);
+  fc.assert(
+    fc.property(fc.nat(), (ms) => {
+      expect(parseDuration(formatDuration(ms))).toBe(ms);
+    }),
+  );
 });
 
 test("a size survives being written and read", () => {

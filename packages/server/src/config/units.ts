@@ -65,6 +65,11 @@ export function formatBytes(bytes: number): string {
   return `${bytes}B`;
 }
 
+/** 90000 → "90s": seconds where they lose nothing, so that parseDuration gives the same number back. */
+export function formatDuration(ms: number): string {
+  return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
+}
+
 function split(text: string, allowed: string): { amount: number; unit: string } {
   const match = /^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*$/u.exec(text);
   if (match === null) throw new UnitError(`"${text}" is no size; allowed is ${allowed}`);

@@ -1,5 +1,14 @@
 // The addresses that are served: who may reach them, what they speak, and what is said when one cannot be had.
-import { type Listener, ListenError, listen, type ListenOptions, type RpcServer } from "@sluice/rpc";
+import {
+  type ConnectionLife,
+  type Http1Limits,
+  type Http2Limits,
+  type Listener,
+  ListenError,
+  listen,
+  type ListenOptions,
+  type RpcServer,
+} from "@sluice/rpc";
 import { SluiceError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { ExposedListen, isLoopback, resolveListenAddress } from "../security/exposure.ts";
@@ -23,6 +32,9 @@ export interface ListenersOptions {
   readonly certificates: Certificates | undefined;
   readonly web: NonNullable<ListenOptions["web"]>;
   readonly limits: Pick<Limits, "connectionsMax" | "callsPerConnectionMax">;
+  readonly connections: ConnectionLife;
+  readonly http2: Partial<Http2Limits>;
+  readonly http1: Partial<Http1Limits>;
   readonly clock: Clock;
   /** Where systemd says what it passed. */
   readonly environment: Readonly<Record<string, string | undefined>>;
@@ -108,7 +120,7 @@ function tlsAt(at: At, { certificates }: ListenersOptions): ListenOptions["tls"]
 }
 
 async function open(server: RpcServer, at: At, options: ListenersOptions): Promise<Listener> {
-  const { allowPlaintext, web, limits, clock } = options;
+  const { allowPlaintext, web, limits, connections, http2, http1, clock } = options;
   const tls = tlsAt(at, options);
   try {
     return await listen(server, {
@@ -116,7 +128,8 @@ async function open(server: RpcServer, at: At, options: ListenersOptions): Promi
       ...(tls === undefined ? {} : { tls, allowPlaintext }),
       web,
       connectionsMax: limits.connectionsMax,
-      http2: { limits: { concurrentStreamsMax: limits.callsPerConnectionMax } },
+      http2: { ...connections, limits: { ...http2, concurrentStreamsMax: limits.callsPerConnectionMax } },
+      http1,
       clock,
     });
   } catch (error) {
