@@ -86,11 +86,11 @@ describe.each(ways)("by $name", ({ words, scheme, protocol, streamsMax }) => {
   test.for(clients)("%s: history, then what comes; leaving it ends the call at the server", async (how, context) => {
     await using page = await open(context);
     const application = `${how}-follow`;
-    await expect(tell(page, "write", baseUrl, application, ["one", "zwei – 2", "три"])).resolves.toBe(3);
+    await expect(tell(page, "write", "gRPC-Web", baseUrl, application, ["one", "zwei – 2", "три"])).resolves.toBe(3);
     const id = await tell<number>(page, "follow", how, baseUrl, { application, follow: true });
     const look = streamOf(page, id);
     await expect.poll(look, patient).toEqual({ messages: ["one", "zwei – 2", "три"], isLive: true });
-    await tell(page, "write", baseUrl, application, ["live"]);
+    await tell(page, "write", "JSON", baseUrl, application, ["live"]);
     await expect.poll(look, patient).toEqual({ messages: ["one", "zwei – 2", "три", "live"], isLive: true });
     const calls = page.responses.filter(({ url }) => url.endsWith("/StreamLogs"));
     expect(calls.at(-1)).toMatchObject({ status: 200, protocol }); // what precedes is the browser's preflight
@@ -115,7 +115,7 @@ describe.each(ways)("by $name", ({ words, scheme, protocol, streamsMax }) => {
     const endedBefore = endedStreams("CANCELLED");
     {
       await using page = await open(context);
-      await tell(page, "write", baseUrl, "closed", ["seen"]);
+      await tell(page, "write", "gRPC-Web", baseUrl, "closed", ["seen"]);
       for (const how of clients) {
         const look = streamOf(
           page,
@@ -135,7 +135,10 @@ describe.each(ways)("by $name", ({ words, scheme, protocol, streamsMax }) => {
         .poll(look, patient)
         .toMatchObject({ messages: [], end: { message: expect.stringContaining("Failed to fetch") as string } });
     }
-    await expect(tell(stranger, "write", baseUrl, "stranger", ["no"])).rejects.toThrow("Failed to fetch");
+    for (const protocol of ["gRPC-Web", "JSON"]) {
+      const written = tell(stranger, "write", protocol, baseUrl, "stranger", ["no"]);
+      await expect(written).rejects.toThrow("Failed to fetch");
+    }
     await using page = await open(context);
     const look = streamOf(page, await tell<number>(page, "follow", "connect", baseUrl, { application: "stranger" }));
     await expect.poll(look, patient).toMatchObject({ messages: [], end: { code: "OK" } });
@@ -149,7 +152,7 @@ describe.each(ways)("by $name", ({ words, scheme, protocol, streamsMax }) => {
       looks.push(streamOf(page, await tell<number>(page, "follow", "fetch", baseUrl, request)));
     }
     for (const look of looks) await expect.poll(look, patient).toMatchObject({ isLive: true });
-    await tell(page, "write", baseUrl, "many", ["to all"]);
+    await tell(page, "write", "gRPC-Web", baseUrl, "many", ["to all"]);
     for (const look of looks) await expect.poll(look, patient).toMatchObject({ messages: ["to all"] });
   });
 });

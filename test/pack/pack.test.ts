@@ -2,7 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { createInterface } from "node:readline";
@@ -94,6 +94,33 @@ test("their types are found, and are types", async () => {
   await writeFile(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["consumer.ts"] }));
   const { code, output } = await runCommand(["tsc", "--project", folder], { cwd: folder });
   expect({ code, output }).toEqual({ code: 0, output: "" });
+});
+
+test("@sluice/rpc installs without the rest, and the smallest example runs on it", async () => {
+  const alone = join(folder, "alone");
+  await cp(join(rootFolder, "examples", "hello"), alone, { recursive: true });
+  await writeFile(join(alone, "package.json"), '{ "private": true, "type": "module" }\n');
+  const tarball = packed.find(({ name }) => name === "@sluice/rpc")?.filename ?? "";
+  await npm(alone, "install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", `../${tarball}`);
+  const modules = (await readdir(join(alone, "node_modules"))).filter((name) => !name.startsWith("."));
+  const scoped = await Promise.all(modules.map((name) => readdir(join(alone, "node_modules", name))));
+  expect([modules, scoped]).toEqual([
+    ["@bufbuild", "@sluice"],
+    [["protobuf"], ["rpc"]],
+  ]);
+
+  const node = join(rootFolder, "node_modules", ".bin", "node");
+  const server = spawn(node, ["server.ts", "0"], { cwd: alone, stdio: ["ignore", "pipe", "inherit"] });
+  const ended = once(server, "exit");
+  try {
+    const { value: line = "" } = await createInterface(server.stdout)[Symbol.asyncIterator]().next();
+    const address = /^listening on (\S+)$/.exec(String(line))?.[1] ?? "";
+    const { code, output } = await runCommand([node, "client.ts", address, "Ada"], { cwd: alone });
+    expect({ code, output }).toEqual({ code: 0, output: "Hello, world!\nHello, Ada!\n" });
+  } finally {
+    server.kill("SIGINT");
+  }
+  expect(await ended).toEqual([0, null]);
 });
 
 test("the installed server serves, stores what is pushed and ends by SIGTERM", async () => {

@@ -2,7 +2,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-web";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 import {
   type LogEntry,
   LogService,
@@ -47,9 +47,15 @@ export function cancel(stream: number): void {
   stops[stream]?.abort();
 }
 
-/** Returns how many of these were written. */
-export async function write(baseUrl: string, application: string, messages: string[]): Promise<number> {
-  const client = createClient(LogService, createGrpcWebTransport({ baseUrl }));
+/** Returns how many of these were written: by gRPC-Web, or as JSON by Connect's own protocol. */
+export async function write(
+  protocol: "gRPC-Web" | "JSON",
+  baseUrl: string,
+  application: string,
+  messages: string[],
+): Promise<number> {
+  const transport = protocol === "JSON" ? createConnectTransport({ baseUrl }) : createGrpcWebTransport({ baseUrl });
+  const client = createClient(LogService, transport);
   const { accepted } = await client.writeLogs({ entries: messages.map((message) => ({ application, message })) });
   return Number(accepted);
 }
