@@ -143,7 +143,13 @@ export class Http1Stream implements TransportStream {
     const { clock, limits } = this.connection;
     const { socket } = this.#request;
     const timer = clock.setTimer(() => socket.destroy(), limits.droppedTimeoutMs);
-    this.#request.once("close", () => timer.cancel());
+    const stop = (): void => {
+      timer.cancel();
+      socket.off("close", stop);
+    };
+    this.#request.once("close", stop);
+    // Of a request that was answered, Node closes the socket only.
+    socket.once("close", stop);
     this.#request.resume();
   }
 
