@@ -112,9 +112,10 @@ describe.each(ways)("by $name", ({ words, scheme, protocol, streamsMax }) => {
   });
 
   test("a tab that is closed ends its calls at the server", async (context) => {
-    const endedBefore = endedStreams("CANCELLED");
+    let endedBefore = 0;
     {
       await using page = await open(context);
+      endedBefore = endedStreams("CANCELLED");
       await tell(page, "write", "gRPC-Web", baseUrl, "closed", ["seen"]);
       for (const how of clients) {
         const look = streamOf(

@@ -10,20 +10,21 @@ const INSTALL_TIMEOUT_MS = 300_000;
 
 /** SLUICE_CHROMIUM names it where it is not on PATH. */
 export async function findChromium(options: FindOptions): Promise<Tool> {
-  const path = findOnMachine();
+  const named = process.env["SLUICE_CHROMIUM"] ?? "";
+  if (named !== "" && existsSync(named)) return { kind: "ready", path: named };
+  if (named !== "") return { kind: "missing", reason: `there is no ${named}, which SLUICE_CHROMIUM names` };
+  const path = findFirst();
   if (path !== undefined) return { kind: "ready", path };
   const where = "there is no Chromium on PATH, and SLUICE_CHROMIUM names none";
   if (process.getuid?.() !== 0 || findOnPath("apt-get") === undefined) return { kind: "missing", reason: where };
   if (!options.mayFetch) return { kind: "missing", reason: `${where}: ${HOW_TO_INSTALL}` };
   const problem = (await apt("update")) ?? (await apt("install", "-y", "--no-install-recommends", "chromium"));
-  const installed = findOnMachine();
+  const installed = findFirst();
   if (installed !== undefined) return { kind: "ready", path: installed };
   return { kind: "missing", reason: `${where}; it could not be installed: ${problem ?? "apt-get brought none"}` };
 }
 
-function findOnMachine(): string | undefined {
-  const named = process.env["SLUICE_CHROMIUM"];
-  if (named !== undefined && named !== "") return existsSync(named) ? named : undefined;
+function findFirst(): string | undefined {
   return NAMES.map(findOnPath).find((path) => path !== undefined);
 }
 
