@@ -132,6 +132,7 @@ export interface Http1Limits {
   readonly idleTimeoutMs: number;
 }
 
+/** The limits of `Http1Limits` that hold unless others are given. */
 export const DEFAULT_HTTP1_LIMITS: Http1Limits = {
   unconsumedBytesMax: 64 * 1024,
   droppedBytesMax: 16 * 1024 * 1024,

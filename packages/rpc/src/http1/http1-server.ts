@@ -98,7 +98,11 @@ class Http1Connection implements Http1StreamOwner {
 
   constructor(socket: Socket, handler: ServerTransportHandler, options: Http1Options) {
     const { resources, limits, clock } = options;
-    const giveWay = (): void => void socket.destroy();
+    const giveWay = (): void => {
+      socket.destroy();
+      // Not only when the socket says so: what is asked to give way must hold nothing afterwards.
+      this.#closeStreams();
+    };
     this.#socket = socket;
     this.#handler = handler;
     this.peer = options.peerOf(socket);
@@ -107,7 +111,7 @@ class Http1Connection implements Http1StreamOwner {
     this.#unread = new Holding(resources.unread, giveWay);
     this.#queued = new Holding(resources.queued, giveWay);
     socket.once("close", () => {
-      for (const stream of this.#streams) stream.close(); // P2
+      this.#closeStreams(); // P2
       this.#unread.close();
       this.#queued.close();
       handler.onConnectionClose(this);
@@ -169,6 +173,10 @@ class Http1Connection implements Http1StreamOwner {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  #closeStreams(): void {
+    for (const stream of this.#streams) stream.close();
   }
 
   #closeIfDrained(): void {
