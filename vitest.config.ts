@@ -41,6 +41,7 @@ export default defineConfig({
       suite("repository", ["test/repository/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("pack", ["test/pack/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
+      suite("abuse", ["test/abuse/**/*.test.ts"], { testTimeout: 120_000, fileParallelism: false }),
       suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
     ],

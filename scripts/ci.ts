@@ -38,6 +38,7 @@ const suites: readonly Suite[] = [
     env: { ...full, UV_THREADPOOL_SIZE: "1" },
   },
   { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
+  { name: "abuse", command: ["npm", "run", "abuse"], limitMinutes: 8 },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
 ];
 
