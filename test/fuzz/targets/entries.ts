@@ -3,7 +3,8 @@
 // N1. The SDK's decoder answers as protobuf-es does: the same entry, or an error from both.
 // N2. An entry that the server's scan lets pass is one that protobuf-es reads, without any field of the server's own.
 // N3. A request is refused by a typed error or understood; as protobuf-es writes it, it has the entries that it reads from
-//     it. (What is sent it may read more generously: it passes over wrong wire types, and ends of messages in messages.)
+//     it. (What is sent it may read more generously: it takes wrong wire types, groups, and fields that are longer than
+//     the message they are in.)
 // N4. What becomes of an OpenTelemetry record is an entry that the scan can judge.
 import { isDeepStrictEqual } from "node:util";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -26,6 +27,7 @@ import { changeBytes, type Grammar, protobufFields } from "../grammar.ts";
 import type { Input, Target } from "../target.ts";
 
 const limits = { ...DEFAULT_LIMITS, entryFieldsMax: 8, batchEntriesMax: 40 };
+const KNOWN = { writeUnknownFields: false };
 const scanner = new EntryScanner(limits);
 const decoder = new EntryDecoder();
 
@@ -66,7 +68,7 @@ function runRequest({ bytes }: Input): void {
   scanEntries(bytes);
   const decoded = attempt(() => fromBinary(WriteLogsRequestSchema, bytes), Error);
   if (decoded === undefined || decoded.entries.length > limits.batchEntriesMax) return;
-  const count = scanEntries(toBinary(WriteLogsRequestSchema, decoded));
+  const count = scanEntries(toBinary(WriteLogsRequestSchema, decoded, KNOWN));
   // Numbers and names have limits that protobuf-es does not know.
   if (count !== undefined && count !== decoded.entries.length) throw new Error(`N3: ${count} entries`);
 }
@@ -86,7 +88,7 @@ function runOtlp({ bytes }: Input): void {
   if (decoded === undefined) return;
   const scopes = decoded.resourceLogs.flatMap(({ scopeLogs }) => scopeLogs);
   const expected = scopes.reduce((sum, { logRecords }) => sum + logRecords.length, 0);
-  const count = transcode(toBinary(ExportLogsServiceRequestSchema, decoded));
+  const count = transcode(toBinary(ExportLogsServiceRequestSchema, decoded, KNOWN));
   const isRight = count === expected || (count === undefined && expected > limits.batchEntriesMax);
   if (!isRight) throw new Error(`N3: ${count} records, not ${expected}`);
 }

@@ -5,14 +5,15 @@ import { gunzip, gzipSync } from "node:zlib";
 const inflate = promisify(gunzip);
 const NOTHING = gzipSync("");
 
-/** Turns of the event loop in which nothing may happen before it counts as stuck; the thread pool takes some of them. */
-const TURNS_MAX = 5000;
+/** Turns of the event loop, each with whatever is in the thread pool, after which it counts as stuck. */
+const TURNS_MAX = 1000;
 
 /** @throws Error when `isDone` does not become true */
 export async function settle(isDone: () => boolean, what: () => string): Promise<void> {
   for (let turns = 0; !isDone(); turns++) {
     if (turns > TURNS_MAX) throw new Error(`It never came to an end: ${what()}`);
     await new Promise((resolve) => setImmediate(resolve));
+    if (turns > 0) await poolIsDone();
   }
 }
 
