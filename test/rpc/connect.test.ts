@@ -1,4 +1,6 @@
 // Connect's unary protocol: JSON as people send it with curl, Connect's own client, and what is on the wire.
+import { connect } from "node:net";
+import { gzipSync } from "node:zlib";
 import { Code as ConnectCode, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
 import { compressionGzip, createConnectTransport as createNodeTransport } from "@connectrpc/connect-node";
 import { createConnectTransport } from "@connectrpc/connect-web";
@@ -6,7 +8,7 @@ import { BadRequestSchema, Code, errorDetail, frameOf, Frames, type Listener, Rp
 import { describe, expect, test } from "vitest";
 import { ownHttp2 } from "../../packages/rpc/src/socket-transport.ts";
 import { EchoService } from "./gen/echo_pb.ts";
-import { type EchoOptions, startEcho } from "./support.ts";
+import { type EchoOptions, expectIdle, startEcho } from "./support.ts";
 
 const kinds = ["fetch, JSON", "fetch, protobuf", "HTTP/1.1", "HTTP/2", "HTTP/2, JSON, gzip"] as const;
 
@@ -194,5 +196,26 @@ describe("on the wire", () => {
     const text = "a".repeat(2_000_000);
     const answer = await post(server.listener, "Echo", JSON.stringify({ text }));
     await expect(answer.json()).resolves.toEqual({ text });
+  });
+
+  test.each([
+    ["plain", JSON.stringify({ text: "a".repeat(100_000) }), {}],
+    ["a bomb", gzipSync(Buffer.alloc(10_000_000)), { "content-encoding": "gzip" }],
+  ])("a message over the limit is RESOURCE_EXHAUSTED: %s", async (_what, body, headers) => {
+    await using server = await echo({ limits: { messageBytesMax: 50_000 } });
+    const json = { "content-type": "application/json", ...headers };
+    const answer = await post(server.listener, "Echo", new Uint8Array(Buffer.from(body)), json);
+    expect(answer.status).toBe(429);
+    await expect(answer.json()).resolves.toMatchObject({ code: "resource_exhausted" });
+  });
+
+  test("a body that breaks off leaves nothing behind", async () => {
+    await using server = await echo();
+    const socket = connect(server.listener.port, "127.0.0.1");
+    const head = [`POST /${EchoService.typeName}/Echo HTTP/1.1`, "host: a", "content-type: application/json"];
+    socket.write(`${[...head, "content-length: 1000", "", ""].join("\r\n")}{"text": "`);
+    await expect.poll(() => server.server.heldBytes).toBe(10);
+    socket.destroy();
+    await expectIdle(server.server);
   });
 });
