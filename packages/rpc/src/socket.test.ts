@@ -19,7 +19,13 @@ import { FrameType, PREFACE } from "./http2/frame.ts";
 import { frame, settingsFrame } from "./http2/testing/frames.ts";
 import { RecordedClient, RecordedServer, RecordedStream } from "./http2/testing/machines.ts";
 import { ManualClock } from "./testing/manual-clock.ts";
-import { connectSocket, serveSocket, type ServeSocketOptions, type SocketOptions } from "./socket.ts";
+import {
+  connectSocket,
+  createConnectionResources,
+  serveSocket,
+  type ServeSocketOptions,
+  type SocketOptions,
+} from "./socket.ts";
 import { type ClientTransportConnection, HeaderBlock, type TransportConnection } from "./transport.ts";
 
 const REQUEST = new HeaderBlock([":method", "POST", ":scheme", "http", ":path", "/", ":authority", "test"]);
@@ -324,3 +330,19 @@ function countPings(bytes: Buffer, flags: number): number {
   }
   return count;
 }
+
+test("receiveBudgetBytes, unreadBytesMax, queuedBytesMax: they bound what connections share", () => {
+  const limits = { receiveBudgetBytes: 1000, unreadBytesMax: 2000, queuedBytesMax: 3000 };
+  const { receiveBudget, unread, queued } = createConnectionResources(limits);
+  expect(receiveBudget.reserve(1001)).toBe(false);
+  expect(receiveBudget.reserve(1000)).toBe(true);
+  for (const [shared, most] of [
+    [unread, 2000],
+    [queued, 3000],
+  ] as const) {
+    shared.bytes = most;
+    expect(shared.isOverdrawn).toBe(false);
+    shared.bytes = most + 1;
+    expect(shared.isOverdrawn).toBe(true);
+  }
+});
