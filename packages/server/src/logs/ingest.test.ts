@@ -116,6 +116,12 @@ describe("entries without a producer", () => {
     expect(outcome!.rejected).toMatchObject([{ index: 0, reason: "ENTRY_TOO_LARGE" }]);
     expect(outcome!.rejected[0]!.text).toContain("203 bytes");
     expect(log.frame(1).length).toBeLessThanOrEqual(200);
+
+    const max = Number(/the limit is (\d+)/u.exec(outcome!.rejected[0]!.text)?.[1]);
+    const edge = [max - 2, max - 1].map((length) => ({ message: "x".repeat(length) })); // tag and length take two bytes
+    const [atLimit] = await append(ingestInto(log, { entryBytesMax: 200 }), spansOf(...edge));
+    expect(atLimit!.rejected).toMatchObject([{ index: 1 }]);
+    expect(log.frame(2).length).toBeLessThanOrEqual(200);
   });
 
   test("of a large request are appended slice by slice, and others get in between", async () => {

@@ -71,6 +71,23 @@ describe("one batch", () => {
     expect(answered).toEqual(["memory", "disk"]);
   });
 
+  test("of more than a slice is answered when the last of its slices is durable", async () => {
+    const log = new MemoryLog();
+    log.isAutomatic = false;
+    let isAnswered = false;
+    const entries = Array.from({ length: 5000 }, () => ({}));
+    const writing = write(log, { entries }).then((response) => {
+      isAnswered = true;
+      return response;
+    });
+    await expect.poll(() => log.batches.length).toBe(1);
+    log.commit();
+    await settle();
+    expect([log.batches.length, log.head.sequence, isAnswered]).toEqual([2, 4096, false]);
+    log.commit();
+    expect(await writing).toMatchObject({ accepted: 5000n, lastSequence: 5000n, lastCursor: cursor(5000) });
+  });
+
   test("that cannot become durable fails", async () => {
     const log = new MemoryLog();
     log.isAutomatic = false;
