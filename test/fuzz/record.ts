@@ -1,7 +1,7 @@
 // Makes the files in recordings/: clients that we did not write, and our own, call an echo server through a proxy that
 // writes down what passes. Run by hand when there is something new to record:
 //
-//   node --conditions=sluice-source test/fuzz/record.ts
+//   node --conditions=sluice-source test/fuzz/record.ts [WORD in the name of what is to be recorded again]
 import { once } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import { request as request1 } from "node:http";
@@ -9,7 +9,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect, createServer as createTcpServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { createClient as createConnectClient } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-node";
+import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import {
   Client as JsClient,
   compressionAlgorithms,
@@ -66,9 +66,11 @@ async function record(
   names: { readonly client?: string; readonly server?: string },
   talk: (port: number) => Promise<unknown>,
 ): Promise<void> {
+  const { client, server } = names;
+  const word = process.argv[2] ?? "";
+  if (!`${client} ${server}`.includes(word)) return;
   await using proxy = await startProxy(target);
   await talk(proxy.port);
-  const { client, server } = names;
   if (client !== undefined) await writeFile(join(recordingsFolder, `${client}.bin`), Buffer.concat(proxy.fromClient));
   if (server !== undefined) await writeFile(join(recordingsFolder, `${server}.bin`), Buffer.concat(proxy.fromServer));
 }
@@ -184,6 +186,16 @@ async function callWithNode(port: number): Promise<void> {
   await once(session, "close");
 }
 
+/** The Connect protocol itself: JSON, and protobuf. */
+async function callWithConnectItself(port: number, httpVersion: "1.1" | "2"): Promise<void> {
+  for (const useBinaryFormat of [false, true]) {
+    const options = { baseUrl: `http://127.0.0.1:${port}`, httpVersion, idleConnectionTimeoutMs: 1, useBinaryFormat };
+    const client = createConnectClient(EchoService, createConnectTransport(options));
+    await client.echo({ text: "cönnect" }, { headers: { "x-bytes-bin": "AAEC" }, timeoutMs: 60_000 });
+    await client.missing({ text: "nobody serves this" }).catch(() => {});
+  }
+}
+
 async function callWithConnect(port: number, httpVersion: "1.1" | "2"): Promise<void> {
   const transport = createGrpcWebTransport({
     baseUrl: `http://127.0.0.1:${port}`,
@@ -258,6 +270,8 @@ await record(port, { client: "client-h2-ours", server: "server-h2-ours" }, callW
 await record(port, { client: "client-h2-grpc-js" }, callWithGrpcJs);
 await record(port, { client: "client-h2-node" }, callWithNode);
 await record(port, { client: "client-h2-connect-web" }, (at) => callWithConnect(at, "2"));
+await record(port, { client: "client-h2-connect-rpc" }, (at) => callWithConnectItself(at, "2"));
+await record(port, { client: "client-h1-connect-rpc" }, (at) => callWithConnectItself(at, "1.1"));
 await record(port, { client: "client-h2-web-text" }, callWithText2);
 await record(port, { client: "client-h1-connect-web" }, (at) => callWithConnect(at, "1.1"));
 await record(port, { client: "client-h1-web-text" }, callWithText1);

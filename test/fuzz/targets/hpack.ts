@@ -200,6 +200,12 @@ function byteCount(fields: readonly string[] | "too large"): number {
   return typeof fields === "string" ? 0 : fields.reduce((sum, text) => sum + text.length, 16 * fields.length);
 }
 
+/** A table that holds one or two entries of 34 bytes, or just not; then both are asked for. */
+const TIGHT_TABLES = [33, 34, 35, 67, 68, 69].map((bytes) => {
+  const insert = [0x40, 1, 97, 1, 98];
+  return sized(Buffer.of(0x3f, bytes - 31, ...insert, ...insert, 0xbe, 0xbf));
+});
+
 /** The blocks of a recorded connection. */
 function blocksOf(recording: Buffer): Buffer {
   const frames = http2Frames.cut(recording).filter((unit) => unit[3] === FrameType.HEADERS && unit.length > 9);
@@ -219,6 +225,7 @@ export const hpack: Target = {
       sized(Buffer.of(0x40, 1, 97, 1, 98, 0xbe)),
       sized(Buffer.of(0x82, 0x86, 0x84, 0xbe, 0xbf, 0xc0)),
       sized(Buffer.of(0x10, 0x81, 0x1f, 0x81, 0x1f)),
+      ...TIGHT_TABLES,
       sized(Buffer.from("400a637573746f6d2d6b65790d637573746f6d2d686561646572", "hex")),
     ];
     return { grammar: blocks, corpus: recordings.map(blocksOf), extras, run };
