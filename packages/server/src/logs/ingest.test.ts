@@ -118,7 +118,7 @@ describe("entries without a producer", () => {
     expect(log.frame(1).length).toBeLessThanOrEqual(200);
 
     const max = Number(/the limit is (\d+)/u.exec(outcome!.rejected[0]!.text)?.[1]);
-    const edge = [max - 2, max - 1].map((length) => ({ message: "x".repeat(length) })); // tag and length take two bytes
+    const edge = [max - 3, max - 2].map((length) => ({ message: "x".repeat(length) })); // tag and length take three bytes
     const [atLimit] = await append(ingestInto(log, { entryBytesMax: 200 }), spansOf(...edge));
     expect(atLimit!.rejected).toMatchObject([{ index: 1 }]);
     expect(log.frame(2).length).toBeLessThanOrEqual(200);
