@@ -29,7 +29,7 @@ async function runConnectConformance(tool: string, mode: "server" | "client", no
       ...([tool, "--mode", mode, "--conf", join(folder, `${mode}.yaml`)] as const),
       ...(["--", process.execPath, "--conditions=sluice-source", join(folder, `${mode}.ts`)] as const),
     ],
-    { timeoutMs: 240_000 },
+    { timeoutMs: 300_000 },
   );
   const counts = /^(\d+) passed, (\d+) failed$/mu.exec(output);
   if (counts === null) return { passed: 0, failed: 1, excluded: 0, note: "did not come to its end", output };
