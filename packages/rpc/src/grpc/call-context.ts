@@ -131,7 +131,9 @@ export abstract class CallContext implements Call, DeadlineOwner {
 
   onEnd(listener: (code: Code) => void): void {
     if (this.isEnded) listener(this.#endError?.code ?? Code.OK);
-    else (this.#listeners ??= []).push(listener);
+    // Most calls have one: an empty array that is pushed to makes room for 17 (benchmark `idle-streams`).
+    else if (this.#listeners === undefined) this.#listeners = [listener];
+    else this.#listeners.push(listener);
   }
 
   sendHeaders(): void {
