@@ -12,7 +12,7 @@ import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from ".
 import { ourVersion, us } from "../sluice-server.ts";
 import { loadStream, readStream } from "../stream-load.ts";
 
-const peers: readonly PeerName[] = ["node:http2", "grpc-js encoded", "grpc-go encoded", "tonic encoded"];
+const peers: readonly PeerName[] = ["node:http2", "grpc-go encoded", "tonic encoded"];
 const securePeers: readonly PeerName[] = ["node:http2"];
 
 export const streamFrames: Scenario = {

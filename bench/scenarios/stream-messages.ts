@@ -57,7 +57,7 @@ export const streamMessages: Scenario = {
         missing,
         cases: [{ title, unit: "messages/s", measured, notes: [] }, ...meter.cases(title)],
         notes: [
-          "each server's handler answers with message objects; ours is an async generator, encoded by protobuf-es",
+          "each server's handler answers with message objects; ours is an async generator that yields plain objects",
           `"${us} encoded" is a generator that yields frames made beforehand`,
           h2load === undefined ? "read by our own client" : "the client is h2load -n1 -c1 -m1",
         ],
