@@ -9,17 +9,6 @@ export interface Grammar {
   change(unit: Buffer, random: Random): Buffer;
 }
 
-/** Bytes without a structure, in lumps. */
-export const plainBytes: Grammar = {
-  cut(bytes) {
-    const size = Math.max(1, Math.ceil(bytes.length / 16));
-    return Array.from({ length: Math.ceil(bytes.length / size) }, (_, at) =>
-      bytes.subarray(at * size, (at + 1) * size),
-    );
-  },
-  change: changeBytes,
-};
-
 const PREFACE_BYTES = 24;
 const FLAGS = [0, 1, 4, 5, 8, 9, 0xc, 0xd, 0x20, 0x24, 0x25, 0x2c, 0x2d, 0xff];
 const STREAM_IDS = [0, 1, 2, 3, 5, 7, 9, 11, 13, 15, 101, 0x7fffffff, 0x80000001, 0xffffffff];
