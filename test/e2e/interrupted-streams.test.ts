@@ -11,14 +11,15 @@ import { createLogService } from "../../packages/server/src/logs/service.ts";
 import { allowAll } from "../../packages/server/src/security/authorize.ts";
 import { statusOf } from "../../packages/server/src/status.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
-import { collect, openLogClient } from "../support/log-client.ts";
+import { collect, openLogClient, takeEntries } from "../support/log-client.ts";
 import { startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
 /** What a stream of the SDK tells, as it tells it. */
 function eventsOf(client: SluiceClient, query: LogQuery) {
   const events: LogEvent[] = [];
-  const stream = client.streamLogs(query, { heartbeatMs: 10, retry: { initialMs: 1, maxMs: 1 } });
+  // No heartbeat says where the stream stands: what it goes on after it has from the server's last word.
+  const stream = client.streamLogs(query, { heartbeatMs: 3_600_000, retry: { initialMs: 1, maxMs: 1 } });
   const ended = (async () => {
     for await (const event of stream.events()) events.push(event);
   })().catch(() => undefined); // the client was closed
@@ -30,12 +31,20 @@ function eventsOf(client: SluiceClient, query: LogQuery) {
 }
 type KindOf<K> = Extract<LogEvent, { kind: K }>;
 
-/** Only the first entry is for the reader; the head, whose cursor this returns, is far behind it. */
-async function writeSparsely(address: string): Promise<string> {
+async function write(address: string, ...messages: string[]): Promise<void> {
   await using client = openLogClient(address);
-  await client.write({ application: "wanted", message: "first" });
-  const others = Array.from({ length: 50 }, () => ({ application: "other", message: "not wanted" }));
-  return (await client.logs.writeLogs({ entries: others })).lastCursor;
+  await client.write(...messages.map((message) => ({ application: "wanted", message })));
+}
+
+/** Writes what the readers did not ask for; returns the cursor behind it when followers have passed it. */
+async function writeOthers(address: string): Promise<string> {
+  await using client = openLogClient(address);
+  const watch = client.logs.streamLogs({ application: "other", follow: true, tailLines: 0n });
+  expect((await watch.next()).value).toMatchObject({ control: { kind: { case: "sync" } } });
+  const entries = Array.from({ length: 50 }, () => ({ application: "other", message: "not wanted" }));
+  const { lastCursor } = await client.logs.writeLogs({ entries });
+  await takeEntries(watch, entries.length); // all followers are told in one turn
+  return lastCursor;
 }
 
 function interruptionIn(error: unknown) {
@@ -48,36 +57,36 @@ test("drain: a follow ends with its last cursor, and goes on there with the next
   await using folder = await openTemporaryFolder("interrupted");
   const words = ["--listen", `unix:${folder.path}/socket`];
   await using first = await startServer(words, { folder: folder.path });
-  const head = await writeSparsely(first.address);
+  await write(first.address, "first");
   await using client = connect(first.address);
   await using plain = openLogClient(first.address);
   const followed = eventsOf(client, { applications: ["wanted"], follow: true });
-  await expect.poll(() => followed.all("heartbeat").at(-1)).toMatchObject({ headCursor: head, lagEntries: 0n });
+  await expect.poll(() => followed.all("sync")).toHaveLength(1);
   const seed = plain.seed.streamLogs({ application: "wanted", follow: true });
   expect((await seed.next()).value).toMatchObject({ message: "first" });
   const seedEnd = collect(seed).catch(interruptionIn);
-  await using bystander = openLogClient(first.address);
-  await bystander.write({ application: "wanted", message: "second" });
-  await expect.poll(() => followed.messages()).toEqual(["first", "second"]);
+  await writeOthers(first.address);
 
   first.kill("SIGTERM");
   await first.ended();
+  await expect.poll(() => followed.all("disconnected").length).toBeGreaterThan(0);
   const told = { code: Code.UNAVAILABLE, reason: "STREAM_INTERRUPTED", retryMs: 1000 };
-  const [lost] = followed.all("disconnected");
-  expect(interruptionIn(lost?.error)).toMatchObject(told);
+  const lost = interruptionIn(followed.all("disconnected")[0]?.error);
+  expect(lost).toMatchObject(told);
   // The seed's clients know no controls: the status is all that tells them.
   const seedTold = await seedEnd;
   expect(seedTold).toMatchObject(told);
 
   await using second = await startServer(words, { folder: folder.path });
-  await using writer = openLogClient(second.address);
-  await writer.write({ application: "wanted", message: "third" });
-  await expect.poll(() => followed.messages()).toEqual(["first", "second", "third"]);
-  expect(followed.all("resumed")[0]?.cursor).toBe(interruptionIn(lost?.error).cursor);
+  await write(second.address, "second");
+  await expect.poll(() => followed.messages()).toEqual(["first", "second"]);
+  expect(followed.all("resumed")[0]?.cursor).toBe(lost.cursor);
+  expect(followed.all("sync")[0]?.cursor).not.toBe(lost.cursor);
   expect(followed.all("gap")).toEqual([]);
   const resumeAfter = "cursor" in seedTold ? (seedTold.cursor ?? "") : "";
-  const rest = await collect(writer.seed.streamLogs({ application: "wanted", resumeAfter }));
-  expect(rest.map(({ message }) => message)).toEqual(["third"]);
+  await using reader = openLogClient(second.address);
+  const rest = await collect(reader.seed.streamLogs({ application: "wanted", resumeAfter }));
+  expect(rest.map(({ message }) => message)).toEqual(["second"]);
   await client.close();
   await followed.ended;
 });
@@ -89,14 +98,13 @@ test("max connection age: a follow ends with its last cursor, and goes on there 
   await using client = connect(address);
   const followed = eventsOf(client, { applications: ["wanted"], follow: true });
   await expect.poll(() => followed.all("sync")).toHaveLength(1);
-  const head = await writeSparsely(address);
-  await expect.poll(() => followed.all("heartbeat").at(-1)).toMatchObject({ headCursor: head, lagEntries: 0n });
 
   clock.advance(60_000);
   // Until the grace is over the stream goes on.
-  const beats = followed.all("heartbeat").length;
-  await expect.poll(() => followed.all("heartbeat").length).toBeGreaterThan(beats);
+  await write(address, "first");
+  await expect.poll(() => followed.messages()).toEqual(["first"]);
   expect(followed.all("disconnected")).toEqual([]);
+  const head = await writeOthers(address);
   clock.advance(5_000);
   await expect.poll(() => followed.all("disconnected")).toHaveLength(1);
   expect(interruptionIn(followed.all("disconnected")[0]?.error)).toEqual({
@@ -106,8 +114,7 @@ test("max connection age: a follow ends with its last cursor, and goes on there 
     retryMs: 100,
   });
   await expect.poll(() => followed.all("resumed")).toEqual([{ kind: "resumed", cursor: head }]);
-  await using writer = openLogClient(address);
-  await writer.write({ application: "wanted", message: "second" });
+  await write(address, "second");
   await expect.poll(() => followed.messages()).toEqual(["first", "second"]);
   await client.close();
   await followed.ended;

@@ -159,6 +159,20 @@ test("following: growth, rotation by rename, by copy and truncate, and a file th
   expect(await repeated("a.log", "later.log")).toEqual({ read: 0, duplicates: 0 });
 });
 
+test("a line that truncation leaves unfinished is kept: what was read of it, or what its copy has", async () => {
+  await writeFile(path("a.log"), "1\n2, cut");
+  startPush("a.log");
+  await expect.poll(lines).toEqual(["1"]);
+  await truncate(path("a.log"));
+  await appendFile(path("a.log"), textOf(["3"]));
+  await expect.poll(lines).toEqual(["1", "2, cut", "3"]);
+  await appendFile(path("a.log"), "4, cut");
+  await copyFile(path("a.log"), path("a.log.1"));
+  await truncate(path("a.log"));
+  await appendFile(path("a.log"), textOf(["5"]));
+  await expect.poll(lines).toEqual(["1", "2, cut", "3", "4, cut", "5"]);
+});
+
 test("Ctrl-C leaves a half line to the next run, which finds it whole", async () => {
   await writeFile(path("a.log"), "one\nhal");
   const interrupt = startPush("a.log");
