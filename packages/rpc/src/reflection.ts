@@ -19,7 +19,7 @@ import {
 } from "./gen/grpc/reflection/v1/reflection_pb.ts";
 import { ServerReflection as ServerReflectionV1Alpha } from "./gen/grpc/reflection/v1alpha/reflection_pb.ts";
 import { findCodec } from "./grpc/codec.ts";
-import { frameOf, Frames } from "./grpc/frames.ts";
+import { Frames } from "./grpc/frames.ts";
 import { serve, type ServedService } from "./grpc/routes.ts";
 import { Code, RpcError } from "./grpc/status.ts";
 
@@ -40,9 +40,7 @@ export function serveReflection(services: readonly ServedService[], files: reado
         for await (const bytes of requests) {
           const request = requestCodec.decode(bytes) as ServerReflectionRequest;
           const answer = answerTo(request, index, names);
-          yield new Frames(
-            frameOf(responseCodec.encode({ ...answer, originalRequest: request, validHost: request.host })),
-          );
+          yield new Frames(responseCodec.encode({ ...answer, originalRequest: request, validHost: request.host }));
         }
       },
     },

@@ -5,7 +5,7 @@
 import type { ByteSource, StreamHandler } from "../transport.ts";
 import { CallContext } from "./call-context.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
-import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, frameOf, Frames } from "./frames.ts";
+import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, Frames } from "./frames.ts";
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
@@ -210,8 +210,8 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
 
   #framesOf(reply: unknown): Uint8Array | Promise<Uint8Array> {
     if (reply instanceof Frames) return reply.bytes;
-    const message = this.route.encode(reply);
-    return this.head.isCompressing && isWorthCompressing(message) ? compressedFrame(message) : frameOf(message);
+    const frame = this.route.encode(reply);
+    return this.head.isCompressing && isWorthCompressing(frame) ? compressedFrame(frame) : frame;
   }
 
   /** Returns whether the transport takes more now. */

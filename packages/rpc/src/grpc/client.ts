@@ -4,7 +4,7 @@ import type { CallableChannel, Channel } from "./channel.ts";
 import { ClientCall, type CallOptions, type ClientRoute } from "./client-call.ts";
 import { findCodec, type Decode, type Encode } from "./codec.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
-import { frameOf, Frames } from "./frames.ts";
+import { Frames } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
 import { spendTurn } from "./turns.ts";
 
@@ -93,8 +93,8 @@ const keep: Decode = (bytes) => bytes;
 
 function framesOf(request: unknown, encode: Encode, options: CallOptions): Uint8Array | Promise<Uint8Array> {
   if (request instanceof Frames) return request.bytes;
-  const message = encode(request);
-  return options.compress !== undefined && isWorthCompressing(message) ? compressedFrame(message) : frameOf(message);
+  const frame = encode(request);
+  return options.compress !== undefined && isWorthCompressing(frame) ? compressedFrame(frame) : frame;
 }
 
 function sendOnly(call: ClientCall, request: unknown, encode: Encode, options: CallOptions): void {

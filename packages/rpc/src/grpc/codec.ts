@@ -8,6 +8,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { frameOf } from "./frames.ts";
 import { createMessageEncoder } from "./message-encoder.ts";
 import { Code, RpcError } from "./status.ts";
 
@@ -32,14 +33,16 @@ export function codecOf<D extends DescMessage>(
 }
 
 export type Decode = (bytes: Uint8Array) => unknown;
+/** A message as a gRPC frame. */
 export type Encode = (message: unknown) => Uint8Array;
 
 /** The functions of one type. Both throw RpcError INTERNAL for what cannot be read or written. */
 export function findCodec(codecs: readonly Codec[] | undefined, desc: DescMessage): { decode: Decode; encode: Encode } {
   const codec = codecs?.find((each) => each.desc.typeName === desc.typeName);
   const decode = codec?.decode ?? ((bytes: Uint8Array) => fromBinary(desc, bytes));
-  const encodeFast = createMessageEncoder(desc);
-  const encode = codec?.encode ?? ((message: unknown) => encodeFast?.(message) ?? encodeAny(desc, message));
+  const encodeFast = codec?.encode === undefined ? createMessageEncoder(desc) : undefined;
+  const encodeMessage = codec?.encode ?? ((message: unknown) => encodeAny(desc, message));
+  const encode = (message: unknown): Uint8Array => encodeFast?.(message) ?? frameOf(encodeMessage(message));
   return {
     decode(bytes) {
       try {

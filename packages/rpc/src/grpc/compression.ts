@@ -1,6 +1,6 @@
 // gzip, the one encoding that all gRPC implementations share. Done in the thread pool: no message holds up the loop.
 import { gunzip, gzip } from "node:zlib";
-import { bytesOf, FLAG_COMPRESSED, frameOf } from "./frames.ts";
+import { bytesOf, FLAG_COMPRESSED, FRAME_HEADER_BYTES, frameOf } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
 
 /** Value of `grpc-encoding` for compressed streams. */
@@ -25,15 +25,15 @@ export function decompress(bytes: Uint8Array, limit: number): Promise<Uint8Array
   });
 }
 
-/** Whether a message of this size is worth compressing. */
-export function isWorthCompressing(message: Uint8Array): boolean {
-  return message.length >= COMPRESS_BYTES_MIN;
+/** Whether the message of this frame is worth compressing. */
+export function isWorthCompressing(frame: Uint8Array): boolean {
+  return frame.length - FRAME_HEADER_BYTES >= COMPRESS_BYTES_MIN;
 }
 
-/** The message as a compressed frame. */
-export function compressedFrame(message: Uint8Array): Promise<Uint8Array> {
+/** The frame with its message compressed. */
+export function compressedFrame(frame: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    gzip(message, (error, bytes) => {
+    gzip(frame.subarray(FRAME_HEADER_BYTES), (error, bytes) => {
       if (error === null) resolve(frameOf(bytes, FLAG_COMPRESSED));
       else reject(new RpcError(Code.INTERNAL, "Cannot compress a message", { cause: error }));
     });

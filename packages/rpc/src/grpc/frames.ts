@@ -30,13 +30,18 @@ export class Frames {
 export function frameOf(message: Uint8Array, flag = 0): Uint8Array {
   const length = message.length;
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + length);
+  writeFrameHeader(frame, flag, length);
+  frame.set(message, FRAME_HEADER_BYTES);
+  return frame;
+}
+
+/** Writes what is in front of a message of this length. */
+export function writeFrameHeader(frame: Uint8Array, flag: number, length: number): void {
   frame[0] = flag;
   frame[1] = length >>> 24;
   frame[2] = length >>> 16;
   frame[3] = length >>> 8;
   frame[4] = length;
-  frame.set(message, FRAME_HEADER_BYTES);
-  return frame;
 }
 
 /** How many frames lie in `bytes`, which must hold whole ones. */
