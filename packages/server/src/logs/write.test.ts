@@ -241,6 +241,22 @@ describe("a stream of batches", () => {
     expect(client.outcome).toBe("ended");
   });
 
+  test("keeps its place when what comes next is refused, or was there before", async () => {
+    const log = new MemoryLog();
+    const client = connect(log);
+    client.send({ producer: "p", firstProducerSequence: 1n, entries: [{ message: "1" }, { message: "2" }] });
+    await settle();
+    client.send({ firstProducerSequence: 3n, entries: [bad] });
+    await settle();
+    client.send({ firstProducerSequence: 1n, entries: [{ message: "1" }] });
+    await settle();
+    expect(client.acknowledgements).toMatchObject([
+      { acknowledged: 2n, lastSequence: 2n, lastCursor: cursor(2) },
+      { acknowledged: 3n, lastSequence: 2n, lastCursor: cursor(2) },
+      { acknowledged: 4n, lastSequence: 2n, lastCursor: cursor(2), duplicates: 1n },
+    ]);
+  });
+
   test("that is closed by its client ends after the last acknowledgement", async () => {
     const log = new MemoryLog();
     log.isAutomatic = false;
