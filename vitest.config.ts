@@ -22,6 +22,7 @@ export default defineConfig({
   test: {
     exclude: ["**/node_modules/**", "**/dist/**"],
     testTimeout: 20_000,
+    hookTimeout: 60_000,
     // What is polled for comes in milliseconds, on a busy machine in seconds: nothing is a failure before the test's own time.
     expect: { poll: { timeout: 15_000 } },
     allowOnly: false,
