@@ -67,5 +67,11 @@ export const frameExtras: readonly Buffer[] = [
   goawayFrame(1, 0),
   goawayFrame(0x7fffffff, 0),
   goawayFrame(0x7fffffff, 11),
+  // Longer than a stream's first window.
+  ...[1, 3, 15].map((id) => Buffer.concat(Array.from({ length: 5 }, () => dataFrame(id, Buffer.alloc(16_384, 1))))),
+  // Blocks that push one another out of the caches.
+  Buffer.concat(
+    Array.from({ length: 40 }, (_, at) => headersFrame(25 + 2 * at, [...REQUEST, "x", "y".repeat(20 * at)])),
+  ),
   frame(0xfa, 0xff, 77, Buffer.from("an extension")),
 ];

@@ -13,7 +13,7 @@ import {
   type TransportConnection,
   type TransportStream,
 } from "../../../packages/rpc/src/transport.ts";
-import { FrameType } from "../../../packages/rpc/src/http2/frame.ts";
+import { ErrorCode, FrameType } from "../../../packages/rpc/src/http2/frame.ts";
 import { MemoryCarrier } from "../../../packages/rpc/src/http2/testing/machines.ts";
 import { ServerConnection } from "../../../packages/rpc/src/http2/server-connection.ts";
 import { http2Frames } from "../grammar.ts";
@@ -32,7 +32,14 @@ const TRAILERS_ONLY = new HeaderBlock([":status", "200", "grpc-status", "12"]);
 const CREDIT_BYTES = 512;
 const BODY_BYTES_MAX = 8192;
 
-type Manner = "echo" | "refuse" | "silent" | "greedy" | "source" | "reset" | "drain" | "destroy";
+/** The code of a reset after the end, which nobody may see. */
+const TOO_LATE = ErrorCode.INADEQUATE_SECURITY;
+/** Large enough to be sent by reference, and to wait for windows. */
+const BULK = Buffer.alloc(40_000, "bulk");
+/** Less than one stream with a bulk answer or a long request may come to hold. */
+const SHARED_BYTES_MAX = 30_000;
+
+type Manner = "echo" | "refuse" | "silent" | "greedy" | "bulk" | "source" | "reset" | "drain" | "destroy";
 const MANNERS: readonly Manner[] = [
   "echo",
   "echo",
@@ -40,6 +47,7 @@ const MANNERS: readonly Manner[] = [
   "refuse",
   "silent",
   "greedy",
+  "bulk",
   "source",
   "reset",
   "drain",
@@ -75,11 +83,17 @@ class Player implements StreamHandler {
       case "source": {
         this.#stream.sendHeaders(HEADERS, { endStream: false });
         let left = 3;
+        let lent = 0;
         this.#stream.setSource({
           pull: (bytesMax) => {
-            if (--left >= 0) return Buffer.alloc(Math.min(700, bytesMax), left);
+            lent += 1;
+            // More than was asked for: the rest waits at the stream.
+            if (--left >= 0) return BULK.subarray(0, left === 1 ? 20_000 : Math.min(700, bytesMax));
             this.#stream.end(TRAILERS);
             return undefined;
+          },
+          sent: () => {
+            if (lent === 0) throw new Error("sent what was never pulled");
           },
         });
         break;
@@ -123,7 +137,7 @@ class Player implements StreamHandler {
     // T3: nothing of this may have an effect any more.
     this.#stream.write(Buffer.of(1));
     this.#stream.consume(1_000_000);
-    this.#stream.reset(2);
+    this.#stream.reset(TOO_LATE);
     this.#stream.end(TRAILERS);
   }
 
@@ -137,9 +151,16 @@ class Player implements StreamHandler {
         break;
       }
       case "greedy":
+        // More than there was: only what there was counts.
+        this.#stream.consume(1_000_000);
         this.#stream.sendHeaders(HEADERS, { endStream: false });
         for (let times = 0; times < 3; times++) this.#stream.write(Buffer.alloc(300, times));
         this.#stream.end();
+        break;
+      case "bulk":
+        this.#stream.sendHeaders(HEADERS, { endStream: false });
+        for (let times = 0; times < 8; times++) this.#stream.write(BULK);
+        this.#stream.end(TRAILERS);
         break;
       case "reset":
         this.#stream.reset(8);
@@ -191,7 +212,9 @@ function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween:
   const random = new Random(salt);
   const carrier = new MemoryCarrier();
   const players = new Players(random);
-  const parts = machineParts(chooseLimits(random));
+  // What has to give way depends on what has been sent meanwhile.
+  const sharedBytesMax = flushesBetween && random.oneIn(2) ? SHARED_BYTES_MAX : Infinity;
+  const parts = machineParts(chooseLimits(random), sharedBytesMax);
   const isFull = random.oneIn(4);
   if (isFull) carrier.outcome = "full";
   const connection = new ServerConnection(carrier, players, parts.options);
@@ -207,10 +230,14 @@ function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween:
   flushAll(connection, carrier);
   const sent = carrier.take();
   const heard = judgeSent(sent, bytes, "server"); // V1
+  for (const [id, { resets }] of heard.streams) {
+    if (resets.includes(TOO_LATE)) throw new Error(`stream ${id} was reset after its end`); // V4
+  }
   if (carrier.isClosed && heard.goaway === undefined && !hasGoaway(bytes)) {
     throw new Error("the connection ended without a GOAWAY"); // V3
   }
-  if (sent.length > sentBytesMax(bytes.length)) throw new Error(`${sent.length} bytes for an input of ${bytes.length}`);
+  if (sent.length - heard.dataBytes > sentBytesMax(bytes.length))
+    throw new Error(`${sent.length} bytes for an input of ${bytes.length}`);
   endConnection(connection, parts);
   for (const player of players.all) if (player.ends !== 1) throw new Error(`a stream ended ${player.ends} times`); // V4
   if (players.closes !== 1) throw new Error(`the connection ended ${players.closes} times`);

@@ -15,8 +15,10 @@ export interface HeardStream {
   body: Buffer[];
   trailers: readonly string[] | undefined;
   hasEnded: boolean;
-  /** Of RST_STREAM. */
+  /** Of the first RST_STREAM. */
   reset: number | undefined;
+  /** Of all of them. */
+  readonly resets: number[];
 }
 
 /** What a machine has sent. */
@@ -24,7 +26,8 @@ export interface Heard {
   readonly streams: ReadonlyMap<number, HeardStream>;
   /** Of the last GOAWAY. */
   readonly goaway: number | undefined;
-  readonly frames: number;
+  /** Of DATA. */
+  readonly dataBytes: number;
 }
 
 /** What the other side granted and opened, whatever became of it: an upper bound. */
@@ -35,9 +38,13 @@ interface Grants {
   bytesOf(streamId: number): number;
 }
 
-function readGrants(input: Buffer): Grants {
+/** @param isOpener it is the other side that opens streams. */
+function readGrants(input: Buffer, isOpener: boolean): Grants {
   let connectionBytes = DEFAULT_WINDOW;
+  // What a stream starts with, in force or to come: of those that the peer opens from there on, of others from the start.
   let initialBytes = DEFAULT_WINDOW;
+  let largestInitialBytes: number | undefined;
+  const starts = new Map<number, number>();
   let frameBytes = 16_384;
   let highestId = 0;
   const streams = new Map<number, number>();
@@ -45,7 +52,10 @@ function readGrants(input: Buffer): Grants {
     if (unit.length < 9 || unit.length - 9 !== unit.readUIntBE(0, 3)) continue;
     const type = unit[3];
     const id = unit.readUInt32BE(5) & 0x7fffffff;
-    if (type === FrameType.HEADERS) highestId = Math.max(highestId, id);
+    if (type === FrameType.HEADERS) {
+      highestId = Math.max(highestId, id);
+      if (!starts.has(id)) starts.set(id, initialBytes);
+    }
     if (type === FrameType.WINDOW_UPDATE && unit.length === 13) {
       const increment = unit.readUInt32BE(9) & 0x7fffffff;
       if (id === 0) connectionBytes += increment;
@@ -54,15 +64,18 @@ function readGrants(input: Buffer): Grants {
     for (let at = 9; type === FrameType.SETTINGS && at + 6 <= unit.length; at += 6) {
       const value = unit.readUInt32BE(at + 2);
       const setting = unit.readUInt16BE(at);
-      if (setting === Setting.INITIAL_WINDOW_SIZE) initialBytes = Math.max(initialBytes, value);
+      if (setting === Setting.INITIAL_WINDOW_SIZE) initialBytes = value;
       if (setting === Setting.MAX_FRAME_SIZE) frameBytes = Math.max(frameBytes, value);
     }
+    if (type !== FrameType.SETTINGS || (unit[4]! & Flag.ACK) !== 0) continue;
+    largestInitialBytes = Math.max(largestInitialBytes ?? 0, initialBytes);
+    for (const [stream, bytes] of starts) starts.set(stream, Math.max(bytes, initialBytes));
   }
   return {
     connectionBytes,
     frameBytes: Math.min(frameBytes, FRAME_BYTES_MAX),
     highestId,
-    bytesOf: (id) => initialBytes + (streams.get(id) ?? 0),
+    bytesOf: (id) => ((isOpener ? starts.get(id) : largestInitialBytes) ?? DEFAULT_WINDOW) + (streams.get(id) ?? 0),
   };
 }
 
@@ -81,19 +94,19 @@ export function judgeSent(sent: Buffer, input: Buffer, role: "client" | "server"
   const hasPreface = role === "client";
   if (hasPreface) insist(sent.subarray(0, PREFACE.length).equals(PREFACE), "no preface");
   const frames = parseFrames(hasPreface ? sent.subarray(PREFACE.length) : sent);
-  const judge = new Judge(readGrants(input), role);
+  const judge = new Judge(readGrants(input, role === "server"), role);
   for (const frame of frames) judge.hear(frame);
-  return { streams: judge.streams, goaway: judge.goawayCode, frames: frames.length };
+  return { streams: judge.streams, goaway: judge.goawayCode, dataBytes: judge.dataBytes };
 }
 
 class Judge {
   readonly streams = new Map<number, HeardStream>();
   goawayCode: number | undefined = undefined;
+  dataBytes = 0;
   readonly #grants: Grants;
   readonly #role: "client" | "server";
   readonly #decoder = new HpackDecoder(4096, 0x7fffffff);
   #isFirst = true;
-  #connectionBytes = 0;
   #lastId = 0;
   #lastGoaway = 0x7fffffff;
   /** A header block that goes on. */
@@ -159,9 +172,9 @@ class Judge {
     insist(stream.headers !== undefined, "DATA before HEADERS", frame);
     stream.body.push(payload);
     const bytes = stream.body.reduce((sum, part) => sum + part.length, 0);
-    this.#connectionBytes += payload.length;
+    this.dataBytes += payload.length;
     insist(bytes <= this.#grants.bytesOf(streamId), `${bytes} bytes of DATA: more than the stream's window`, frame);
-    insist(this.#connectionBytes <= this.#grants.connectionBytes, "more DATA than the connection's window", frame);
+    insist(this.dataBytes <= this.#grants.connectionBytes, "more DATA than the connection's window", frame);
     if ((flags & Flag.END_STREAM) !== 0) stream.hasEnded = true;
   }
 
@@ -205,6 +218,7 @@ class Judge {
     insist(streamId <= highest, "RST_STREAM of an idle stream", frame);
     const stream = this.#stream(streamId);
     stream.reset ??= code;
+    stream.resets.push(code);
   }
 
   #onGoaway(frame: ParsedFrame): void {
@@ -227,7 +241,7 @@ class Judge {
   #stream(id: number): HeardStream {
     let stream = this.streams.get(id);
     if (stream === undefined) {
-      stream = { headers: undefined, body: [], trailers: undefined, hasEnded: false, reset: undefined };
+      stream = { headers: undefined, body: [], trailers: undefined, hasEnded: false, reset: undefined, resets: [] };
       this.streams.set(id, stream);
     }
     return stream;

@@ -44,12 +44,13 @@ export interface MachineParts {
   readonly options: ConnectionOptions;
 }
 
-export function machineParts(limits: Http2Limits): MachineParts {
+/** @param sharedBytesMax what connections may hold unread, and unsent, before one has to give way. */
+export function machineParts(limits: Http2Limits, sharedBytesMax = Infinity): MachineParts {
   const resources = {
     slabs,
     receiveBudget: new ReceiveBudget(1024 * 1024),
-    unread: new WatchedBytes(Infinity),
-    queued: new WatchedBytes(Infinity),
+    unread: new WatchedBytes(sharedBytesMax),
+    queued: new WatchedBytes(sharedBytesMax),
   };
   return { resources, options: { limits, resources, peer: { address: "memory", isEncrypted: false } } };
 }
@@ -83,7 +84,7 @@ export function endConnection(connection: Connection, { resources }: MachinePart
   if (Object.values(left).some((count) => count !== 0)) throw new Error(`Left behind: ${JSON.stringify(left)}`);
 }
 
-/** The most that may be sent for so many bytes of input: an answer to the smallest request, for each of them. */
+/** The most that may be sent, beside granted DATA, for so many bytes of input: an answer to the smallest request, for each. */
 export function sentBytesMax(inputBytes: number): number {
   return 4096 + 64 * inputBytes;
 }
