@@ -79,6 +79,17 @@ describe("entries without a producer", () => {
     ]);
   });
 
+  test("that fill more than a slice are named by their place in all of them", async () => {
+    const log = new MemoryLog();
+    const all = Array.from({ length: 4100 }, (_, i) => (i === 4098 ? BROKEN : { message: String(i) }));
+    const outcomes = await append(ingestInto(log), spansOf(...all));
+    expect(outcomes.map(({ count, accepted }) => [count, accepted])).toEqual([
+      [4096, 4096],
+      [4, 3],
+    ]);
+    expect(outcomes[1]!.rejected).toMatchObject([{ index: 4098, reason: "MALFORMED" }]);
+  });
+
   test("none of which is good append nothing, and are answered at once", async () => {
     const log = new MemoryLog();
     const [outcome] = await append(ingestInto(log), spansOf(BROKEN));

@@ -333,6 +333,8 @@ describe("the end", () => {
     await settle();
     expect([first, second, third].map((each) => each!.stream.events)).toEqual([[], ["1"], []]);
     expect([followers.count, log.listeners]).toEqual([1, 1]);
+    second!.follow.close();
+    expect([followers.count, log.listeners]).toEqual([0, 0]);
   });
 
   test("entries that become durable in one turn are told of once", async () => {
