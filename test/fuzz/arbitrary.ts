@@ -1,16 +1,17 @@
 // The inputs of a target as an arbitrary of fast-check: it draws them from its seed, and makes a failing one smaller.
+import { performance } from "node:perf_hooks";
 import fc from "fast-check";
 import type { Grammar } from "./grammar.ts";
 import { mutate, type Stock } from "./mutate.ts";
 import { Random } from "./random.ts";
 import type { Input } from "./target.ts";
 
-/** Tries at making one failing input smaller; each of them is a whole run. */
-const SHRINKS_MAX = 20_000;
+/** For making one failing input smaller; one that fails by never coming to an end takes long to try. */
+const SHRINK_MS_MAX = 20_000;
 
 export class InputArbitrary extends fc.Arbitrary<Input> {
   readonly #stock: Stock;
-  #shrinksLeft = SHRINKS_MAX;
+  #shrinkEndMs: number | undefined = undefined;
 
   constructor(stock: Stock) {
     super();
@@ -32,8 +33,9 @@ export class InputArbitrary extends fc.Arbitrary<Input> {
   }
 
   *#smaller(input: Input): IterableIterator<Input> {
+    this.#shrinkEndMs ??= performance.now() + SHRINK_MS_MAX;
     for (const each of smallerInputs(input, this.#stock.grammar)) {
-      if (--this.#shrinksLeft < 0) return;
+      if (performance.now() > this.#shrinkEndMs) return;
       yield each;
     }
   }

@@ -26,6 +26,9 @@ const CODE_MAX = 16;
 const HTTP2_NO_ERROR = 0;
 const LIMITS = [{}, { messageBytesMax: 64 }, { heldBytesMax: 40 }];
 
+/** Before and after deadlines, and the time to fetch a status after them. */
+const PAUSES_MS = [10, 1000, 70_000];
+
 /** Half of the time the limits of every server. */
 function chooseFixture(random: Random): number {
   return random.oneIn(2) ? 0 : random.below(LIMITS.length);
@@ -98,6 +101,7 @@ async function playOn(fixture: Fixture, pieces: readonly Buffer[], play: Play): 
     if (!flushesBetween) continue;
     flushAll(connection, carrier);
     if (random.oneIn(8)) await new Promise((resolve) => setImmediate(resolve));
+    if (random.oneIn(16)) fixture.clock.advance(random.pick(PAUSES_MS));
   }
   await quiet(connection, carrier, fixture);
   const heard = judgeSent(carrier.take(), input.bytes, "server");
