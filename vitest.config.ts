@@ -21,7 +21,7 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     exclude: ["**/node_modules/**", "**/dist/**"],
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
     // What is polled for comes in milliseconds, on a busy machine in seconds: nothing is a failure before the test's own time.
     expect: { poll: { timeout: 15_000 } },
