@@ -62,9 +62,11 @@ async function run({ bytes, salt }: Input): Promise<void> {
   socket.on("error", () => {});
   const [first = Buffer.alloc(0), ...rest] = piecesOf(bytes, new Random(salt));
   try {
-    http1.serveSocket(socket, front, first);
+    const connection = http1.serveSocket(socket, front, first);
     for (const piece of rest) if (!far.destroyed) far.write(piece);
     for (let turns = 0; turns < TURNS; turns++) await new Promise((resolve) => setImmediate(resolve));
+    const { unread } = resources;
+    if (connection.openStreams === 0 && unread.bytes !== 0) throw new Error(`P2: ${unread.bytes} bytes of no request`);
   } finally {
     near.destroy();
     far.destroy();

@@ -93,6 +93,8 @@ const TERMS = [
   '"took 35"',
   "user=u-1",
   'user!="u-2"',
+  "user!=",
+  'empty!=""',
   "took>34.5",
   "big>=9007199254740993",
   "level>=warn",
