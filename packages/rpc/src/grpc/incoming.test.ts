@@ -151,6 +151,23 @@ describe("order and end", () => {
     await expect(messages.next()).rejects.toMatchObject({ code: Code.CANCELLED });
   });
 
+  test("who asks when all is over hears so, also while a message is being decompressed", async () => {
+    for (const end of ["abort", "return"] as const) {
+      const { messages, push } = incoming({ isCompressed: true });
+      push(frameOf(gzipSync(new Uint8Array(70_000)), 1));
+      const read = messages.next();
+      if (end === "abort") {
+        messages.abort(new RpcError(Code.CANCELLED, "gone"));
+        await expect(messages.next()).rejects.toMatchObject({ code: Code.CANCELLED });
+        await expect(read).rejects.toMatchObject({ code: Code.CANCELLED });
+      } else {
+        await messages.return();
+        await expect(messages.next()).resolves.toEqual({ done: true, value: undefined });
+        await expect(read).resolves.toEqual({ done: true, value: undefined });
+      }
+    }
+  });
+
   test("a stream that ends in the middle of a message is INTERNAL", async () => {
     const { messages, heard, push } = incoming();
     push(frame(10).subarray(0, 12));

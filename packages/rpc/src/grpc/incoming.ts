@@ -2,7 +2,8 @@
 //
 // I1. Credit returns to the sender when its bytes are taken, or when the message that is waited for needs more of them:
 //     what nobody reads stays with the sender (a reader that does not pull holds at most one window).
-// I2. `abort` rejects a pending `next` in the same turn; buffered messages are dropped with it.
+// I2. `abort` rejects a pending `next` in the same turn; buffered messages are dropped with it. Nor does a later `next`
+//     wait, also while a message is still being decompressed that nobody will get.
 import { decompress } from "./compression.ts";
 import { FLAG_COMPRESSED, MessageReader } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
@@ -134,6 +135,10 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
 
   /** Answers who waits, as far as there are messages. */
   #serve(): void {
+    if (this.#isDiscarding) {
+      this.#settle();
+      return;
+    }
     try {
       while (this.#waiters.length > 0 && !this.#isInflating) {
         const bytes = this.#reader.take();
