@@ -51,13 +51,14 @@ describe("retention by bytes", () => {
     const scan = log.reader.scan(10);
     await write(300);
     await expect.poll(() => removals(place).length).toBeGreaterThan(250);
-    const { first } = log.reader;
     const found = await drain(scan);
+    expect(found.gaps[0]).toMatchObject({ first: 11, reason: "retention" });
+    // Retention may go on meanwhile, and leave the reader behind once more: every entry is there or told, and none is both.
+    const missed = found.gaps.flatMap((gap) => range(gap.first, gap.last));
+    expect(missed.length).toBeGreaterThan(200);
+    expect([...missed, ...sequencesOf(found)].toSorted((a, b) => a - b)).toEqual(range(11, 320));
     // What is still in the tail is not missed, though its segment is gone.
-    const [gap] = found.gaps;
-    expect(gap).toMatchObject({ first: 11, reason: "retention" });
-    expect(gap!.last).toBeLessThan(first);
-    expect(sequencesOf(found)).toEqual(range(gap!.last + 1, 320));
+    expect(Math.max(...missed)).toBeLessThan(log.reader.first);
   });
 
   test("takes a segment from under its reader without harm", async () => {
