@@ -283,7 +283,7 @@ describe("write", () => {
   });
 
   test("cuts into frames of the size that the client takes", () => {
-    const driven = serving(1);
+    const driven = serving(1, { limits: { flushBytes: 64 * KIB } });
     driven.streams[0]!.write(Buffer.alloc(40_000));
     expect(driven.sent().map((each) => each.payload.length)).toEqual([16_384, 16_384, 7232]);
     driven.receive(settingsFrame(Setting.MAX_FRAME_SIZE, 100_000));
