@@ -146,6 +146,27 @@ describe("the socket", () => {
     expect(most! - least!).toBeLessThanOrEqual(32 * KIB);
   });
 
+  test("gets a lone stream in pieces of a flush, however much its source is asked for", () => {
+    const driven = serving(1, { limits: { flushBytes: 32 * KIB } });
+    const asked: number[] = [];
+    let ready = 1;
+    driven.streams[0]!.setSource({
+      pull(maxBytes) {
+        asked.push(maxBytes);
+        return ready-- > 0 ? Buffer.alloc(maxBytes) : undefined;
+      },
+    });
+    driven.carrier.outcome = "full";
+    driven.connection.flush();
+    expect(asked).toEqual([128 * KIB]);
+    expect(driven.carrier.take().length).toBe(32 * KIB + 2 * 9);
+    driven.carrier.outcome = "sent";
+    driven.carrier.sends = 0;
+    driven.connection.resume();
+    expect(driven.carrier.take().length).toBe(96 * KIB + 6 * 9);
+    expect(driven.carrier.sends).toBe(3);
+  });
+
   test("gets nothing more while it is full, not even when answers to PING have piled up", () => {
     const driven = serving(1, { limits: { flushBytes: KIB } });
     driven.carrier.outcome = "full";

@@ -16,6 +16,8 @@ import { type Stream, StreamList } from "./stream.ts";
 
 /** Of what a source gave, so much may be copied for its memory to be free again. */
 const RESCUED_BYTES_MAX = 32 * 1024;
+/** A stream that is alone is asked for so many flushes at once: who reads from a disk does it in larger pieces than a socket. */
+const FLUSHES_OF_A_TURN = 4;
 
 /** What became of chunks: all gone (their memory is free), kept by the socket, or kept and it wants no more for now. */
 export type HandOver = "sent" | "kept" | "full";
@@ -60,6 +62,8 @@ export class Sender {
   /** Whose turn it is: what is asked for it meanwhile is seen at the turn's end. */
   #current: Stream | undefined = undefined;
   #isFlushRequested = false;
+  /** What may still leave in this turn of the event loop. */
+  #turnLeft = 0;
   /** Sent past the streams in line since these last had a turn (S4). */
   #overtakenBytes = 0;
   /** Streams whose source was pulled since the socket last had taken everything, and who want to hear of that. */
@@ -88,11 +92,10 @@ export class Sender {
   /** Sends what waits, in turns, until nothing does, the socket is full or this turn of the event loop was long enough. */
   flush(): void {
     this.#isFlushRequested = false;
-    let rest = this.#limits.turnBytes;
-    while (!this.isFull && rest > 0) {
+    this.#turnLeft = this.#limits.turnBytes;
+    while (!this.isFull && this.#turnLeft > 0) {
       this.#pump();
-      if (this.output.pendingBytes === 0) return;
-      rest -= this.output.pendingBytes;
+      if (this.output.pendingBytes === 0) break;
       this.handOver();
     }
     if (!this.#ready.isEmpty) this.requestFlush();
@@ -109,6 +112,7 @@ export class Sender {
   /** Gives all that is pending to the socket, full or not. */
   handOver(): void {
     if (this.output.pendingBytes === 0) return;
+    this.#turnLeft -= this.output.pendingBytes;
     const outcome = this.#carrier.send(this.output.takeChunks());
     this.output.settle(outcome === "sent");
     if (outcome === "full") this.isFull = true;
@@ -257,10 +261,12 @@ export class Sender {
   #pump(): void {
     this.#overtakenBytes = 0;
     const { flushBytes, sliceBytes } = this.#limits;
-    while (this.output.pendingBytes < flushBytes) {
+    while (!this.isFull && this.#turnLeft > 0 && this.output.pendingBytes < flushBytes) {
       const stream = this.#ready.shift();
       if (stream === undefined) return;
-      const turnBytes = this.#ready.isEmpty ? Math.max(sliceBytes, flushBytes - this.output.pendingBytes) : sliceBytes;
+      const turnBytes = this.#ready.isEmpty
+        ? Math.max(sliceBytes, FLUSHES_OF_A_TURN * flushBytes - this.output.pendingBytes)
+        : sliceBytes;
       this.#current = stream;
       this.#takeTurn(stream, turnBytes);
       this.#current = undefined;
@@ -287,7 +293,7 @@ export class Sender {
       }
       if (stream.sendWindow <= 0) return;
       if (this.window <= 0) return this.#parked.push(stream);
-      if (rest <= 0) return this.#ready.push(stream);
+      if (rest <= 0 || !this.#hasRoom()) return this.#ready.push(stream);
       const sendable = Math.min(rest, stream.sendWindow, this.window);
       const sent = stream.queuedBytes > 0 ? this.#sendQueued(stream, sendable) : this.#sendPulled(stream, sendable);
       if (sent === 0) return;
