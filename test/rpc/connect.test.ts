@@ -7,6 +7,7 @@ import { createConnectTransport } from "@connectrpc/connect-web";
 import { BadRequestSchema, Code, errorDetail, frameOf, Frames, type Listener, RpcError } from "@sluice/rpc";
 import { describe, expect, test } from "vitest";
 import { ownHttp2 } from "../../packages/rpc/src/socket-transport.ts";
+import { expectMetadataBothWays } from "./connect-es.ts";
 import { EchoService } from "./gen/echo_pb.ts";
 import { type EchoOptions, expectIdle, startEcho } from "./support.ts";
 
@@ -39,28 +40,8 @@ describe.each(kinds)("Connect's client by %s", (kind) => {
     await expect(client.echo({})).resolves.toMatchObject({ text: "" });
   });
 
-  test("metadata both ways, in headers and trailers", async () => {
-    await using server = await echo({
-      handlers: {
-        echo({ text }, call) {
-          call.responseMetadata.set("x-seen", call.requestMetadata.get("x-sent") ?? "");
-          call.responseTrailers.set("x-late-bin", Uint8Array.of(1, 2, 255));
-          return { text };
-        },
-      },
-    });
-    let seen: string | null = null;
-    let late: string | null = null;
-    await clientOf(kind, server.listener).echo(
-      {},
-      {
-        headers: { "x-sent": "there" },
-        onHeader: (headers) => (seen = headers.get("x-seen")),
-        onTrailer: (trailers) => (late = trailers.get("x-late-bin")),
-      },
-    );
-    expect([seen, late]).toEqual(["there", "AQL/"]);
-  });
+  test("metadata both ways, in headers and trailers", () =>
+    expectMetadataBothWays((listener) => clientOf(kind, listener)));
 
   test("an error comes with code, text, details and metadata", async () => {
     const fieldViolations = [{ field: "text", description: "❌" }];

@@ -4,6 +4,7 @@ import { createGrpcTransport, createGrpcWebTransport as createNodeTransport } fr
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import { Code, errorDetail, BadRequestSchema, RpcError, type Listener } from "@sluice/rpc";
 import { describe, expect, test } from "vitest";
+import { expectMetadataBothWays } from "./connect-es.ts";
 import { EchoService } from "./gen/echo_pb.ts";
 import { callFields, fieldOf, openWire, overBothTransports, startEcho, type EchoOptions } from "./support.ts";
 import { ownHttp2 } from "../../packages/rpc/src/socket-transport.ts";
@@ -46,28 +47,8 @@ describe.each(kinds)("Connect's client by %s", (kind) => {
     expect(answers.map(({ index }) => index)).toEqual(Array.from({ length: 300 }, (_, index) => index));
   });
 
-  test("metadata both ways, in headers and trailers", async () => {
-    await using server = await echo({
-      handlers: {
-        echo({ text }, call) {
-          call.responseMetadata.set("x-seen", call.requestMetadata.get("x-sent") ?? "");
-          call.responseTrailers.set("x-late-bin", Uint8Array.of(1, 2, 255));
-          return { text };
-        },
-      },
-    });
-    let seen: string | null = null;
-    let late: string | null = null;
-    await clientOf(kind, server.listener).echo(
-      {},
-      {
-        headers: { "x-sent": "there" },
-        onHeader: (headers) => (seen = headers.get("x-seen")),
-        onTrailer: (trailers) => (late = trailers.get("x-late-bin")),
-      },
-    );
-    expect([seen, late]).toEqual(["there", "AQL/"]);
-  });
+  test("metadata both ways, in headers and trailers", () =>
+    expectMetadataBothWays((listener) => clientOf(kind, listener)));
 
   test("an error comes with code, text and details, before and after messages", async () => {
     const fieldViolations = [{ field: "text", description: "❌" }];
