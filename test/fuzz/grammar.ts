@@ -145,6 +145,16 @@ function cutByLength(bytes: Buffer, from: number, lengthAt: (at: number) => numb
   return units;
 }
 
+/** Lines with their ends: fields as "name: value", heads of HTTP/1.1 and the body behind them. */
+export const textLines: Grammar = {
+  cut: (bytes) =>
+    bytes
+      .toString("latin1")
+      .split(/(?<=\n)/)
+      .map((line) => Buffer.from(line, "latin1")),
+  change: changeBytes,
+};
+
 /** One change somewhere in a row of bytes. */
 export function changeBytes(bytes: Buffer, random: Random): Buffer {
   const at = random.below(bytes.length + 1);

@@ -11,23 +11,13 @@ import { ManualClock } from "../../../packages/rpc/src/testing/manual-clock.ts";
 import { createFront } from "../../../packages/rpc/src/web/front.ts";
 import { EchoService } from "../../rpc/gen/echo_pb.ts";
 import { echoHandlers } from "../echo.ts";
-import { changeBytes, type Grammar } from "../grammar.ts";
+import { textLines } from "../grammar.ts";
 import { Random } from "../random.ts";
 import { http1Recordings } from "../recordings.ts";
 import type { Input, Target } from "../target.ts";
 import { machineParts } from "./machine.ts";
 import { piecesOf } from "./pieces.ts";
 import { settle } from "./settled.ts";
-
-/** Heads by their lines, then the body. */
-const lines: Grammar = {
-  cut: (bytes) =>
-    bytes
-      .toString("latin1")
-      .split(/(?<=\n)/)
-      .map((line) => Buffer.from(line, "latin1")),
-  change: changeBytes,
-};
 
 /** Turns of the event loop in which answers come; those to a damaged request come at once or never. */
 const TURNS = 6;
@@ -100,7 +90,7 @@ export const http1: Target = {
   about: "HTTP/1.1 at the port: gRPC-Web and plain handlers, over sockets in memory",
   weight: 1,
   open: async () => ({
-    grammar: lines,
+    grammar: textLines,
     corpus: await http1Recordings(),
     extras: [
       "Transfer-Encoding: chunked\r\n",

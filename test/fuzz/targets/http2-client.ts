@@ -18,7 +18,7 @@ import type { Input, Target } from "../target.ts";
 import { frameExtras } from "./frame-extras.ts";
 import { judgeSent } from "./legal-frames.ts";
 import { chooseLimits, endConnection, flushAll, machineParts, sentBytesMax } from "./machine.ts";
-import { piecesOf } from "./pieces.ts";
+import { cutEitherWay, type Outcome } from "./cut-either-way.ts";
 
 const STREAMS = 8;
 const CREDIT_BYTES = 512;
@@ -139,7 +139,7 @@ class Askers implements ClientTransportHandler {
   }
 }
 
-function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween: boolean) {
+function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween: boolean): Outcome {
   const random = new Random(salt);
   const carrier = new MemoryCarrier();
   const askers = new Askers(random);
@@ -161,24 +161,14 @@ function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween:
   return { sent, stories: askers.all.map((asker) => asker.story).join("\n") };
 }
 
-function run(input: Input): void {
-  const whole = play([input.bytes], input, false);
-  const random = new Random(~input.salt);
-  const inPieces = play(piecesOf(input.bytes, random), input, false);
-  if (whole.stories !== inPieces.stories) {
-    throw new Error(`Cut otherwise, streams heard\n${inPieces.stories}\ninstead of\n${whole.stories}`); // V2
-  }
-  if (!whole.sent.equals(inPieces.sent)) {
-    throw new Error(
-      `Cut otherwise, it sent\n${inPieces.sent.toString("hex")}\ninstead of\n${whole.sent.toString("hex")}`,
-    );
-  }
-  play(piecesOf(input.bytes, random), input, true);
-}
-
 export const http2Client: Target = {
   name: "http2-client",
   about: "HTTP/2's client role: a server's frames, streams opened from within callbacks",
   weight: 10,
-  open: async () => ({ grammar: http2Frames, corpus: await serverRecordings(), extras: frameExtras, run }),
+  open: async () => ({
+    grammar: http2Frames,
+    corpus: await serverRecordings(),
+    extras: frameExtras,
+    run: cutEitherWay(play),
+  }),
 };

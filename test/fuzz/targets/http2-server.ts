@@ -23,7 +23,7 @@ import type { Input, Target } from "../target.ts";
 import { frameExtras } from "./frame-extras.ts";
 import { judgeSent } from "./legal-frames.ts";
 import { chooseLimits, endConnection, flushAll, machineParts, sentBytesMax } from "./machine.ts";
-import { piecesOf } from "./pieces.ts";
+import { cutEitherWay, type Outcome } from "./cut-either-way.ts";
 
 const HEADERS = new HeaderBlock([":status", "200", "content-type", "application/grpc"]);
 const TRAILERS = new HeaderBlock(["grpc-status", "0"]);
@@ -202,11 +202,6 @@ class Players implements ServerTransportHandler {
   }
 }
 
-interface Outcome {
-  readonly sent: Buffer;
-  readonly stories: string;
-}
-
 /** @param flushesBetween also sends between the pieces, as sockets do. */
 function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween: boolean): Outcome {
   const random = new Random(salt);
@@ -249,24 +244,14 @@ function hasGoaway(bytes: Buffer): boolean {
   return http2Frames.cut(bytes).some((unit) => unit[3] === FrameType.GOAWAY);
 }
 
-function run(input: Input): void {
-  const whole = play([input.bytes], input, false);
-  const random = new Random(~input.salt);
-  const inPieces = play(piecesOf(input.bytes, random), input, false);
-  if (whole.stories !== inPieces.stories) {
-    throw new Error(`Cut otherwise, streams heard\n${inPieces.stories}\ninstead of\n${whole.stories}`); // V2
-  }
-  if (!whole.sent.equals(inPieces.sent)) {
-    throw new Error(
-      `Cut otherwise, it sent\n${inPieces.sent.toString("hex")}\ninstead of\n${whole.sent.toString("hex")}`,
-    );
-  }
-  play(piecesOf(input.bytes, random), input, true);
-}
-
 export const http2Server: Target = {
   name: "http2-server",
   about: "HTTP/2's server role: frames, flow control, ends of streams",
   weight: 12,
-  open: async () => ({ grammar: http2Frames, corpus: await clientRecordings(), extras: frameExtras, run }),
+  open: async () => ({
+    grammar: http2Frames,
+    corpus: await clientRecordings(),
+    extras: frameExtras,
+    run: cutEitherWay(play),
+  }),
 };

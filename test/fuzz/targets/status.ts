@@ -13,23 +13,13 @@ import { errorFields, readStatus, refuseResponse } from "../../../packages/rpc/s
 import { parseWebFormat } from "../../../packages/rpc/src/web/grpc-web.ts";
 import { EchoService } from "../../rpc/gen/echo_pb.ts";
 import { echoHandlers } from "../echo.ts";
-import { changeBytes, type Grammar } from "../grammar.ts";
+import { textLines } from "../grammar.ts";
 import { Random } from "../random.ts";
 import type { Input, Target } from "../target.ts";
 
 const SERVICES = [serve(EchoService, echoHandlers)];
 const ROUTES = createRoutes(createServer({ services: SERVICES }).services, undefined);
 const MESSAGE_CHARACTERS_MAX = 1024;
-
-/** Fields as lines, "name: value". */
-const lines: Grammar = {
-  cut: (bytes) =>
-    bytes
-      .toString("latin1")
-      .split(/(?<=\n)/)
-      .map((line) => Buffer.from(line, "latin1")),
-  change: changeBytes,
-};
 
 function fieldsOf(bytes: Buffer): string[] {
   const fields: string[] = [];
@@ -126,7 +116,7 @@ export const status: Target = {
     const corpus = [STATUS, REQUEST, ours, ":status: 200\ncontent-type: application/grpc\n"];
     const extras = ["99999999H", "0n", "1S", "100000000S", "%", "%4", "%zz%C3%28", "=", "application/grpc-web-text; q"];
     return {
-      grammar: lines,
+      grammar: textLines,
       corpus: corpus.map((text) => Buffer.from(text, "latin1")),
       extras: extras.map((value) => Buffer.from(`grpc-timeout: ${value}\ngrpc-message: ${value}\n`, "latin1")),
       run,
