@@ -54,7 +54,7 @@ export interface Http2Limits {
   readonly sliceBytes: number;
   /**
    * Handed to the socket at once. More would wait there, where it can be neither recalled nor overtaken, and out of the
-   * processor's caches: 128 KiB took twice the kernel's time of 32 KiB (benchmark `stream-frames`).
+   * processor's caches: with 128 KiB benchmark `stream-frames` ran at little more than half the rate.
    */
   readonly flushBytes: number;
   /** Sent in one turn of the event loop before what has arrived is looked at. */

@@ -2,7 +2,7 @@
 // between promises nothing else runs: no read, no timer, no cancel of that very generator. 200 such streams held a
 // server for seconds (`test/abuse/cancels.test.ts`). So all generators of the process share an allowance for each turn.
 
-/** What may be sent in a turn: half a millisecond's work, so that nobody waits long and the turn costs little. */
+/** What may be sent in a turn: at most 512 messages, so that nobody waits long, and a turn is shared by many of them. */
 const ALLOWANCE_BYTES = 256 * 1024;
 /** What a message costs besides its bytes. */
 const MESSAGE_BYTES = 512;
