@@ -6,6 +6,12 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { InstrumentationScope } from "../../../opentelemetry/proto/common/v1/common_pb.ts";
+import { file_opentelemetry_proto_common_v1_common } from "../../../opentelemetry/proto/common/v1/common_pb.ts";
+import type { ResourceLogs } from "../../../opentelemetry/proto/logs/v1/logs_pb.ts";
+import { file_opentelemetry_proto_logs_v1_logs } from "../../../opentelemetry/proto/logs/v1/logs_pb.ts";
+import type { Resource } from "../../../opentelemetry/proto/resource/v1/resource_pb.ts";
+import { file_opentelemetry_proto_resource_v1_resource } from "../../../opentelemetry/proto/resource/v1/resource_pb.ts";
 import type { Flow, StreamControl } from "../../stream/v1/stream_pb.ts";
 import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
@@ -14,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/logs/v1/logs.proto.
  */
 export const file_sluice_logs_v1_logs: GenFile = /*@__PURE__*/
-  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSKmBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBUINCgtfdGFpbF9saW5lc0IICgZfbGltaXRCDwoNX2hlYXJ0YmVhdF9tc0IRCg9fY29udHJvbF9mcmFtZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0AEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eRIhChlzZXR0bGVkX3Byb2R1Y2VyX3NlcXVlbmNlGAYgASgDIpYBChFXcml0ZUxvZ3NSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoAxISCgpkdXBsaWNhdGVzGAIgASgDEi8KCHJlamVjdGVkGAMgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAQgASgDEhMKC2xhc3RfY3Vyc29yGAUgASgJIjwKDVJlamVjdGVkRW50cnkSDQoFaW5kZXgYASABKAMSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAki1QEKFVdyaXRlTG9nU3RyZWFtUmVxdWVzdBILCgNsb2cYASABKAkSEAoIcHJvZHVjZXIYAiABKAkSHwoXZmlyc3RfcHJvZHVjZXJfc2VxdWVuY2UYAyABKAMSKQoHZW50cmllcxgEIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Ei4KCmR1cmFiaWxpdHkYBSABKA4yGi5zbHVpY2UubG9ncy52MS5EdXJhYmlsaXR5EiEKGXNldHRsZWRfcHJvZHVjZXJfc2VxdWVuY2UYBiABKAMixQEKFldyaXRlTG9nU3RyZWFtUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgDEi8KCHJlamVjdGVkGAIgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAMgASgDEhMKC2xhc3RfY3Vyc29yGAQgASgJEhIKCmR1cGxpY2F0ZXMYBSABKAMSJAoEZmxvdxgGIAEoCzIWLnNsdWljZS5zdHJlYW0udjEuRmxvdyImChdMaXN0QXBwbGljYXRpb25zUmVxdWVzdBILCgNsb2cYASABKAkiTQoYTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlEjEKDGFwcGxpY2F0aW9ucxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkFwcGxpY2F0aW9uInMKC0FwcGxpY2F0aW9uEhMKC2FwcGxpY2F0aW9uGAEgASgJEg8KB2VudHJpZXMYAiABKAMSFwoPZmlyc3RfdGltZXN0YW1wGAMgASgDEhYKDmxhc3RfdGltZXN0YW1wGAQgASgDEg0KBWJ5dGVzGAUgASgDKpQBCgpTbG93UmVhZGVyEhsKF1NMT1dfUkVBREVSX1VOU1BFQ0lGSUVEEAASGAoUU0xPV19SRUFERVJfQ0FUQ0hfVVAQARIbChdTTE9XX1JFQURFUl9EUk9QX09MREVTVBACEhYKElNMT1dfUkVBREVSX1NBTVBMRRADEhoKFlNMT1dfUkVBREVSX0RJU0NPTk5FQ1QQBCpOCgVPcmRlchIVChFPUkRFUl9VTlNQRUNJRklFRBAAEhYKEk9SREVSX09MREVTVF9GSVJTVBABEhYKEk9SREVSX05FV0VTVF9GSVJTVBACKlQKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0RVUkFCSUxJVFlfRElTSxABEhUKEURVUkFCSUxJVFlfTUVNT1JZEAIy9gIKCkxvZ1NlcnZpY2USSgoKU3RyZWFtTG9ncxIgLnNsdWljZS5sb2dzLnYxLkxvZ1N0cmVhbVJlcXVlc3QaGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeTABElAKCVdyaXRlTG9ncxIgLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1JlcXVlc3QaIS5zbHVpY2UubG9ncy52MS5Xcml0ZUxvZ3NSZXNwb25zZRJjCg5Xcml0ZUxvZ1N0cmVhbRIlLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVxdWVzdBomLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVzcG9uc2UoATABEmUKEExpc3RBcHBsaWNhdGlvbnMSJy5zbHVpY2UubG9ncy52MS5MaXN0QXBwbGljYXRpb25zUmVxdWVzdBooLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXNwb25zZWIGcHJvdG8z", [file_sluice_stream_v1_stream]);
+  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSKmBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBUINCgtfdGFpbF9saW5lc0IICgZfbGltaXRCDwoNX2hlYXJ0YmVhdF9tc0IRCg9fY29udHJvbF9mcmFtZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0AEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eRIhChlzZXR0bGVkX3Byb2R1Y2VyX3NlcXVlbmNlGAYgASgDIpYBChFXcml0ZUxvZ3NSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoAxISCgpkdXBsaWNhdGVzGAIgASgDEi8KCHJlamVjdGVkGAMgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAQgASgDEhMKC2xhc3RfY3Vyc29yGAUgASgJIjwKDVJlamVjdGVkRW50cnkSDQoFaW5kZXgYASABKAMSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAki1QEKFVdyaXRlTG9nU3RyZWFtUmVxdWVzdBILCgNsb2cYASABKAkSEAoIcHJvZHVjZXIYAiABKAkSHwoXZmlyc3RfcHJvZHVjZXJfc2VxdWVuY2UYAyABKAMSKQoHZW50cmllcxgEIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Ei4KCmR1cmFiaWxpdHkYBSABKA4yGi5zbHVpY2UubG9ncy52MS5EdXJhYmlsaXR5EiEKGXNldHRsZWRfcHJvZHVjZXJfc2VxdWVuY2UYBiABKAMixQEKFldyaXRlTG9nU3RyZWFtUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgDEi8KCHJlamVjdGVkGAIgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAMgASgDEhMKC2xhc3RfY3Vyc29yGAQgASgJEhIKCmR1cGxpY2F0ZXMYBSABKAMSJAoEZmxvdxgGIAEoCzIWLnNsdWljZS5zdHJlYW0udjEuRmxvdyImChdMaXN0QXBwbGljYXRpb25zUmVxdWVzdBILCgNsb2cYASABKAkiTQoYTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlEjEKDGFwcGxpY2F0aW9ucxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkFwcGxpY2F0aW9uInMKC0FwcGxpY2F0aW9uEhMKC2FwcGxpY2F0aW9uGAEgASgJEg8KB2VudHJpZXMYAiABKAMSFwoPZmlyc3RfdGltZXN0YW1wGAMgASgDEhYKDmxhc3RfdGltZXN0YW1wGAQgASgDEg0KBWJ5dGVzGAUgASgDImcKCExvZ0JhdGNoEikKB2VudHJpZXMYASADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIwCgdjb250cm9sGAIgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sIpQBCgxPdGxwTG9nQmF0Y2gSQAoNcmVzb3VyY2VfbG9ncxgBIAMoCzIpLm9wZW50ZWxlbWV0cnkucHJvdG8ubG9ncy52MS5SZXNvdXJjZUxvZ3MSDwoGY3Vyc29yGOkHIAEoCRIxCgdjb250cm9sGOoHIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbCKLAQoQQ291bnRMb2dzUmVxdWVzdBILCgNsb2cYASABKAkSFAoMYXBwbGljYXRpb25zGAIgAygJEhEKCWxvZ19sZXZlbBgDIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYBCABKAMSFQoNZW5kX3RpbWVzdGFtcBgFIAEoAxIRCglidWNrZXRfbnMYBiABKAMiXwoRQ291bnRMb2dzUmVzcG9uc2USKAoGY291bnRzGAEgAygLMhguc2x1aWNlLmxvZ3MudjEuTG9nQ291bnQSEQoJYnVja2V0X25zGAIgASgDEg0KBXRvdGFsGAMgASgDImAKCExvZ0NvdW50EhcKD3N0YXJ0X3RpbWVzdGFtcBgBIAEoAxITCgthcHBsaWNhdGlvbhgCIAEoCRIXCg9zZXZlcml0eV9udW1iZXIYAyABKAUSDQoFY291bnQYBCABKAMiiwEKFEdldExvZ0NvbnRleHRSZXF1ZXN0EgsKA2xvZxgBIAEoCRIOCgZjdXJzb3IYAiABKAkSEwoGYmVmb3JlGAMgASgFSACIAQESEgoFYWZ0ZXIYBCABKAVIAYgBARIYChBzYW1lX2FwcGxpY2F0aW9uGAUgASgIQgkKB19iZWZvcmVCCAoGX2FmdGVyIoIBChVHZXRMb2dDb250ZXh0UmVzcG9uc2USKQoHZW50cmllcxgBIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Eg0KBWluZGV4GAIgASgFEhcKD2hhc19tb3JlX2JlZm9yZRgDIAEoCBIWCg5oYXNfbW9yZV9hZnRlchgEIAEoCCJLChNHZXRSZXNvdXJjZXNSZXF1ZXN0EgsKA2xvZxgBIAEoCRIUCgxyZXNvdXJjZV9pZHMYAiADKAUSEQoJc2NvcGVfaWRzGAMgAygFInAKFEdldFJlc291cmNlc1Jlc3BvbnNlEi4KCXJlc291cmNlcxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkxvZ1Jlc291cmNlEigKBnNjb3BlcxgCIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ1Njb3BlInMKC0xvZ1Jlc291cmNlEhMKC3Jlc291cmNlX2lkGAEgASgFEjsKCHJlc291cmNlGAIgASgLMikub3BlbnRlbGVtZXRyeS5wcm90by5yZXNvdXJjZS52MS5SZXNvdXJjZRISCgpzY2hlbWFfdXJsGAMgASgJInQKCExvZ1Njb3BlEhAKCHNjb3BlX2lkGAEgASgFEkIKBXNjb3BlGAIgASgLMjMub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuSW5zdHJ1bWVudGF0aW9uU2NvcGUSEgoKc2NoZW1hX3VybBgDIAEoCSIRCg9MaXN0TG9nc1JlcXVlc3QiNQoQTGlzdExvZ3NSZXNwb25zZRIhCgRsb2dzGAEgAygLMhMuc2x1aWNlLmxvZ3MudjEuTG9nIm4KA0xvZxIMCgRuYW1lGAEgASgJEg8KB2VudHJpZXMYAiABKAMSDQoFYnl0ZXMYAyABKAMSEwoLcXVvdGFfYnl0ZXMYBCABKAMSEwoLaGVhZF9jdXJzb3IYBSABKAkSDwoHcmVmdXNhbBgGIAEoCSqUAQoKU2xvd1JlYWRlchIbChdTTE9XX1JFQURFUl9VTlNQRUNJRklFRBAAEhgKFFNMT1dfUkVBREVSX0NBVENIX1VQEAESGwoXU0xPV19SRUFERVJfRFJPUF9PTERFU1QQAhIWChJTTE9XX1JFQURFUl9TQU1QTEUQAxIaChZTTE9XX1JFQURFUl9ESVNDT05ORUNUEAQqTgoFT3JkZXISFQoRT1JERVJfVU5TUEVDSUZJRUQQABIWChJPUkRFUl9PTERFU1RfRklSU1QQARIWChJPUkRFUl9ORVdFU1RfRklSU1QQAipUCgpEdXJhYmlsaXR5EhoKFkRVUkFCSUxJVFlfVU5TUEVDSUZJRUQQABITCg9EVVJBQklMSVRZX0RJU0sQARIVChFEVVJBQklMSVRZX01FTU9SWRACMvYGCgpMb2dTZXJ2aWNlEkoKClN0cmVhbUxvZ3MSIC5zbHVpY2UubG9ncy52MS5Mb2dTdHJlYW1SZXF1ZXN0Ghguc2x1aWNlLmxvZ3MudjEuTG9nRW50cnkwARJQChBTdHJlYW1Mb2dCYXRjaGVzEiAuc2x1aWNlLmxvZ3MudjEuTG9nU3RyZWFtUmVxdWVzdBoYLnNsdWljZS5sb2dzLnYxLkxvZ0JhdGNoMAESUgoOU3RyZWFtT3RscExvZ3MSIC5zbHVpY2UubG9ncy52MS5Mb2dTdHJlYW1SZXF1ZXN0Ghwuc2x1aWNlLmxvZ3MudjEuT3RscExvZ0JhdGNoMAESUAoJV3JpdGVMb2dzEiAuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dzUmVxdWVzdBohLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1Jlc3BvbnNlEmMKDldyaXRlTG9nU3RyZWFtEiUuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXF1ZXN0GiYuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXNwb25zZSgBMAESZQoQTGlzdEFwcGxpY2F0aW9ucxInLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXF1ZXN0Giguc2x1aWNlLmxvZ3MudjEuTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlElAKCUNvdW50TG9ncxIgLnNsdWljZS5sb2dzLnYxLkNvdW50TG9nc1JlcXVlc3QaIS5zbHVpY2UubG9ncy52MS5Db3VudExvZ3NSZXNwb25zZRJcCg1HZXRMb2dDb250ZXh0EiQuc2x1aWNlLmxvZ3MudjEuR2V0TG9nQ29udGV4dFJlcXVlc3QaJS5zbHVpY2UubG9ncy52MS5HZXRMb2dDb250ZXh0UmVzcG9uc2USWQoMR2V0UmVzb3VyY2VzEiMuc2x1aWNlLmxvZ3MudjEuR2V0UmVzb3VyY2VzUmVxdWVzdBokLnNsdWljZS5sb2dzLnYxLkdldFJlc291cmNlc1Jlc3BvbnNlEk0KCExpc3RMb2dzEh8uc2x1aWNlLmxvZ3MudjEuTGlzdExvZ3NSZXF1ZXN0GiAuc2x1aWNlLmxvZ3MudjEuTGlzdExvZ3NSZXNwb25zZWIGcHJvdG8z", [file_opentelemetry_proto_common_v1_common, file_opentelemetry_proto_logs_v1_logs, file_opentelemetry_proto_resource_v1_resource, file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.logs.v1.LogStreamRequest
@@ -130,14 +136,14 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   controlFrames?: boolean | undefined;
 
   /**
-   * What happens to a reader that is slower than the log. Default: it catches up from disk.
+   * What happens to a follower that is slower than the log. Default: it catches up from disk.
    *
    * @generated from field: sluice.logs.v1.SlowReader slow_reader = 15;
    */
   slowReader: SlowReader;
 
   /**
-   * With SLOW_READER_SAMPLE.
+   * With SLOW_READER_SAMPLE: entries a second, at most.
    *
    * @generated from field: int32 sample_per_second = 16;
    */
@@ -149,7 +155,8 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
   order: Order;
 
   /**
-   * Of StreamLogBatches.
+   * Of StreamLogBatches: entries in a batch, at most (default 1,000), and how long the first entry of a batch may wait for
+   * others (default 0: what is there goes at once).
    *
    * @generated from field: int32 batch_max_entries = 18;
    */
@@ -645,30 +652,490 @@ export const ApplicationSchema: GenMessage<Application> = /*@__PURE__*/
   messageDesc(file_sluice_logs_v1_logs, 9);
 
 /**
+ * Entries, or a control, never both. Batches are cut at `batch_max_entries`, and after `batch_max_delay_ms` without.
+ *
+ * @generated from message sluice.logs.v1.LogBatch
+ */
+export type LogBatch = Message<"sluice.logs.v1.LogBatch"> & {
+  /**
+   * @generated from field: repeated sluice.logs.v1.LogEntry entries = 1;
+   */
+  entries: LogEntry[];
+
+  /**
+   * @generated from field: sluice.stream.v1.StreamControl control = 2;
+   */
+  control?: StreamControl | undefined;
+};
+
+/**
+ * Describes the message sluice.logs.v1.LogBatch.
+ * Use `create(LogBatchSchema)` to create a new message.
+ */
+export const LogBatchSchema: GenMessage<LogBatch> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 10);
+
+/**
+ * Read as opentelemetry.proto.logs.v1.LogsData or as an ExportLogsServiceRequest, it is one.
+ *
+ * @generated from message sluice.logs.v1.OtlpLogBatch
+ */
+export type OtlpLogBatch = Message<"sluice.logs.v1.OtlpLogBatch"> & {
+  /**
+   * @generated from field: repeated opentelemetry.proto.logs.v1.ResourceLogs resource_logs = 1;
+   */
+  resourceLogs: ResourceLogs[];
+
+  /**
+   * Cursor of the last entry of this batch; give it as `resume_after`. The field's number is free in OTLP's messages.
+   *
+   * @generated from field: string cursor = 1001;
+   */
+  cursor: string;
+
+  /**
+   * Set: this is no batch.
+   *
+   * @generated from field: sluice.stream.v1.StreamControl control = 1002;
+   */
+  control?: StreamControl | undefined;
+};
+
+/**
+ * Describes the message sluice.logs.v1.OtlpLogBatch.
+ * Use `create(OtlpLogBatchSchema)` to create a new message.
+ */
+export const OtlpLogBatchSchema: GenMessage<OtlpLogBatch> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 11);
+
+/**
+ * @generated from message sluice.logs.v1.CountLogsRequest
+ */
+export type CountLogsRequest = Message<"sluice.logs.v1.CountLogsRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Empty: all.
+   *
+   * @generated from field: repeated string applications = 2;
+   */
+  applications: string[];
+
+  /**
+   * Minimum severity, as in LogStreamRequest.
+   *
+   * @generated from field: string log_level = 3;
+   */
+  logLevel: string;
+
+  /**
+   * Event time, Unix ns, inclusive; 0: from the earliest entry.
+   *
+   * @generated from field: int64 start_timestamp = 4;
+   */
+  startTimestamp: bigint;
+
+  /**
+   * Exclusive; 0: behind the latest entry.
+   *
+   * @generated from field: int64 end_timestamp = 5;
+   */
+  endTimestamp: bigint;
+
+  /**
+   * Width of a bucket; 0: the server chooses one that gives at most 100 buckets. Buckets are aligned to the Unix epoch.
+   *
+   * @generated from field: int64 bucket_ns = 6;
+   */
+  bucketNs: bigint;
+};
+
+/**
+ * Describes the message sluice.logs.v1.CountLogsRequest.
+ * Use `create(CountLogsRequestSchema)` to create a new message.
+ */
+export const CountLogsRequestSchema: GenMessage<CountLogsRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 12);
+
+/**
+ * @generated from message sluice.logs.v1.CountLogsResponse
+ */
+export type CountLogsResponse = Message<"sluice.logs.v1.CountLogsResponse"> & {
+  /**
+   * Ascending by time, then application, then severity; what is empty is left out.
+   *
+   * @generated from field: repeated sluice.logs.v1.LogCount counts = 1;
+   */
+  counts: LogCount[];
+
+  /**
+   * The width that was used.
+   *
+   * @generated from field: int64 bucket_ns = 2;
+   */
+  bucketNs: bigint;
+
+  /**
+   * How many entries were counted.
+   *
+   * @generated from field: int64 total = 3;
+   */
+  total: bigint;
+};
+
+/**
+ * Describes the message sluice.logs.v1.CountLogsResponse.
+ * Use `create(CountLogsResponseSchema)` to create a new message.
+ */
+export const CountLogsResponseSchema: GenMessage<CountLogsResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 13);
+
+/**
+ * @generated from message sluice.logs.v1.LogCount
+ */
+export type LogCount = Message<"sluice.logs.v1.LogCount"> & {
+  /**
+   * Event time of the beginning of the bucket, Unix ns.
+   *
+   * @generated from field: int64 start_timestamp = 1;
+   */
+  startTimestamp: bigint;
+
+  /**
+   * @generated from field: string application = 2;
+   */
+  application: string;
+
+  /**
+   * OpenTelemetry's severity, the lowest of its range: 1 TRACE, 5 DEBUG, 9 INFO, 13 WARN, 17 ERROR, 21 FATAL; 0: none.
+   *
+   * @generated from field: int32 severity_number = 3;
+   */
+  severityNumber: number;
+
+  /**
+   * @generated from field: int64 count = 4;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message sluice.logs.v1.LogCount.
+ * Use `create(LogCountSchema)` to create a new message.
+ */
+export const LogCountSchema: GenMessage<LogCount> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 14);
+
+/**
+ * @generated from message sluice.logs.v1.GetLogContextRequest
+ */
+export type GetLogContextRequest = Message<"sluice.logs.v1.GetLogContextRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Of the entry in the middle.
+   *
+   * @generated from field: string cursor = 2;
+   */
+  cursor: string;
+
+  /**
+   * How many entries before and after it. Default 10 each.
+   *
+   * @generated from field: optional int32 before = 3;
+   */
+  before?: number | undefined;
+
+  /**
+   * @generated from field: optional int32 after = 4;
+   */
+  after?: number | undefined;
+
+  /**
+   * Only entries of the same application.
+   *
+   * @generated from field: bool same_application = 5;
+   */
+  sameApplication: boolean;
+};
+
+/**
+ * Describes the message sluice.logs.v1.GetLogContextRequest.
+ * Use `create(GetLogContextRequestSchema)` to create a new message.
+ */
+export const GetLogContextRequestSchema: GenMessage<GetLogContextRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 15);
+
+/**
+ * @generated from message sluice.logs.v1.GetLogContextResponse
+ */
+export type GetLogContextResponse = Message<"sluice.logs.v1.GetLogContextResponse"> & {
+  /**
+   * In ingest order, the entry itself included.
+   *
+   * @generated from field: repeated sluice.logs.v1.LogEntry entries = 1;
+   */
+  entries: LogEntry[];
+
+  /**
+   * Place of the entry in `entries`, from 0; -1 when it is no longer there.
+   *
+   * @generated from field: int32 index = 2;
+   */
+  index: number;
+
+  /**
+   * Whether there is more before the first and after the last of them.
+   *
+   * @generated from field: bool has_more_before = 3;
+   */
+  hasMoreBefore: boolean;
+
+  /**
+   * @generated from field: bool has_more_after = 4;
+   */
+  hasMoreAfter: boolean;
+};
+
+/**
+ * Describes the message sluice.logs.v1.GetLogContextResponse.
+ * Use `create(GetLogContextResponseSchema)` to create a new message.
+ */
+export const GetLogContextResponseSchema: GenMessage<GetLogContextResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 16);
+
+/**
+ * @generated from message sluice.logs.v1.GetResourcesRequest
+ */
+export type GetResourcesRequest = Message<"sluice.logs.v1.GetResourcesRequest"> & {
+  /**
+   * Empty: "default".
+   *
+   * @generated from field: string log = 1;
+   */
+  log: string;
+
+  /**
+   * Empty of both: all.
+   *
+   * @generated from field: repeated int32 resource_ids = 2;
+   */
+  resourceIds: number[];
+
+  /**
+   * @generated from field: repeated int32 scope_ids = 3;
+   */
+  scopeIds: number[];
+};
+
+/**
+ * Describes the message sluice.logs.v1.GetResourcesRequest.
+ * Use `create(GetResourcesRequestSchema)` to create a new message.
+ */
+export const GetResourcesRequestSchema: GenMessage<GetResourcesRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 17);
+
+/**
+ * @generated from message sluice.logs.v1.GetResourcesResponse
+ */
+export type GetResourcesResponse = Message<"sluice.logs.v1.GetResourcesResponse"> & {
+  /**
+   * @generated from field: repeated sluice.logs.v1.LogResource resources = 1;
+   */
+  resources: LogResource[];
+
+  /**
+   * @generated from field: repeated sluice.logs.v1.LogScope scopes = 2;
+   */
+  scopes: LogScope[];
+};
+
+/**
+ * Describes the message sluice.logs.v1.GetResourcesResponse.
+ * Use `create(GetResourcesResponseSchema)` to create a new message.
+ */
+export const GetResourcesResponseSchema: GenMessage<GetResourcesResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 18);
+
+/**
+ * @generated from message sluice.logs.v1.LogResource
+ */
+export type LogResource = Message<"sluice.logs.v1.LogResource"> & {
+  /**
+   * @generated from field: int32 resource_id = 1;
+   */
+  resourceId: number;
+
+  /**
+   * @generated from field: opentelemetry.proto.resource.v1.Resource resource = 2;
+   */
+  resource?: Resource | undefined;
+
+  /**
+   * @generated from field: string schema_url = 3;
+   */
+  schemaUrl: string;
+};
+
+/**
+ * Describes the message sluice.logs.v1.LogResource.
+ * Use `create(LogResourceSchema)` to create a new message.
+ */
+export const LogResourceSchema: GenMessage<LogResource> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 19);
+
+/**
+ * @generated from message sluice.logs.v1.LogScope
+ */
+export type LogScope = Message<"sluice.logs.v1.LogScope"> & {
+  /**
+   * @generated from field: int32 scope_id = 1;
+   */
+  scopeId: number;
+
+  /**
+   * @generated from field: opentelemetry.proto.common.v1.InstrumentationScope scope = 2;
+   */
+  scope?: InstrumentationScope | undefined;
+
+  /**
+   * @generated from field: string schema_url = 3;
+   */
+  schemaUrl: string;
+};
+
+/**
+ * Describes the message sluice.logs.v1.LogScope.
+ * Use `create(LogScopeSchema)` to create a new message.
+ */
+export const LogScopeSchema: GenMessage<LogScope> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 20);
+
+/**
+ * @generated from message sluice.logs.v1.ListLogsRequest
+ */
+export type ListLogsRequest = Message<"sluice.logs.v1.ListLogsRequest"> & {
+};
+
+/**
+ * Describes the message sluice.logs.v1.ListLogsRequest.
+ * Use `create(ListLogsRequestSchema)` to create a new message.
+ */
+export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 21);
+
+/**
+ * @generated from message sluice.logs.v1.ListLogsResponse
+ */
+export type ListLogsResponse = Message<"sluice.logs.v1.ListLogsResponse"> & {
+  /**
+   * @generated from field: repeated sluice.logs.v1.Log logs = 1;
+   */
+  logs: Log[];
+};
+
+/**
+ * Describes the message sluice.logs.v1.ListLogsResponse.
+ * Use `create(ListLogsResponseSchema)` to create a new message.
+ */
+export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 22);
+
+/**
+ * @generated from message sluice.logs.v1.Log
+ */
+export type Log = Message<"sluice.logs.v1.Log"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: int64 entries = 2;
+   */
+  entries: bigint;
+
+  /**
+   * On disk, compressed or not.
+   *
+   * @generated from field: int64 bytes = 3;
+   */
+  bytes: bigint;
+
+  /**
+   * Bound of `bytes` at which writes are refused; 0: none.
+   *
+   * @generated from field: int64 quota_bytes = 4;
+   */
+  quotaBytes: bigint;
+
+  /**
+   * Cursor of the last durable entry.
+   *
+   * @generated from field: string head_cursor = 5;
+   */
+  headCursor: string;
+
+  /**
+   * Why the log takes no writes now; empty: it does.
+   *
+   * @generated from field: string refusal = 6;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message sluice.logs.v1.Log.
+ * Use `create(LogSchema)` to create a new message.
+ */
+export const LogSchema: GenMessage<Log> = /*@__PURE__*/
+  messageDesc(file_sluice_logs_v1_logs, 23);
+
+/**
  * @generated from enum sluice.logs.v1.SlowReader
  */
 export const SlowReader = {
   /**
+   * SLOW_READER_CATCH_UP.
+   *
    * @generated from enum value: SLOW_READER_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
 
   /**
+   * Reads on from disk, however far behind; the server keeps nothing for it.
+   *
    * @generated from enum value: SLOW_READER_CATCH_UP = 1;
    */
   CATCH_UP: 1,
 
   /**
+   * Stays live: what it is too slow for becomes a gap with range and exact count, and can be fetched later.
+   *
    * @generated from enum value: SLOW_READER_DROP_OLDEST = 2;
    */
   DROP_OLDEST: 2,
 
   /**
+   * Gets at most `sample_per_second`; what is left out becomes gaps with exact counts.
+   *
    * @generated from enum value: SLOW_READER_SAMPLE = 3;
    */
   SAMPLE: 3,
 
   /**
+   * Ends with RESOURCE_EXHAUSTED and the cursor to go on after.
+   *
    * @generated from enum value: SLOW_READER_DISCONNECT = 4;
    */
   DISCONNECT: 4,
@@ -690,6 +1157,8 @@ export const SlowReaderSchema: GenEnum<SlowReader> = /*@__PURE__*/
  */
 export const Order = {
   /**
+   * ORDER_OLDEST_FIRST.
+   *
    * @generated from enum value: ORDER_UNSPECIFIED = 0;
    */
   UNSPECIFIED: 0,
@@ -700,6 +1169,9 @@ export const Order = {
   OLDEST_FIRST: 1,
 
   /**
+   * From the newest entry backwards, for pages: `limit` entries, and the cursor of the last one given as `resume_after`
+   * is the token of the next, older page. Not with `follow` or `tail_lines`.
+   *
    * @generated from enum value: ORDER_NEWEST_FIRST = 2;
    */
   NEWEST_FIRST: 2,
@@ -772,6 +1244,27 @@ export const LogService: GenService<{
     output: typeof LogEntrySchema;
   },
   /**
+   * The same in batches, for clients whose cost is per message: browsers, grpc-js, Python.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.StreamLogBatches
+   */
+  streamLogBatches: {
+    methodKind: "server_streaming";
+    input: typeof LogStreamRequestSchema;
+    output: typeof LogBatchSchema;
+  },
+  /**
+   * The same in OpenTelemetry's form: what a producer sent by OTLP comes back without loss, whatever it was; entries of
+   * other producers are translated.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.StreamOtlpLogs
+   */
+  streamOtlpLogs: {
+    methodKind: "server_streaming";
+    input: typeof LogStreamRequestSchema;
+    output: typeof OtlpLogBatchSchema;
+  },
+  /**
    * Appends one batch. Answers when the accepted entries are durable. Bad entries are rejected by index, the others kept.
    *
    * @generated from rpc sluice.logs.v1.LogService.WriteLogs
@@ -800,6 +1293,46 @@ export const LogService: GenService<{
     methodKind: "unary";
     input: typeof ListApplicationsRequestSchema;
     output: typeof ListApplicationsResponseSchema;
+  },
+  /**
+   * How many entries there are over time, by level and application; from the index, without reading the entries.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.CountLogs
+   */
+  countLogs: {
+    methodKind: "unary";
+    input: typeof CountLogsRequestSchema;
+    output: typeof CountLogsResponseSchema;
+  },
+  /**
+   * The entries around one: before and after it in ingest order.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.GetLogContext
+   */
+  getLogContext: {
+    methodKind: "unary";
+    input: typeof GetLogContextRequestSchema;
+    output: typeof GetLogContextResponseSchema;
+  },
+  /**
+   * The dictionary behind resource_id and scope_id.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.GetResources
+   */
+  getResources: {
+    methodKind: "unary";
+    input: typeof GetResourcesRequestSchema;
+    output: typeof GetResourcesResponseSchema;
+  },
+  /**
+   * One row per log of this server.
+   *
+   * @generated from rpc sluice.logs.v1.LogService.ListLogs
+   */
+  listLogs: {
+    methodKind: "unary";
+    input: typeof ListLogsRequestSchema;
+    output: typeof ListLogsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sluice_logs_v1_logs, 0);
