@@ -153,7 +153,7 @@ function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween:
   flushAll(connection, carrier);
   const sent = carrier.take();
   const heard = judgeSent(sent, bytes, "client"); // V1
-  if (sent.length - heard.dataBytes > sentBytesMax(bytes.length))
+  if (sent.length - heard.dataFrameBytes > sentBytesMax(bytes.length))
     throw new Error(`${sent.length} bytes for an input of ${bytes.length}`);
   endConnection(connection, parts);
   for (const asker of askers.all) if (asker.ends !== 1) throw new Error(`a stream ended ${asker.ends} times`); // V4

@@ -231,7 +231,7 @@ function play(pieces: readonly Buffer[], { bytes, salt }: Input, flushesBetween:
   if (carrier.isClosed && heard.goaway === undefined && !hasGoaway(bytes)) {
     throw new Error("the connection ended without a GOAWAY"); // V3
   }
-  if (sent.length - heard.dataBytes > sentBytesMax(bytes.length))
+  if (sent.length - heard.dataFrameBytes > sentBytesMax(bytes.length))
     throw new Error(`${sent.length} bytes for an input of ${bytes.length}`);
   endConnection(connection, parts);
   for (const player of players.all) if (player.ends !== 1) throw new Error(`a stream ended ${player.ends} times`); // V4

@@ -1,5 +1,5 @@
 // A judge of what a connection machine sends: whether a peer that keeps to RFC 9113 strictly could read all of it.
-import { Flag, FrameType, PREFACE } from "../../../packages/rpc/src/http2/frame.ts";
+import { Flag, FRAME_HEADER_BYTES, FrameType, PREFACE } from "../../../packages/rpc/src/http2/frame.ts";
 import { HpackDecoder } from "../../../packages/rpc/src/http2/hpack.ts";
 import { Setting } from "../../../packages/rpc/src/http2/settings.ts";
 import { type ParsedFrame, parseFrames } from "../../../packages/rpc/src/http2/testing/frames.ts";
@@ -26,8 +26,8 @@ export interface Heard {
   readonly streams: ReadonlyMap<number, HeardStream>;
   /** Of the last GOAWAY. */
   readonly goaway: number | undefined;
-  /** Of DATA. */
-  readonly dataBytes: number;
+  /** DATA frames with something in them, their headers included: with tight limits a frame has few bytes. */
+  readonly dataFrameBytes: number;
 }
 
 /** What the other side granted and opened, whatever became of it: an upper bound. */
@@ -96,13 +96,14 @@ export function judgeSent(sent: Buffer, input: Buffer, role: "client" | "server"
   const frames = parseFrames(hasPreface ? sent.subarray(PREFACE.length) : sent);
   const judge = new Judge(readGrants(input, role === "server"), role);
   for (const frame of frames) judge.hear(frame);
-  return { streams: judge.streams, goaway: judge.goawayCode, dataBytes: judge.dataBytes };
+  return { streams: judge.streams, goaway: judge.goawayCode, dataFrameBytes: judge.dataFrameBytes };
 }
 
 class Judge {
   readonly streams = new Map<number, HeardStream>();
   goawayCode: number | undefined = undefined;
-  dataBytes = 0;
+  dataFrameBytes = 0;
+  #dataBytes = 0;
   readonly #grants: Grants;
   readonly #role: "client" | "server";
   readonly #decoder = new HpackDecoder(4096, 0x7fffffff);
@@ -172,9 +173,10 @@ class Judge {
     insist(stream.headers !== undefined, "DATA before HEADERS", frame);
     stream.body.push(payload);
     const bytes = stream.body.reduce((sum, part) => sum + part.length, 0);
-    this.dataBytes += payload.length;
+    this.#dataBytes += payload.length;
+    if (payload.length > 0) this.dataFrameBytes += FRAME_HEADER_BYTES + payload.length;
     insist(bytes <= this.#grants.bytesOf(streamId), `${bytes} bytes of DATA: more than the stream's window`, frame);
-    insist(this.dataBytes <= this.#grants.connectionBytes, "more DATA than the connection's window", frame);
+    insist(this.#dataBytes <= this.#grants.connectionBytes, "more DATA than the connection's window", frame);
     if ((flags & Flag.END_STREAM) !== 0) stream.hasEnded = true;
   }
 
