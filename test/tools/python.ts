@@ -1,6 +1,6 @@
 // Python's grpcio at a pinned version, in a virtual environment of its own.
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { rootFolder, runCommand } from "../../scripts/command.ts";
 import { type FindOptions, HOW_TO_INSTALL, type Tool } from "./tool.ts";
@@ -40,7 +40,9 @@ async function makeStubs(folder: string, python: string): Promise<string> {
   const stubs = join(folder, "stubs");
   const proto = join(rootFolder, "proto");
   await mkdir(stubs, { recursive: true });
-  const files = ["sluice/stream/v1/stream.proto", "sluice/logs/v1/logs.proto", "seed.proto"];
+  // All that the contract is and imports: Python's stubs import each other.
+  const all = await readdir(proto, { recursive: true });
+  const files = all.filter((name) => /^(sluice|opentelemetry)\/.*\.proto$|^seed\.proto$/.test(name));
   const made = await runCommand(
     [python, "-m", "grpc_tools.protoc", `-I${proto}`, `--python_out=${stubs}`, `--grpc_python_out=${stubs}`, ...files],
     { cwd: proto },
