@@ -12,7 +12,7 @@ import type { ResourceLogs } from "../../../opentelemetry/proto/logs/v1/logs_pb.
 import { file_opentelemetry_proto_logs_v1_logs } from "../../../opentelemetry/proto/logs/v1/logs_pb.ts";
 import type { Resource } from "../../../opentelemetry/proto/resource/v1/resource_pb.ts";
 import { file_opentelemetry_proto_resource_v1_resource } from "../../../opentelemetry/proto/resource/v1/resource_pb.ts";
-import type { Flow, StreamControl } from "../../stream/v1/stream_pb.ts";
+import type { Flow, Gap, StreamControl } from "../../stream/v1/stream_pb.ts";
 import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -20,7 +20,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/logs/v1/logs.proto.
  */
 export const file_sluice_logs_v1_logs: GenFile = /*@__PURE__*/
-  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSKmBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBUINCgtfdGFpbF9saW5lc0IICgZfbGltaXRCDwoNX2hlYXJ0YmVhdF9tc0IRCg9fY29udHJvbF9mcmFtZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0AEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eRIhChlzZXR0bGVkX3Byb2R1Y2VyX3NlcXVlbmNlGAYgASgDIpYBChFXcml0ZUxvZ3NSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoAxISCgpkdXBsaWNhdGVzGAIgASgDEi8KCHJlamVjdGVkGAMgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAQgASgDEhMKC2xhc3RfY3Vyc29yGAUgASgJIjwKDVJlamVjdGVkRW50cnkSDQoFaW5kZXgYASABKAMSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAki1QEKFVdyaXRlTG9nU3RyZWFtUmVxdWVzdBILCgNsb2cYASABKAkSEAoIcHJvZHVjZXIYAiABKAkSHwoXZmlyc3RfcHJvZHVjZXJfc2VxdWVuY2UYAyABKAMSKQoHZW50cmllcxgEIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Ei4KCmR1cmFiaWxpdHkYBSABKA4yGi5zbHVpY2UubG9ncy52MS5EdXJhYmlsaXR5EiEKGXNldHRsZWRfcHJvZHVjZXJfc2VxdWVuY2UYBiABKAMixQEKFldyaXRlTG9nU3RyZWFtUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgDEi8KCHJlamVjdGVkGAIgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAMgASgDEhMKC2xhc3RfY3Vyc29yGAQgASgJEhIKCmR1cGxpY2F0ZXMYBSABKAMSJAoEZmxvdxgGIAEoCzIWLnNsdWljZS5zdHJlYW0udjEuRmxvdyImChdMaXN0QXBwbGljYXRpb25zUmVxdWVzdBILCgNsb2cYASABKAkiTQoYTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlEjEKDGFwcGxpY2F0aW9ucxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkFwcGxpY2F0aW9uInMKC0FwcGxpY2F0aW9uEhMKC2FwcGxpY2F0aW9uGAEgASgJEg8KB2VudHJpZXMYAiABKAMSFwoPZmlyc3RfdGltZXN0YW1wGAMgASgDEhYKDmxhc3RfdGltZXN0YW1wGAQgASgDEg0KBWJ5dGVzGAUgASgDImcKCExvZ0JhdGNoEikKB2VudHJpZXMYASADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIwCgdjb250cm9sGAIgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sIpQBCgxPdGxwTG9nQmF0Y2gSQAoNcmVzb3VyY2VfbG9ncxgBIAMoCzIpLm9wZW50ZWxlbWV0cnkucHJvdG8ubG9ncy52MS5SZXNvdXJjZUxvZ3MSDwoGY3Vyc29yGOkHIAEoCRIxCgdjb250cm9sGOoHIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbCKLAQoQQ291bnRMb2dzUmVxdWVzdBILCgNsb2cYASABKAkSFAoMYXBwbGljYXRpb25zGAIgAygJEhEKCWxvZ19sZXZlbBgDIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYBCABKAMSFQoNZW5kX3RpbWVzdGFtcBgFIAEoAxIRCglidWNrZXRfbnMYBiABKAMiXwoRQ291bnRMb2dzUmVzcG9uc2USKAoGY291bnRzGAEgAygLMhguc2x1aWNlLmxvZ3MudjEuTG9nQ291bnQSEQoJYnVja2V0X25zGAIgASgDEg0KBXRvdGFsGAMgASgDImAKCExvZ0NvdW50EhcKD3N0YXJ0X3RpbWVzdGFtcBgBIAEoAxITCgthcHBsaWNhdGlvbhgCIAEoCRIXCg9zZXZlcml0eV9udW1iZXIYAyABKAUSDQoFY291bnQYBCABKAMiiwEKFEdldExvZ0NvbnRleHRSZXF1ZXN0EgsKA2xvZxgBIAEoCRIOCgZjdXJzb3IYAiABKAkSEwoGYmVmb3JlGAMgASgFSACIAQESEgoFYWZ0ZXIYBCABKAVIAYgBARIYChBzYW1lX2FwcGxpY2F0aW9uGAUgASgIQgkKB19iZWZvcmVCCAoGX2FmdGVyIoIBChVHZXRMb2dDb250ZXh0UmVzcG9uc2USKQoHZW50cmllcxgBIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Eg0KBWluZGV4GAIgASgFEhcKD2hhc19tb3JlX2JlZm9yZRgDIAEoCBIWCg5oYXNfbW9yZV9hZnRlchgEIAEoCCJLChNHZXRSZXNvdXJjZXNSZXF1ZXN0EgsKA2xvZxgBIAEoCRIUCgxyZXNvdXJjZV9pZHMYAiADKAUSEQoJc2NvcGVfaWRzGAMgAygFInAKFEdldFJlc291cmNlc1Jlc3BvbnNlEi4KCXJlc291cmNlcxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkxvZ1Jlc291cmNlEigKBnNjb3BlcxgCIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ1Njb3BlInMKC0xvZ1Jlc291cmNlEhMKC3Jlc291cmNlX2lkGAEgASgFEjsKCHJlc291cmNlGAIgASgLMikub3BlbnRlbGVtZXRyeS5wcm90by5yZXNvdXJjZS52MS5SZXNvdXJjZRISCgpzY2hlbWFfdXJsGAMgASgJInQKCExvZ1Njb3BlEhAKCHNjb3BlX2lkGAEgASgFEkIKBXNjb3BlGAIgASgLMjMub3BlbnRlbGVtZXRyeS5wcm90by5jb21tb24udjEuSW5zdHJ1bWVudGF0aW9uU2NvcGUSEgoKc2NoZW1hX3VybBgDIAEoCSIRCg9MaXN0TG9nc1JlcXVlc3QiNQoQTGlzdExvZ3NSZXNwb25zZRIhCgRsb2dzGAEgAygLMhMuc2x1aWNlLmxvZ3MudjEuTG9nIm4KA0xvZxIMCgRuYW1lGAEgASgJEg8KB2VudHJpZXMYAiABKAMSDQoFYnl0ZXMYAyABKAMSEwoLcXVvdGFfYnl0ZXMYBCABKAMSEwoLaGVhZF9jdXJzb3IYBSABKAkSDwoHcmVmdXNhbBgGIAEoCSqUAQoKU2xvd1JlYWRlchIbChdTTE9XX1JFQURFUl9VTlNQRUNJRklFRBAAEhgKFFNMT1dfUkVBREVSX0NBVENIX1VQEAESGwoXU0xPV19SRUFERVJfRFJPUF9PTERFU1QQAhIWChJTTE9XX1JFQURFUl9TQU1QTEUQAxIaChZTTE9XX1JFQURFUl9ESVNDT05ORUNUEAQqTgoFT3JkZXISFQoRT1JERVJfVU5TUEVDSUZJRUQQABIWChJPUkRFUl9PTERFU1RfRklSU1QQARIWChJPUkRFUl9ORVdFU1RfRklSU1QQAipUCgpEdXJhYmlsaXR5EhoKFkRVUkFCSUxJVFlfVU5TUEVDSUZJRUQQABITCg9EVVJBQklMSVRZX0RJU0sQARIVChFEVVJBQklMSVRZX01FTU9SWRACMvYGCgpMb2dTZXJ2aWNlEkoKClN0cmVhbUxvZ3MSIC5zbHVpY2UubG9ncy52MS5Mb2dTdHJlYW1SZXF1ZXN0Ghguc2x1aWNlLmxvZ3MudjEuTG9nRW50cnkwARJQChBTdHJlYW1Mb2dCYXRjaGVzEiAuc2x1aWNlLmxvZ3MudjEuTG9nU3RyZWFtUmVxdWVzdBoYLnNsdWljZS5sb2dzLnYxLkxvZ0JhdGNoMAESUgoOU3RyZWFtT3RscExvZ3MSIC5zbHVpY2UubG9ncy52MS5Mb2dTdHJlYW1SZXF1ZXN0Ghwuc2x1aWNlLmxvZ3MudjEuT3RscExvZ0JhdGNoMAESUAoJV3JpdGVMb2dzEiAuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dzUmVxdWVzdBohLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1Jlc3BvbnNlEmMKDldyaXRlTG9nU3RyZWFtEiUuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXF1ZXN0GiYuc2x1aWNlLmxvZ3MudjEuV3JpdGVMb2dTdHJlYW1SZXNwb25zZSgBMAESZQoQTGlzdEFwcGxpY2F0aW9ucxInLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXF1ZXN0Giguc2x1aWNlLmxvZ3MudjEuTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlElAKCUNvdW50TG9ncxIgLnNsdWljZS5sb2dzLnYxLkNvdW50TG9nc1JlcXVlc3QaIS5zbHVpY2UubG9ncy52MS5Db3VudExvZ3NSZXNwb25zZRJcCg1HZXRMb2dDb250ZXh0EiQuc2x1aWNlLmxvZ3MudjEuR2V0TG9nQ29udGV4dFJlcXVlc3QaJS5zbHVpY2UubG9ncy52MS5HZXRMb2dDb250ZXh0UmVzcG9uc2USWQoMR2V0UmVzb3VyY2VzEiMuc2x1aWNlLmxvZ3MudjEuR2V0UmVzb3VyY2VzUmVxdWVzdBokLnNsdWljZS5sb2dzLnYxLkdldFJlc291cmNlc1Jlc3BvbnNlEk0KCExpc3RMb2dzEh8uc2x1aWNlLmxvZ3MudjEuTGlzdExvZ3NSZXF1ZXN0GiAuc2x1aWNlLmxvZ3MudjEuTGlzdExvZ3NSZXNwb25zZWIGcHJvdG8z", [file_opentelemetry_proto_common_v1_common, file_opentelemetry_proto_logs_v1_logs, file_opentelemetry_proto_resource_v1_resource, file_sluice_stream_v1_stream]);
+  fileDesc("ChlzbHVpY2UvbG9ncy92MS9sb2dzLnByb3RvEg5zbHVpY2UubG9ncy52MSLuBAoQTG9nU3RyZWFtUmVxdWVzdBITCgthcHBsaWNhdGlvbhgBIAEoCRIRCglsb2dfbGV2ZWwYAiABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAMgASgDEg8KB2ZpbHRlcnMYBCADKAkSDgoGZm9sbG93GAUgASgIEgsKA2xvZxgGIAEoCRIVCg1lbmRfdGltZXN0YW1wGAcgASgDEhQKDHJlc3VtZV9hZnRlchgIIAEoCRIVCg1zdHJpY3RfY3Vyc29yGAkgASgIEhQKDGFwcGxpY2F0aW9ucxgKIAMoCRIXCgp0YWlsX2xpbmVzGAsgASgDSACIAQESEgoFbGltaXQYDCABKANIAYgBARIZCgxoZWFydGJlYXRfbXMYDSABKAVIAogBARIbCg5jb250cm9sX2ZyYW1lcxgOIAEoCEgDiAEBEi8KC3Nsb3dfcmVhZGVyGA8gASgOMhouc2x1aWNlLmxvZ3MudjEuU2xvd1JlYWRlchIZChFzYW1wbGVfcGVyX3NlY29uZBgQIAEoBRIkCgVvcmRlchgRIAEoDjIVLnNsdWljZS5sb2dzLnYxLk9yZGVyEhkKEWJhdGNoX21heF9lbnRyaWVzGBIgASgFEhoKEmJhdGNoX21heF9kZWxheV9tcxgTIAEoBRIcCg9sYWdfbWF4X2VudHJpZXMYFCABKANIBIgBARIUCgx1bnRpbF9jdXJzb3IYFSABKAlCDQoLX3RhaWxfbGluZXNCCAoGX2xpbWl0Qg8KDV9oZWFydGJlYXRfbXNCEQoPX2NvbnRyb2xfZnJhbWVzQhIKEF9sYWdfbWF4X2VudHJpZXMi5AQKCExvZ0VudHJ5EhEKCXRpbWVzdGFtcBgBIAEoAxINCgVsZXZlbBgCIAEoCRITCgthcHBsaWNhdGlvbhgDIAEoCRIPCgdtZXNzYWdlGAQgASgJEhMKC3NvdXJjZV9maWxlGAUgASgJEhMKC2xpbmVfbnVtYmVyGAYgASgFEjQKBmZpZWxkcxgHIAMoCzIkLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5LkZpZWxkc0VudHJ5EhAKCHNlcXVlbmNlGAggASgDEg4KBmN1cnNvchgJIAEoCRIaChJvYnNlcnZlZF90aW1lc3RhbXAYCiABKAMSEwoLcmVzb3VyY2VfaWQYCyABKAUSMAoHY29udHJvbBgMIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbBIQCghwcm9kdWNlchgNIAEoCRIZChFwcm9kdWNlcl9zZXF1ZW5jZRgOIAEoAxIQCghjaGVja3N1bRgPIAEoBxIXCg9zZXZlcml0eV9udW1iZXIYECABKAUSEAoIdHJhY2VfaWQYESABKAwSDwoHc3Bhbl9pZBgSIAEoDBITCgt0cmFjZV9mbGFncxgTIAEoDRISCgpldmVudF9uYW1lGBQgASgJEhEKCW90bHBfYm9keRgVIAEoDBIXCg9vdGxwX2F0dHJpYnV0ZXMYFiADKAwSGgoSZHJvcHBlZF9hdHRyaWJ1dGVzGBcgASgNEhAKCHNjb3BlX2lkGBggASgFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0AEKEFdyaXRlTG9nc1JlcXVlc3QSCwoDbG9nGAEgASgJEhAKCHByb2R1Y2VyGAIgASgJEh8KF2ZpcnN0X3Byb2R1Y2VyX3NlcXVlbmNlGAMgASgDEikKB2VudHJpZXMYBCADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIuCgpkdXJhYmlsaXR5GAUgASgOMhouc2x1aWNlLmxvZ3MudjEuRHVyYWJpbGl0eRIhChlzZXR0bGVkX3Byb2R1Y2VyX3NlcXVlbmNlGAYgASgDIpYBChFXcml0ZUxvZ3NSZXNwb25zZRIQCghhY2NlcHRlZBgBIAEoAxISCgpkdXBsaWNhdGVzGAIgASgDEi8KCHJlamVjdGVkGAMgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAQgASgDEhMKC2xhc3RfY3Vyc29yGAUgASgJIjwKDVJlamVjdGVkRW50cnkSDQoFaW5kZXgYASABKAMSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAki1QEKFVdyaXRlTG9nU3RyZWFtUmVxdWVzdBILCgNsb2cYASABKAkSEAoIcHJvZHVjZXIYAiABKAkSHwoXZmlyc3RfcHJvZHVjZXJfc2VxdWVuY2UYAyABKAMSKQoHZW50cmllcxgEIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5Ei4KCmR1cmFiaWxpdHkYBSABKA4yGi5zbHVpY2UubG9ncy52MS5EdXJhYmlsaXR5EiEKGXNldHRsZWRfcHJvZHVjZXJfc2VxdWVuY2UYBiABKAMixQEKFldyaXRlTG9nU3RyZWFtUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgDEi8KCHJlamVjdGVkGAIgAygLMh0uc2x1aWNlLmxvZ3MudjEuUmVqZWN0ZWRFbnRyeRIVCg1sYXN0X3NlcXVlbmNlGAMgASgDEhMKC2xhc3RfY3Vyc29yGAQgASgJEhIKCmR1cGxpY2F0ZXMYBSABKAMSJAoEZmxvdxgGIAEoCzIWLnNsdWljZS5zdHJlYW0udjEuRmxvdyImChdMaXN0QXBwbGljYXRpb25zUmVxdWVzdBILCgNsb2cYASABKAkiTQoYTGlzdEFwcGxpY2F0aW9uc1Jlc3BvbnNlEjEKDGFwcGxpY2F0aW9ucxgBIAMoCzIbLnNsdWljZS5sb2dzLnYxLkFwcGxpY2F0aW9uInMKC0FwcGxpY2F0aW9uEhMKC2FwcGxpY2F0aW9uGAEgASgJEg8KB2VudHJpZXMYAiABKAMSFwoPZmlyc3RfdGltZXN0YW1wGAMgASgDEhYKDmxhc3RfdGltZXN0YW1wGAQgASgDEg0KBWJ5dGVzGAUgASgDImcKCExvZ0JhdGNoEikKB2VudHJpZXMYASADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRIwCgdjb250cm9sGAIgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sIpQBCgxPdGxwTG9nQmF0Y2gSQAoNcmVzb3VyY2VfbG9ncxgBIAMoCzIpLm9wZW50ZWxlbWV0cnkucHJvdG8ubG9ncy52MS5SZXNvdXJjZUxvZ3MSDwoGY3Vyc29yGOkHIAEoCRIxCgdjb250cm9sGOoHIAEoCzIfLnNsdWljZS5zdHJlYW0udjEuU3RyZWFtQ29udHJvbCK5AQoQQ291bnRMb2dzUmVxdWVzdBILCgNsb2cYASABKAkSFAoMYXBwbGljYXRpb25zGAIgAygJEhEKCWxvZ19sZXZlbBgDIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYBCABKAMSFQoNZW5kX3RpbWVzdGFtcBgFIAEoAxIRCglidWNrZXRfbnMYBiABKAMSLAoIZ3JvdXBfYnkYByADKA4yGi5zbHVpY2UubG9ncy52MS5Db3VudEdyb3VwIl8KEUNvdW50TG9nc1Jlc3BvbnNlEigKBmNvdW50cxgBIAMoCzIYLnNsdWljZS5sb2dzLnYxLkxvZ0NvdW50EhEKCWJ1Y2tldF9ucxgCIAEoAxINCgV0b3RhbBgDIAEoAyJgCghMb2dDb3VudBIXCg9zdGFydF90aW1lc3RhbXAYASABKAMSEwoLYXBwbGljYXRpb24YAiABKAkSFwoPc2V2ZXJpdHlfbnVtYmVyGAMgASgFEg0KBWNvdW50GAQgASgDIosBChRHZXRMb2dDb250ZXh0UmVxdWVzdBILCgNsb2cYASABKAkSDgoGY3Vyc29yGAIgASgJEhMKBmJlZm9yZRgDIAEoBUgAiAEBEhIKBWFmdGVyGAQgASgFSAGIAQESGAoQc2FtZV9hcHBsaWNhdGlvbhgFIAEoCEIJCgdfYmVmb3JlQggKBl9hZnRlciKnAQoVR2V0TG9nQ29udGV4dFJlc3BvbnNlEikKB2VudHJpZXMYASADKAsyGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeRINCgVpbmRleBgCIAEoBRIXCg9oYXNfbW9yZV9iZWZvcmUYAyABKAgSFgoOaGFzX21vcmVfYWZ0ZXIYBCABKAgSIwoEZ2FwcxgFIAMoCzIVLnNsdWljZS5zdHJlYW0udjEuR2FwIksKE0dldFJlc291cmNlc1JlcXVlc3QSCwoDbG9nGAEgASgJEhQKDHJlc291cmNlX2lkcxgCIAMoBRIRCglzY29wZV9pZHMYAyADKAUicAoUR2V0UmVzb3VyY2VzUmVzcG9uc2USLgoJcmVzb3VyY2VzGAEgAygLMhsuc2x1aWNlLmxvZ3MudjEuTG9nUmVzb3VyY2USKAoGc2NvcGVzGAIgAygLMhguc2x1aWNlLmxvZ3MudjEuTG9nU2NvcGUicwoLTG9nUmVzb3VyY2USEwoLcmVzb3VyY2VfaWQYASABKAUSOwoIcmVzb3VyY2UYAiABKAsyKS5vcGVudGVsZW1ldHJ5LnByb3RvLnJlc291cmNlLnYxLlJlc291cmNlEhIKCnNjaGVtYV91cmwYAyABKAkidAoITG9nU2NvcGUSEAoIc2NvcGVfaWQYASABKAUSQgoFc2NvcGUYAiABKAsyMy5vcGVudGVsZW1ldHJ5LnByb3RvLmNvbW1vbi52MS5JbnN0cnVtZW50YXRpb25TY29wZRISCgpzY2hlbWFfdXJsGAMgASgJIhEKD0xpc3RMb2dzUmVxdWVzdCI1ChBMaXN0TG9nc1Jlc3BvbnNlEiEKBGxvZ3MYASADKAsyEy5zbHVpY2UubG9ncy52MS5Mb2cibgoDTG9nEgwKBG5hbWUYASABKAkSDwoHZW50cmllcxgCIAEoAxINCgVieXRlcxgDIAEoAxITCgtxdW90YV9ieXRlcxgEIAEoAxITCgtoZWFkX2N1cnNvchgFIAEoCRIPCgdyZWZ1c2FsGAYgASgJKpQBCgpTbG93UmVhZGVyEhsKF1NMT1dfUkVBREVSX1VOU1BFQ0lGSUVEEAASGAoUU0xPV19SRUFERVJfQ0FUQ0hfVVAQARIbChdTTE9XX1JFQURFUl9EUk9QX09MREVTVBACEhYKElNMT1dfUkVBREVSX1NBTVBMRRADEhoKFlNMT1dfUkVBREVSX0RJU0NPTk5FQ1QQBCpOCgVPcmRlchIVChFPUkRFUl9VTlNQRUNJRklFRBAAEhYKEk9SREVSX09MREVTVF9GSVJTVBABEhYKEk9SREVSX05FV0VTVF9GSVJTVBACKlQKCkR1cmFiaWxpdHkSGgoWRFVSQUJJTElUWV9VTlNQRUNJRklFRBAAEhMKD0RVUkFCSUxJVFlfRElTSxABEhUKEURVUkFCSUxJVFlfTUVNT1JZEAIqXQoKQ291bnRHcm91cBIbChdDT1VOVF9HUk9VUF9VTlNQRUNJRklFRBAAEhUKEUNPVU5UX0dST1VQX0xFVkVMEAESGwoXQ09VTlRfR1JPVVBfQVBQTElDQVRJT04QAjL2BgoKTG9nU2VydmljZRJKCgpTdHJlYW1Mb2dzEiAuc2x1aWNlLmxvZ3MudjEuTG9nU3RyZWFtUmVxdWVzdBoYLnNsdWljZS5sb2dzLnYxLkxvZ0VudHJ5MAESUAoQU3RyZWFtTG9nQmF0Y2hlcxIgLnNsdWljZS5sb2dzLnYxLkxvZ1N0cmVhbVJlcXVlc3QaGC5zbHVpY2UubG9ncy52MS5Mb2dCYXRjaDABElIKDlN0cmVhbU90bHBMb2dzEiAuc2x1aWNlLmxvZ3MudjEuTG9nU3RyZWFtUmVxdWVzdBocLnNsdWljZS5sb2dzLnYxLk90bHBMb2dCYXRjaDABElAKCVdyaXRlTG9ncxIgLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nc1JlcXVlc3QaIS5zbHVpY2UubG9ncy52MS5Xcml0ZUxvZ3NSZXNwb25zZRJjCg5Xcml0ZUxvZ1N0cmVhbRIlLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVxdWVzdBomLnNsdWljZS5sb2dzLnYxLldyaXRlTG9nU3RyZWFtUmVzcG9uc2UoATABEmUKEExpc3RBcHBsaWNhdGlvbnMSJy5zbHVpY2UubG9ncy52MS5MaXN0QXBwbGljYXRpb25zUmVxdWVzdBooLnNsdWljZS5sb2dzLnYxLkxpc3RBcHBsaWNhdGlvbnNSZXNwb25zZRJQCglDb3VudExvZ3MSIC5zbHVpY2UubG9ncy52MS5Db3VudExvZ3NSZXF1ZXN0GiEuc2x1aWNlLmxvZ3MudjEuQ291bnRMb2dzUmVzcG9uc2USXAoNR2V0TG9nQ29udGV4dBIkLnNsdWljZS5sb2dzLnYxLkdldExvZ0NvbnRleHRSZXF1ZXN0GiUuc2x1aWNlLmxvZ3MudjEuR2V0TG9nQ29udGV4dFJlc3BvbnNlElkKDEdldFJlc291cmNlcxIjLnNsdWljZS5sb2dzLnYxLkdldFJlc291cmNlc1JlcXVlc3QaJC5zbHVpY2UubG9ncy52MS5HZXRSZXNvdXJjZXNSZXNwb25zZRJNCghMaXN0TG9ncxIfLnNsdWljZS5sb2dzLnYxLkxpc3RMb2dzUmVxdWVzdBogLnNsdWljZS5sb2dzLnYxLkxpc3RMb2dzUmVzcG9uc2ViBnByb3RvMw", [file_opentelemetry_proto_common_v1_common, file_opentelemetry_proto_logs_v1_logs, file_opentelemetry_proto_resource_v1_resource, file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.logs.v1.LogStreamRequest
@@ -131,19 +131,23 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
    * Whether controls are sent. Default: on in sluice.logs.v1.LogService, off in the unversioned one. Without them a gap
    * ends the stream with OUT_OF_RANGE (DATA_LOSS when stored bytes are damaged) and the cursor to go on after.
    *
+   * Notices come first: UNKNOWN_APPLICATION (no entry of that name is here so far), CANNOT_MATCH (the terms, the level or
+   * the times of this request contradict each other).
+   *
    * @generated from field: optional bool control_frames = 14;
    */
   controlFrames?: boolean | undefined;
 
   /**
-   * What happens to a follower that is slower than the log. Default: it catches up from disk.
+   * What happens to a follower that is slower than the log. Default: it catches up from disk. The others count from `sync`
+   * on: history is given whole, however slowly it is read.
    *
    * @generated from field: sluice.logs.v1.SlowReader slow_reader = 15;
    */
   slowReader: SlowReader;
 
   /**
-   * With SLOW_READER_SAMPLE: entries a second, at most.
+   * With SLOW_READER_SAMPLE: entries a second, at most; 1 to 1,000,000.
    *
    * @generated from field: int32 sample_per_second = 16;
    */
@@ -166,6 +170,22 @@ export type LogStreamRequest = Message<"sluice.logs.v1.LogStreamRequest"> & {
    * @generated from field: int32 batch_max_delay_ms = 19;
    */
   batchMaxDelayMs: number;
+
+  /**
+   * A follower is too slow when more entries than these lie between what was sent to it and the head of the log, those
+   * included that it did not ask for (Heartbeat.lag_entries). Default 10,000. Not with SLOW_READER_CATCH_UP.
+   *
+   * @generated from field: optional int64 lag_max_entries = 20;
+   */
+  lagMaxEntries?: bigint | undefined;
+
+  /**
+   * End after the place of this cursor. With the cursors of a gap (`resume_after` = its after_cursor, `until_cursor` = its
+   * to_cursor) the same query gives what was left out of the stream.
+   *
+   * @generated from field: string until_cursor = 21;
+   */
+  untilCursor: string;
 };
 
 /**
@@ -652,7 +672,7 @@ export const ApplicationSchema: GenMessage<Application> = /*@__PURE__*/
   messageDesc(file_sluice_logs_v1_logs, 9);
 
 /**
- * Entries, or a control, never both. Batches are cut at `batch_max_entries`, and after `batch_max_delay_ms` without.
+ * Entries, or a control, never both.
  *
  * @generated from message sluice.logs.v1.LogBatch
  */
@@ -753,6 +773,13 @@ export type CountLogsRequest = Message<"sluice.logs.v1.CountLogsRequest"> & {
    * @generated from field: int64 bucket_ns = 6;
    */
   bucketNs: bigint;
+
+  /**
+   * What is counted apart, beside time. Empty: level and application.
+   *
+   * @generated from field: repeated sluice.logs.v1.CountGroup group_by = 7;
+   */
+  groupBy: CountGroup[];
 };
 
 /**
@@ -807,12 +834,15 @@ export type LogCount = Message<"sluice.logs.v1.LogCount"> & {
   startTimestamp: bigint;
 
   /**
+   * Empty also when applications are not counted apart.
+   *
    * @generated from field: string application = 2;
    */
   application: string;
 
   /**
-   * OpenTelemetry's severity, the lowest of its range: 1 TRACE, 5 DEBUG, 9 INFO, 13 WARN, 17 ERROR, 21 FATAL; 0: none.
+   * OpenTelemetry's severity, the lowest of its range: 1 TRACE, 5 DEBUG, 9 INFO, 13 WARN, 17 ERROR, 21 FATAL; 0: none, or
+   * levels are not counted apart.
    *
    * @generated from field: int32 severity_number = 3;
    */
@@ -850,7 +880,7 @@ export type GetLogContextRequest = Message<"sluice.logs.v1.GetLogContextRequest"
   cursor: string;
 
   /**
-   * How many entries before and after it. Default 10 each.
+   * How many entries before and after it, 0 to 1,000. Default 10 each. Fewer come when the answer would be larger than 3 MiB.
    *
    * @generated from field: optional int32 before = 3;
    */
@@ -862,7 +892,7 @@ export type GetLogContextRequest = Message<"sluice.logs.v1.GetLogContextRequest"
   after?: number | undefined;
 
   /**
-   * Only entries of the same application.
+   * Only entries of the same application. None comes when the entry in the middle is no longer there.
    *
    * @generated from field: bool same_application = 5;
    */
@@ -905,6 +935,13 @@ export type GetLogContextResponse = Message<"sluice.logs.v1.GetLogContextRespons
    * @generated from field: bool has_more_after = 4;
    */
   hasMoreAfter: boolean;
+
+  /**
+   * What is missing between them.
+   *
+   * @generated from field: repeated sluice.stream.v1.Gap gaps = 5;
+   */
+  gaps: Gap[];
 };
 
 /**
@@ -1102,6 +1139,8 @@ export const LogSchema: GenMessage<Log> = /*@__PURE__*/
   messageDesc(file_sluice_logs_v1_logs, 23);
 
 /**
+ * A server keeps nothing for a slow reader; what it has sent (as much as the client's window takes) it cannot call back.
+ *
  * @generated from enum sluice.logs.v1.SlowReader
  */
 export const SlowReader = {
@@ -1113,28 +1152,31 @@ export const SlowReader = {
   UNSPECIFIED: 0,
 
   /**
-   * Reads on from disk, however far behind; the server keeps nothing for it.
+   * Reads on from disk, however far behind.
    *
    * @generated from enum value: SLOW_READER_CATCH_UP = 1;
    */
   CATCH_UP: 1,
 
   /**
-   * Stays live: what it is too slow for becomes a gap with range and exact count, and can be fetched later.
+   * Stays live: a follower that is too slow goes on with the newer half of `lag_max_entries`, and the older entries become
+   * a gap (GAP_REASON_SLOW_READER).
    *
    * @generated from enum value: SLOW_READER_DROP_OLDEST = 2;
    */
   DROP_OLDEST: 2,
 
   /**
-   * Gets at most `sample_per_second`; what is left out becomes gaps with exact counts.
+   * Gets the first `sample_per_second` entries that match of each second; the rest of that second, all that was written
+   * until its end, becomes a gap (GAP_REASON_SAMPLED). One that is too slow for that is treated as with DROP_OLDEST.
    *
    * @generated from enum value: SLOW_READER_SAMPLE = 3;
    */
   SAMPLE: 3,
 
   /**
-   * Ends with RESOURCE_EXHAUSTED and the cursor to go on after.
+   * A follower that is too slow ends with RESOURCE_EXHAUSTED and ErrorInfo SLOW_READER, whose metadata has the `cursor` to
+   * go on after.
    *
    * @generated from enum value: SLOW_READER_DISCONNECT = 4;
    */
@@ -1142,6 +1184,8 @@ export const SlowReader = {
 } as const;
 
 /**
+ * A server keeps nothing for a slow reader; what it has sent (as much as the client's window takes) it cannot call back.
+ *
  * @generated from enum sluice.logs.v1.SlowReader
  */
 export type SlowReader = (typeof SlowReader)[keyof typeof SlowReader] | UnknownEnum;
@@ -1169,8 +1213,10 @@ export const Order = {
   OLDEST_FIRST: 1,
 
   /**
-   * From the newest entry backwards, for pages: `limit` entries, and the cursor of the last one given as `resume_after`
-   * is the token of the next, older page. Not with `follow` or `tail_lines`.
+   * From the newest entry backwards, for pages: `limit` entries, before the one whose cursor is `resume_after` (empty: from
+   * the head). The cursor of the last one is the token of the next, older page. With controls a `sync` ends the page, and
+   * comes each second while nothing matches: its cursor is a token too, also of a page that found nothing; empty: there is
+   * nothing older. Not with `follow`, `tail_lines` or `until_cursor`.
    *
    * @generated from enum value: ORDER_NEWEST_FIRST = 2;
    */
@@ -1226,6 +1272,39 @@ export const DurabilitySchema: GenEnum<Durability> = /*@__PURE__*/
   enumDesc(file_sluice_logs_v1_logs, 2);
 
 /**
+ * @generated from enum sluice.logs.v1.CountGroup
+ */
+export const CountGroup = {
+  /**
+   * Nothing: alone in the list, only time counts.
+   *
+   * @generated from enum value: COUNT_GROUP_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: COUNT_GROUP_LEVEL = 1;
+   */
+  LEVEL: 1,
+
+  /**
+   * @generated from enum value: COUNT_GROUP_APPLICATION = 2;
+   */
+  APPLICATION: 2,
+} as const;
+
+/**
+ * @generated from enum sluice.logs.v1.CountGroup
+ */
+export type CountGroup = (typeof CountGroup)[keyof typeof CountGroup] | UnknownEnum;
+
+/**
+ * Describes the enum sluice.logs.v1.CountGroup.
+ */
+export const CountGroupSchema: GenEnum<CountGroup> = /*@__PURE__*/
+  enumDesc(file_sluice_logs_v1_logs, 3);
+
+/**
  * Also served as the unversioned LogService (seed.proto).
  *
  * @generated from service sluice.logs.v1.LogService
@@ -1244,7 +1323,8 @@ export const LogService: GenService<{
     output: typeof LogEntrySchema;
   },
   /**
-   * The same in batches, for clients whose cost is per message: browsers, grpc-js, Python.
+   * The same in batches, for clients whose cost is per message: browsers, grpc-js, Python. A batch has at most 256 KiB, or
+   * one entry that is larger.
    *
    * @generated from rpc sluice.logs.v1.LogService.StreamLogBatches
    */

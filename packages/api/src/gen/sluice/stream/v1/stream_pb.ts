@@ -146,7 +146,9 @@ export type Gap = Message<"sluice.stream.v1.Gap"> & {
   toCursor: string;
 
   /**
-   * How many entries are missing; exact. With GAP_REASON_EPOCH: how many of those already seen are no longer in the log.
+   * How many entries lie in it; exact. Those count too that the stream's query would have left out: nobody looked at them.
+   * So of an unfiltered stream entries and gaps add up to what was written. With GAP_REASON_EPOCH: how many of those already
+   * seen are no longer in the log.
    *
    * @generated from field: int64 count = 3;
    */
@@ -220,14 +222,14 @@ export const GapReason = {
   UNSPECIFIED: 0,
 
   /**
-   * The reader was too slow and had asked to drop.
+   * The reader was too slow and had asked to drop. The entries can be read later: after `after_cursor`.
    *
    * @generated from enum value: GAP_REASON_SLOW_READER = 1;
    */
   SLOW_READER: 1,
 
   /**
-   * The reader had asked for a sample.
+   * The reader had asked for a sample. The entries can be read later.
    *
    * @generated from enum value: GAP_REASON_SAMPLED = 2;
    */
