@@ -159,10 +159,12 @@ const cases: readonly Case[] = [
   },
   {
     attack: "idleConnections",
-    what: "9,900 connections that do nothing",
+    what: "10,000 connections that do nothing",
     residentMibMax: 400,
     heldMibMax: 150,
-    fate: /^9900 × served on$/,
+    fate: /^10000 × served on$/,
+    // And one for the bystander.
+    settings: { connectionsMax: 10_001 },
   },
   {
     attack: "tinyData",

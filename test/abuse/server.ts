@@ -19,6 +19,7 @@ export interface ServerSettings {
   readonly http2?: Partial<Http2Limits>;
   readonly grpc?: Partial<GrpcLimits>;
   readonly tls?: boolean;
+  readonly connectionsMax?: number;
 }
 
 /** What the process holds, and held at most since `reset`. Bytes. */
@@ -122,9 +123,11 @@ function tlsOptions(): { cert: string; key: string } {
   return { cert: read("crt"), key: read("key") };
 }
 
-async function runServer({ http1 = {}, http2 = {}, grpc = {}, tls = false }: ServerSettings): Promise<void> {
+async function runServer(settings: ServerSettings): Promise<void> {
+  const { http1 = {}, http2 = {}, grpc = {}, tls = false, ...listening } = settings;
   const server = createEcho(grpc);
-  const listener = await listen(server, { http1, http2: { limits: http2 }, ...(tls ? { tls: tlsOptions() } : {}) });
+  const secured = tls ? { tls: tlsOptions() } : {};
+  const listener = await listen(server, { http1, http2: { limits: http2 }, ...secured, ...listening });
   const watch = new MemoryWatch();
   process.on("message", ({ reset }: { reset: boolean }) => {
     collectGarbage();

@@ -1,8 +1,8 @@
 // What stands before the handlers, and what watches them.
 import { Code, RpcError, type Call, type CallObserver, type Interceptor } from "@sluice/rpc";
 import { expect, test } from "vitest";
-import { EchoService } from "./gen/echo_pb.ts";
-import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
+import { ManualClock } from "@sluice/rpc/testing";
+import { callFields, fieldOf, openWire, otherSpellings, overBothTransports, startEcho } from "./support.ts";
 
 overBothTransports((transport) => {
   test("interceptors run in order, see method, peer and metadata, and may add headers", async () => {
@@ -49,24 +49,7 @@ overBothTransports((transport) => {
     expect(handled).toBe(0);
   });
 
-  const service = `/${EchoService.typeName}`;
-  test.each([
-    `/${service}/Echo`,
-    `${service}//Echo`,
-    `${service}/Echo/`,
-    `${service}/echo`,
-    `${service.toUpperCase()}/Echo`,
-    `${service}%2FEcho`,
-    `${service}/%45cho`,
-    `${service}/./Echo`,
-    `${service}/../${EchoService.typeName}/Echo`,
-    `${service}/Echo?x=1`,
-    `${service}/Echo#x`,
-    `${service};/Echo`,
-    `${service}/Echo%00`,
-    `${service}\\Echo`,
-    `http://test${service}/Echo`,
-  ])("no other spelling of a path leads to a method: %s", async (path) => {
+  test.each(otherSpellings)("no other spelling of a path leads to a method: %s", async (path) => {
     const reached: string[] = [];
     await using echo = await startEcho(transport, {
       interceptors: [(call) => void reached.push(`interceptor ${call.method.name}`)],
@@ -176,5 +159,24 @@ overBothTransports((transport) => {
       ],
       Chat: [["end", Code.ABORTED, true]],
     });
+  });
+
+  test("a call that nobody observes costs not even a look at the clock", async () => {
+    let looks = 0;
+    class WatchedClock extends ManualClock {
+      override monotonicMs(): number {
+        looks++;
+        return super.monotonicMs();
+      }
+    }
+    const callsOf = async (options: { observe?: () => CallObserver }): Promise<number> => {
+      await using echo = await startEcho(transport, { clock: new WatchedClock(), ...options });
+      looks = 0;
+      for (let call = 0; call < 10; call++) await echo.client.echo({ text: "abc" });
+      await Array.fromAsync(echo.client.count({ count: 10 }));
+      return looks;
+    };
+    expect(await callsOf({})).toBe(0);
+    expect(await callsOf({ observe: () => ({ ended() {} }) })).toBeGreaterThan(0);
   });
 });

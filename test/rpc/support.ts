@@ -268,3 +268,24 @@ function openStream(
   );
   return { stream, soFar, closed: promise };
 }
+
+const SERVICE = `/${EchoService.typeName}`;
+
+/** Paths that somebody might take for that of Echo, which none of them is. */
+export const otherSpellings: readonly string[] = [
+  `/${SERVICE}/Echo`,
+  `${SERVICE}//Echo`,
+  `${SERVICE}/Echo/`,
+  `${SERVICE}/echo`,
+  `${SERVICE.toUpperCase()}/Echo`,
+  `${SERVICE}%2FEcho`,
+  `${SERVICE}/%45cho`,
+  `${SERVICE}/./Echo`,
+  `${SERVICE}/../${EchoService.typeName}/Echo`,
+  `${SERVICE}/Echo?x=1`,
+  `${SERVICE}/Echo#x`,
+  `${SERVICE};/Echo`,
+  `${SERVICE}/Echo%00`,
+  `${SERVICE}\\Echo`,
+  `http://test${SERVICE}/Echo`,
+];

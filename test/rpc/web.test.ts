@@ -1,4 +1,6 @@
 // gRPC-Web: clients that others wrote, over HTTP/1.1 and HTTP/2, and what is on the wire. Connect's speaks gRPC as well.
+import { connect } from "node:net";
+import { text } from "node:stream/consumers";
 import { Code as ConnectCode, ConnectError, createClient as createConnectClient } from "@connectrpc/connect";
 import { createGrpcTransport, createGrpcWebTransport as createNodeTransport } from "@connectrpc/connect-node";
 import { createGrpcWebTransport } from "@connectrpc/connect-web";
@@ -6,7 +8,15 @@ import { Code, errorDetail, BadRequestSchema, RpcError, type Listener } from "@s
 import { describe, expect, test } from "vitest";
 import { expectMetadataBothWays } from "./connect-es.ts";
 import { EchoService } from "./gen/echo_pb.ts";
-import { callFields, fieldOf, openWire, overBothTransports, startEcho, type EchoOptions } from "./support.ts";
+import {
+  callFields,
+  fieldOf,
+  openWire,
+  otherSpellings,
+  overBothTransports,
+  startEcho,
+  type EchoOptions,
+} from "./support.ts";
 import { ownHttp2 } from "../../packages/rpc/src/socket-transport.ts";
 
 const kinds = ["fetch over HTTP/1.1", "HTTP/1.1", "HTTP/2", "gRPC"] as const;
@@ -36,6 +46,14 @@ function framesOf(body: Uint8Array): { flag: number; bytes: Buffer }[] {
 
 async function echo(options: EchoOptions = {}) {
   return startEcho(ownHttp2(), options);
+}
+
+/** One request of HTTP/1.1 with its target as it is, which `fetch` would make a tidy one. */
+async function postRaw({ port }: Listener, target: string, { type, body }: { type: string; body: Uint8Array }) {
+  const socket = connect({ host: "127.0.0.1", port });
+  const fields = ["host: test", `content-type: ${type}`, `content-length: ${body.length}`, "connection: close"];
+  socket.write(Buffer.concat([Buffer.from(`POST ${target} HTTP/1.1\r\n${fields.join("\r\n")}\r\n\r\n`), body]));
+  return text(socket);
 }
 
 describe.each(kinds)("Connect's client by %s", (kind) => {
@@ -190,6 +208,23 @@ describe("on the wire", () => {
     expect([get.status, get.headers.get("allow")]).toEqual([405, "POST"]);
     const json = await post(server.listener, "Echo", "application/grpc-web+json", "{}");
     expect(json.status).toBe(415);
+  });
+
+  test.each(otherSpellings)("no other spelling of a path walks round an interceptor: %s", async (path) => {
+    const reached: string[] = [];
+    await using server = await echo({
+      interceptors: [(call) => void reached.push(`interceptor ${call.method.name}`)],
+      handlers: { echo: () => (reached.push("handler"), {}) },
+    });
+    const bodies = { "application/grpc-web": CALL, "application/json": Buffer.from("{}") };
+    for (const [type, body] of Object.entries(bodies)) {
+      reached.length = 0;
+      const answer = await postRaw(server.listener, path, { type, body });
+      // HTTP/1.1 may say the whole URL: that is the method's own path.
+      const isPath = path.startsWith("http:");
+      expect.soft(reached, type).toEqual(isPath ? ["interceptor Echo", "handler"] : []);
+      expect.soft(answer, type).toMatch(isPath ? /^HTTP\/1\.1 200 / : /^HTTP\/1\.1 (400|404|501) |grpc-status: 12/);
+    }
   });
 
   test("gzip both ways", async () => {

@@ -133,9 +133,9 @@ export async function keptSlivers(port: number): Promise<string> {
   return fatesOf(foes);
 }
 
-/** 9,900 connections that do nothing but be there. */
+/** 10,000 connections that do nothing but be there. */
 export async function idleConnections(port: number): Promise<string> {
-  const foes = await openMany(9900, () => openFoe(port));
+  const foes = await openMany(10_000, () => openFoe(port));
   await Promise.all(foes.map((foe) => foe.heard()));
   return fatesOf(foes);
 }
