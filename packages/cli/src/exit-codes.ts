@@ -23,7 +23,7 @@ export const EXIT_CODE_HELP: readonly (readonly [ExitCode, string])[] = [
   [EXIT.unavailable, "the server cannot be reached, is overloaded or did not answer in time"],
   [EXIT.notFound, "what was asked for is not there"],
   [EXIT.denied, "no right to it"],
-  [EXIT.damaged, "stored data does not match its checksum"],
+  [EXIT.damaged, "stored data does not match its checksum, or entries are missing"],
   [EXIT.limit, "a limit or quota was reached"],
   [EXIT.interrupted, "a second Ctrl-C or SIGTERM: ended at once, unfinished"],
 ];

@@ -38,6 +38,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/applications.ts")).applicationsCommand,
   },
   {
+    name: "canary",
+    summary: "write stamped entries, read them back, report what is missing",
+    load: async () => (await import("./commands/canary.ts")).canaryCommand,
+  },
+  {
     name: "config",
     summary: "show the configuration, and where each value comes from",
     load: async () => (await import("./commands/config.ts")).configCommand,

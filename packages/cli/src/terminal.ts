@@ -76,6 +76,29 @@ export function openProgress(stream: OutputStream, options: ProgressOptions): Pr
   };
 }
 
+/** One line that is drawn again and again. */
+export interface UpdatingLine {
+  show(text: string): void;
+  /** Leaves what was shown last. Idempotent. */
+  end(): void;
+}
+
+/** A line that updates in place on a terminal that can do so, and else is printed anew. */
+export function openLine(stream: OutputStream, environment: NodeJS.ProcessEnv): UpdatingLine {
+  const isDrawn = canDraw(stream, environment);
+  let isOpen = false;
+  return {
+    show(text) {
+      stream.write(isDrawn ? `\r\u001b[2K${clip(text, stream.columns ?? 80)}` : `${text}\n`);
+      isOpen = isDrawn;
+    },
+    end() {
+      if (isOpen) stream.write("\n");
+      isOpen = false;
+    },
+  };
+}
+
 /** 3700 → "1 h 1 min". */
 export function formatSeconds(seconds: number): string {
   const whole = Math.ceil(seconds);
