@@ -37,6 +37,11 @@ const NEW_STEPS = 1000;
 const INSTRUCTION_STEPS = 150;
 const CLASS_STEPS = 3;
 
+/** What everything begins with that the expression finds: of that a run can be searched. Often empty. */
+export function literalOf(expression: RE2JS): string {
+  return expression.re2().prefix as string;
+}
+
 export class ExpressionSearch {
   readonly #automaton: Automaton;
   /** Where the search stopped; undefined: none is under way. */
@@ -45,6 +50,11 @@ export class ExpressionSearch {
 
   constructor(expression: RE2JS) {
     this.#automaton = expression.re2().dfa;
+  }
+
+  /** Forgets the value that is half searched. */
+  giveUp(): void {
+    this.#state = undefined;
   }
 
   /**

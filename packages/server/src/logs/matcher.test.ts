@@ -11,6 +11,7 @@ import { Finder } from "./finder.ts";
 import { ExpressionSearch } from "./matcher-expression.ts";
 import { EntryMatcher } from "./matcher.ts";
 import { producerEntry } from "./testing/arbitrary-entries.ts";
+import { arbitraryTerm } from "./testing/arbitrary-terms.ts";
 import { matchesPlainly } from "./testing/plain-match.ts";
 
 const sample = create(LogEntrySchema, {
@@ -180,51 +181,12 @@ describe("an entry", () => {
 });
 
 describe("any entries in one run", () => {
-  const words = fc.constantFrom(
-    "timed out",
-    "connection refused",
-    "myapp",
-    "x",
-    "é",
-    "ä€😀",
-    "INFO",
-    "error3",
-    "0",
-    "1",
-  );
-  const keys = fc.constantFrom(
-    "myapp",
-    "x",
-    "message",
-    "level",
-    "application",
-    "line_number",
-    "trace_id",
-    "timestamp",
-    "fields.level",
-  );
-  const term = fc.oneof(
-    words,
-    words.map((word) => `-${word}`),
-    fc.tuple(keys, fc.constantFrom("=", "!=", "~", "!~"), words).map((parts) => parts.join("")),
-    fc
-      .tuple(
-        fc.constantFrom("x", "line_number", "timestamp", "severity_number", "trace_flags"),
-        fc.constantFrom(">", ">=", "<", "<="),
-        fc.integer(),
-      )
-      .map((parts) => parts.join("")),
-    fc
-      .tuple(fc.constantFrom("level>=", "level<", "level=", "level!="), fc.constantFrom("warn", "info2", "FATAL"))
-      .map((parts) => parts.join("")),
-  );
-
   test("match on their bytes exactly when they match decoded", () => {
     let matched = 0;
     fc.assert(
       fc.property(
         fc.array(producerEntry, { minLength: 1, maxLength: 8 }),
-        fc.array(term, { minLength: 1, maxLength: 3 }),
+        fc.array(arbitraryTerm, { minLength: 1, maxLength: 3 }),
         (entries, filters) => {
           const terms = parseFilters(filters, DEFAULT_LIMITS);
           const matcher = new EntryMatcher(terms);
@@ -301,8 +263,9 @@ describe("whatever the filter and the entry are, matching pauses", () => {
   });
 
   test("in a text that nearly fits everywhere", () => {
+    // Of its bytes "a" is the rarer one, so that is what is looked for.
     const text = "a".repeat(2000);
-    const filter = `${text}b${text}`;
+    const filter = `${text}e${text}`;
     const matcher = new EntryMatcher(parseFilters([filter], DEFAULT_LIMITS));
     const missing = ask(matcher, message("a".repeat(500_000)));
     expect(missing.holds).toBe(false);

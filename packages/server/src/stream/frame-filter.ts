@@ -8,6 +8,11 @@ export interface FrameFilter {
    * the clock is looked at, and the same frame asked for again. Called in ascending order within the same bytes.
    */
   matches(bytes: Uint8Array, start: number, end: number): boolean | undefined;
+  /**
+   * The first of the frames from..to that may match, frame i being `bytes[starts[i]..starts[i + 1])`; `to` when none
+   * does; undefined as for `matches`. Without it each frame may.
+   */
+  candidate?(bytes: Uint8Array, starts: Uint32Array, from: number, to: number): number | undefined;
   /** The sequence of the entry in a frame. */
   sequenceOf(bytes: Uint8Array, start: number, end: number): number;
 }
@@ -22,7 +27,7 @@ export interface Selection {
   readonly bytes: Uint8Array;
 }
 
-/** Frames between two looks at the clock, less one: a look costs more than most frames. */
+/** Steps between two looks at the clock, less one: a look costs more than most frames. */
 const LOOK_MASK = 63;
 
 export interface SelectOptions {
@@ -41,7 +46,24 @@ export function selectFrames(run: EntryRun, filter: FrameFilter, options: Select
   let stretchStart = -1;
   let count = 0;
   let next = from;
-  while (next < run.count && count < countMax) {
+  /** Frames before it are judged. */
+  let known = from;
+  for (let step = 1; next < run.count && count < countMax; step++) {
+    if ((step & LOOK_MASK) === 0 && isLate()) break;
+    if (known === next && filter.candidate !== undefined) {
+      const candidate = filter.candidate(bytes, starts, next, run.count);
+      if (candidate === undefined) {
+        if (isLate()) break;
+        continue;
+      }
+      known = candidate + 1;
+      if (candidate > next) {
+        if (stretchStart >= 0) stretches.push(bytes.subarray(stretchStart, starts[next]));
+        stretchStart = -1;
+        next = candidate;
+        if (next === run.count) break;
+      }
+    }
     const start = starts[next]!;
     const isMatch = filter.matches(bytes, start, starts[next + 1]!);
     if (isMatch === undefined) {
@@ -56,7 +78,6 @@ export function selectFrames(run: EntryRun, filter: FrameFilter, options: Select
       stretchStart = -1;
     }
     next++;
-    if ((next & LOOK_MASK) === 0 && isLate()) break;
   }
   if (stretchStart >= 0) stretches.push(bytes.subarray(stretchStart, starts[next]));
   return { next, count, bytes: joined(stretches) };
