@@ -53,7 +53,7 @@ test("from runs of any entries any terms select what decoding and looking gives,
           .filter((entry) => matchesPlainly(entry, terms))
           .map(({ sequence }) => Number(sequence));
         selected += expected.length;
-        expect(select(run, new EntryMatcher(terms), () => lateness.next().value)).toEqual(expected);
+        expect(select(run, new EntryMatcher(terms), () => lateness.next().value === true)).toEqual(expected);
       },
     ),
     { numRuns: 1500 },
@@ -92,5 +92,5 @@ test("a search for a text goes on where it was when its effort was spent, also w
   let pauses = 0;
   const isLate = (): boolean => ++pauses > 0;
   expect(select(run, new EntryMatcher(parseFilters(["needle"], DEFAULT_LIMITS)), isLate)).toEqual([2, 3]);
-  expect(pauses).toBeGreaterThan(3);
+  expect(pauses).toBeGreaterThan(2);
 });
