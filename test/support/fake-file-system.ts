@@ -47,6 +47,8 @@ export class FakeFileSystem {
   plan: (operation: Operation) => Fate = () => "done";
   /** Says which bytes of a file cannot be read. */
   readFault: (read: { path: string; start: number; end: number }) => boolean = () => false;
+  /** What the disk says that it has free. */
+  freeBytes: () => number = () => Number.MAX_SAFE_INTEGER;
   readonly #random: () => number;
   readonly #root = new FakeFolder();
   #process: FakeProcess;
@@ -112,6 +114,7 @@ export class FakeFileSystem {
     return new FakeProcess(this.#root, this.#random, {
       plan: (operation) => this.plan(operation),
       readFault: (read) => this.readFault(read),
+      freeBytes: () => this.freeBytes(),
     });
   }
 }
@@ -121,9 +124,9 @@ class FakeProcess implements FileSystem {
   isDead = false;
   readonly #root: FakeFolder;
   readonly #random: () => number;
-  readonly #faults: Pick<FakeFileSystem, "plan" | "readFault">;
+  readonly #faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">;
 
-  constructor(root: FakeFolder, random: () => number, faults: Pick<FakeFileSystem, "plan" | "readFault">) {
+  constructor(root: FakeFolder, random: () => number, faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">) {
     this.#root = root;
     this.#random = random;
     this.#faults = faults;
@@ -154,6 +157,11 @@ class FakeProcess implements FileSystem {
 
   syncFolder(path: string): Promise<void> {
     return this.#do({ kind: "sync-folder", path, site: callingFunction() }, () => this.#root.folder(path).sync());
+  }
+
+  /** As much as the test says. */
+  freeBytes(path: string): Promise<number> {
+    return this.#do({ kind: "list", path, site: "" }, () => this.#faults.freeBytes());
   }
 
   #fileOf(inode: FakeInode, path: string, mode: OpenMode): File {

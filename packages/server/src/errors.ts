@@ -87,28 +87,42 @@ export class Fenced extends SluiceError {
   }
 }
 
-/** The log refuses writes after a failed sync until it was reopened and verified; reads go on. */
+/** The log refuses writes after a failed sync until it was reopened and verified, which it tries itself; reads go on. */
 export class LogReadOnly extends SluiceError {
   override readonly name = "LogReadOnly";
-  constructor(log: string, cause: string) {
-    super(
-      "unavailable",
-      `Cannot append to log "${log}": it is read-only since ${cause}; restart the server to verify it`,
-      {
-        reason: "LOG_READ_ONLY",
-        retryAfterMs: 30_000,
-      },
-    );
+  /** @param state.isFinal: only a restart helps */
+  constructor(log: string, { cause, isFinal }: { readonly cause: string; readonly isFinal: boolean }) {
+    const remedy = isFinal ? "restart the server to verify it" : "it opens again when it was verified";
+    super("unavailable", `Cannot append to log "${log}": it is read-only since ${cause}; ${remedy}`, {
+      reason: "LOG_READ_ONLY",
+      retryAfterMs: 30_000,
+    });
   }
 }
 
 /** No room on the disk. Nothing acknowledged is lost; reads go on. To recover: make room, then try again. */
 export class DiskFull extends SluiceError {
   override readonly name = "DiskFull";
-  constructor(log: string) {
-    super("unavailable", `Cannot append to log "${log}": the disk is full; free space or lower the retention`, {
+  /** @param why in place of "the disk is full" */
+  constructor(log: string, why = "the disk is full") {
+    super("unavailable", `Cannot append to log "${log}": ${why}; free space or lower the retention`, {
       reason: "DISK_FULL",
       retryAfterMs: 5_000,
+    });
+  }
+}
+
+/** A log has reached its quota. To recover: raise `quotaBytes`, or wait where a retention makes room. */
+export class QuotaExceeded extends SluiceError {
+  override readonly name = "QuotaExceeded";
+  /** @param facts.retryAfterMs only when the log makes room by itself */
+  constructor(log: string, facts: { bytes: number; quotaBytes: number; retryAfterMs?: number | undefined }) {
+    const { bytes, quotaBytes, retryAfterMs } = facts;
+    const message = `Cannot append to log "${log}": it would take ${bytes} bytes on disk, its quota is ${quotaBytes}`;
+    super("limit-exceeded", message, {
+      reason: "LOG_QUOTA",
+      quota: { subject: `log:${log}`, description: message },
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
     });
   }
 }
@@ -167,6 +181,25 @@ export class StreamInterrupted extends SluiceError {
       reason: "STREAM_INTERRUPTED",
       retryAfterMs,
       ...(cursor === undefined ? {} : { metadata: { cursor } }),
+    });
+  }
+}
+
+/** A follower that had asked for it is cut off because it is too slow. To recover: go on after `cursor`. */
+export class ReaderTooSlow extends SluiceError {
+  override readonly name = "ReaderTooSlow";
+  constructor(options: {
+    readonly cursor: string | undefined;
+    readonly lagEntries: number;
+    readonly lagMaxEntries: number;
+  }) {
+    const { cursor, lagEntries, lagMaxEntries } = options;
+    const what = `the reader is ${lagEntries} entries behind, and asked to be cut off beyond ${lagMaxEntries}`;
+    const advice = cursor === undefined ? "call again" : `go on after cursor ${cursor}`;
+    super("limit-exceeded", `Cannot go on with this stream: ${what}; ${advice}`, {
+      reason: "SLOW_READER",
+      quota: { subject: "entries of lag", description: what },
+      metadata: { lag_entries: String(lagEntries), ...(cursor === undefined ? {} : { cursor }) },
     });
   }
 }

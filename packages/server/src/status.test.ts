@@ -21,7 +21,7 @@ describe("each domain error has its code and its reason", () => {
     [new errors.FieldNotBuilt("order"), Code.UNIMPLEMENTED, "FIELD_NOT_SUPPORTED"],
     [new errors.CursorExpired("gone", {}), Code.OUT_OF_RANGE, "CURSOR_EXPIRED"],
     [new errors.Fenced(1, 2), Code.ABORTED, "FENCED"],
-    [new errors.LogReadOnly("default", "EIO"), Code.UNAVAILABLE, "LOG_READ_ONLY"],
+    [new errors.LogReadOnly("default", { cause: "EIO", isFinal: false }), Code.UNAVAILABLE, "LOG_READ_ONLY"],
     [new errors.DiskFull("default"), Code.UNAVAILABLE, "DISK_FULL"],
     [new errors.LimitExceeded("too many", "followers"), Code.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED"],
     [new errors.PermissionDenied(), Code.PERMISSION_DENIED, "PERMISSION_DENIED"],

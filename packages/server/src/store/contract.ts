@@ -44,13 +44,16 @@ export interface LogWriter {
   readonly epoch: number;
   /** The sequence that the next appended entry gets. */
   readonly next: number;
+  /** How often `next` has gone back: what somebody noted beside entries that were not durable then may be void. */
+  readonly undone: number;
   /** The id of an application's name in the index. @throws LimitExceeded past the limit of names. */
   internLabel(name: string): number;
   /** What is known of a producer, appended or recovered; undefined: never seen, or forgotten (bounded, oldest first). */
   producer(id: string): ProducerState | undefined;
   /**
    * Appends, and resolves with the last sequence when it is durable. Assignment of sequences is synchronous: `next` has
-   * moved when this returns. @throws Fenced when `expectedNext` is not `next`; LogReadOnly; LimitExceeded; the promise
+   * moved when this returns. @throws Fenced when `expectedNext` is not `next`; LogReadOnly; DiskFull when too little is free;
+   * QuotaExceeded; LimitExceeded; the promise
    * rejects with DiskFull or LogReadOnly, and then `next` has gone back: nothing of the batch was or will be read.
    */
   append(expectedNext: number, batch: Batch): Promise<number>;
@@ -59,6 +62,11 @@ export interface LogWriter {
    * `append` past the bound is refused (LimitExceeded with a time to retry), so a stream of writes waits here first.
    */
   room(bytes: number): Promise<void> | undefined;
+  /**
+   * Whether `bytes` more fit now, and nobody waits for room.
+   * @throws what `append` refuses with beside that: LogReadOnly, DiskFull, QuotaExceeded
+   */
+  hasRoom(bytes: number): boolean;
   /** Resolves when everything up to `sequence` is durable; rejects when it can no longer become so. */
   durable(sequence: number): Promise<void>;
 }

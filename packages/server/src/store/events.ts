@@ -7,13 +7,23 @@ export type LogEvent =
       readonly first: number;
       readonly last: number;
       readonly bytes: number;
-      readonly reason: "bytes" | "age";
+      readonly reason: "bytes" | "age" | "space";
     }
   /** Entries whose stored bytes do not prove themselves; readers are told of a gap. */
   | { readonly kind: "damage-found"; readonly first: number; readonly last: number }
   | { readonly kind: "index-rebuilt"; readonly first: number }
+  | {
+      readonly kind: "segment-compressed";
+      readonly first: number;
+      readonly last: number;
+      /** Of the frames, and what they take now. */
+      readonly bytes: number;
+      readonly storedBytes: number;
+    }
   | { readonly kind: "disk-full" }
   | { readonly kind: "read-only"; readonly cause: string }
+  /** The log was read-only, and is no longer. */
+  | { readonly kind: "writable" }
   /** Background work failed; what it makes can be derived, and it is tried again. */
   | { readonly kind: "fault"; readonly text: string };
 

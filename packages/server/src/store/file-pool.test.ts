@@ -25,6 +25,7 @@ class CountingFiles {
       rename: refuse,
       remove: refuse,
       syncFolder: refuse,
+      freeBytes: refuse,
     };
   }
 

@@ -36,6 +36,10 @@ export const nodeFileSystem: FileSystem = {
   rename: (from, to) => fs.promises.rename(from, to),
   remove: (path) => fs.promises.unlink(path),
   syncFolder,
+  async freeBytes(path) {
+    const { bavail, bsize } = await fs.promises.statfs(path);
+    return bavail * bsize;
+  },
 };
 
 /** Windows can neither open nor sync a folder: there NTFS journals the names by itself. */

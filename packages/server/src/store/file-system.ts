@@ -14,6 +14,9 @@ export interface File {
   close(): Promise<void>;
 }
 
+/** What reading a file takes. */
+export type ReadableFile = Pick<File, "read" | "size" | "close">;
+
 /**
  * "create" makes an empty file for reading and writing, or empties it; the others need one that exists. With "append" a
  * write returns when its bytes are durable, in one step where the system has it (O_DSYNC).
@@ -32,6 +35,8 @@ export interface FileSystem {
   remove(path: string): Promise<void>;
   /** Makes the folder's entries (creations, renames, removals) durable. */
   syncFolder(path: string): Promise<void>;
+  /** Bytes that this process may still write on the disk that holds the folder. */
+  freeBytes(path: string): Promise<number>;
 }
 
 /** The system's name of what went wrong ("ENOENT"), undefined for what is no system error. */
@@ -40,7 +45,7 @@ export function errorCode(error: unknown): string | undefined {
 }
 
 /** Reads `buffer` full, or throws: the file is shorter than it must be. */
-export async function readFully(file: File, buffer: Uint8Array, position: number): Promise<void> {
+export async function readFully(file: Pick<File, "read">, buffer: Uint8Array, position: number): Promise<void> {
   let filled = 0;
   while (filled < buffer.length) {
     const count = await file.read(filled === 0 ? buffer : buffer.subarray(filled), position + filled);

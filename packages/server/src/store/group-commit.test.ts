@@ -36,6 +36,10 @@ class Observed implements FileSystem {
     return nodeFileSystem.remove(path);
   }
 
+  freeBytes(path: string): Promise<number> {
+    return nodeFileSystem.freeBytes(path);
+  }
+
   syncFolder(path: string): Promise<void> {
     this.calls.push("sync folder");
     return nodeFileSystem.syncFolder(path);

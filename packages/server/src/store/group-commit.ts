@@ -3,17 +3,18 @@
 // W1. One group is on its way at a time: written durably, published, answered; then the next. So when a crash tears the
 //     file, everything before the torn group was durable, and nothing of the torn group was seen by anybody.
 // W2. A write that failed is never tried again, but for a full disk: the kernel may have dropped the pages and call the
-//     next sync a success. The log is read-only from then on.
+//     next sync a success. The log is read-only until its last segment was proven, written once more and synced (`reopen`).
 // W3. On a full disk a write that failed leaves nothing: the file is cut back to what is durable, everything pending is refused, `next`
 //     goes back. If the cut fails, the log is read-only.
 // W4. A segment's folder is synced before the first entry of the segment is acknowledged, and a segment is complete and
 //     synced before the next one is made.
+// W5. Who would exceed the quota is refused before anything is appended; what is pending counts as if it were on disk.
 import type { Batch, LogWriter, ProducerState } from "./contract.ts";
 import type { Incidents } from "./events.ts";
 import type { File } from "./file-system.ts";
 import type { LogCore } from "./log-core.ts";
 import type { ProducerEntry, ProducerTable } from "./producers.ts";
-import { DiskFull, Fenced, LimitExceeded, LogReadOnly, SluiceError } from "../errors.ts";
+import { DiskFull, Fenced, LimitExceeded, LogReadOnly, QuotaExceeded, SluiceError } from "../errors.ts";
 import { errorCode } from "./file-system.ts";
 import { StepFailed, attempt } from "./step.ts";
 
@@ -24,17 +25,24 @@ export interface GroupCommitOptions {
   readonly groupBytesMax: number;
   readonly batchBytesMax: number;
   readonly pendingBytesMax: number;
+  /** Frames and indexes on disk, and what is pending; undefined: no bound. */
+  readonly quotaBytes?: number | undefined;
+  /** Set: retention by age makes room in time. */
+  readonly retentionAgeMs?: number | undefined;
 }
 
 /** Makes segments for the writer. */
 export interface SegmentMaker {
   /** Creates the next segment's file, makes its name durable, adds the segment to the chain. @throws StepFailed */
   makeSegment(first: number): Promise<File>;
+  /** Proves the open segment and opens it once more. @throws what is in the way */
+  reopen(): Promise<File>;
 }
 
 export type WriterState =
   | { readonly kind: "open" }
-  | { readonly kind: "read-only"; readonly cause: string }
+  /** Until `reopen` succeeds; for ever when what failed was not the disk. */
+  | { readonly kind: "read-only"; readonly cause: string; readonly isFinal: boolean }
   | { readonly kind: "closed" };
 
 interface Group {
@@ -54,6 +62,8 @@ interface RoomWaiter {
 
 /** A client may try again soon: groups take milliseconds. */
 const RETRY_AFTER_MS = 100;
+/** Retention removes whole segments, now and then. */
+const QUOTA_RETRY_AFTER_MS = 30_000;
 
 export class GroupCommit implements LogWriter {
   readonly #core: LogCore;
@@ -72,6 +82,11 @@ export class GroupCommit implements LogWriter {
   #waiters: RoomWaiter[] = [];
   #running: Promise<void> | undefined;
   #rollWanted = false;
+  #undone = 0;
+  /** Why somebody outside wants nothing written; undefined: nobody does. */
+  #hold: string | undefined;
+  /** The last write found no room. */
+  #isFull = false;
 
   constructor(parts: {
     core: LogCore;
@@ -98,6 +113,20 @@ export class GroupCommit implements LogWriter {
     return this.#next;
   }
 
+  get undone(): number {
+    return this.#undone;
+  }
+
+  /** Why writes are refused now, in a sentence; empty: they are not. */
+  get refusal(): string {
+    try {
+      this.#assertWritable(0);
+      return this.#isFull ? "the disk is full" : "";
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+
   get state(): WriterState {
     return this.#state;
   }
@@ -115,7 +144,7 @@ export class GroupCommit implements LogWriter {
   }
 
   append(expectedNext: number, batch: Batch): Promise<number> {
-    this.#assertOpen();
+    this.#assertWritable(batch.count === 0 ? 0 : bytesOf(batch));
     if (expectedNext !== this.#next) throw new Fenced(expectedNext, this.#next);
     const last = this.#next + batch.count - 1;
     if (batch.count === 0) return this.durable(last).then(() => last);
@@ -143,6 +172,31 @@ export class GroupCommit implements LogWriter {
     });
   }
 
+  hasRoom(bytes: number): boolean {
+    this.#assertWritable(bytes);
+    return this.#hasRoom(bytes) && this.#waiters.length === 0;
+  }
+
+  /** Refuses what comes from now on, for this reason; undefined: no longer. What was appended goes on. */
+  hold(why: string | undefined): void {
+    this.#hold = why;
+    // Who waits for room hears of it by the append that it then tries.
+    if (why !== undefined) this.#admit();
+  }
+
+  /** W2. Tries to leave the read-only state, when there is nothing that forbids it. @throws what is in the way */
+  async reopen(): Promise<void> {
+    if (!this.#isReopenable()) return;
+    await this.#running;
+    const file = await this.#segments.reopen();
+    const unused = this.#isReopenable() ? this.#file : file;
+    await unused.close().catch(() => undefined);
+    if (unused === file) return;
+    this.#file = file;
+    this.#state = { kind: "open" };
+    this.#incidents.tell({ kind: "writable" });
+  }
+
   durable(sequence: number): Promise<void> {
     if (sequence <= this.#core.headSequence) return Promise.resolve();
     if (this.#current !== undefined && sequence <= this.#current.lastSequence) return this.#current.done;
@@ -162,19 +216,34 @@ export class GroupCommit implements LogWriter {
 
   /** Takes no more, brings to disk what was taken, closes the file. */
   async close(): Promise<void> {
-    if (this.#state.kind === "open") this.#state = { kind: "closed" };
+    this.#state = { kind: "closed" };
     await this.#running;
     this.#admit();
     await this.#file.close();
   }
 
-  #assertOpen(): void {
-    if (this.#state.kind === "read-only") throw new LogReadOnly(this.#core.name, this.#state.cause);
+  #isReopenable(): boolean {
+    return this.#state.kind === "read-only" && !this.#state.isFinal;
+  }
+
+  #assertWritable(bytes: number): void {
+    const { name } = this.#core;
+    if (this.#state.kind === "read-only") throw new LogReadOnly(name, this.#state);
     if (this.#state.kind === "closed") {
-      throw new SluiceError("unavailable", `Cannot append to log "${this.#core.name}": it is closed`, {
-        reason: "LOG_CLOSED",
-      });
+      throw new SluiceError("unavailable", `Cannot append to log "${name}": it is closed`, { reason: "LOG_CLOSED" });
     }
+    if (this.#hold !== undefined) throw new DiskFull(name, this.#hold);
+    this.#assertQuota(bytes);
+  }
+
+  /** W5. */
+  #assertQuota(bytes: number): void {
+    const { quotaBytes, retentionAgeMs } = this.#options;
+    if (quotaBytes === undefined) return;
+    const total = this.#core.chain.diskBytes + this.#pendingBytes + bytes;
+    if (total < quotaBytes) return;
+    const retryAfterMs = retentionAgeMs === undefined ? undefined : QUOTA_RETRY_AFTER_MS;
+    throw new QuotaExceeded(this.#core.name, { bytes: total, quotaBytes, retryAfterMs });
   }
 
   #assertRoom(bytes: number): void {
@@ -245,6 +314,7 @@ export class GroupCommit implements LogWriter {
   async #commit(group: Group): Promise<void> {
     const buffers = group.batches.map(framesOf);
     await attempt("writing", this.#file.write(buffers, this.#core.chain.open.bytes));
+    this.#isFull = false;
     this.#pendingBytes -= group.bytes;
     for (const entry of group.producers) this.#producers.commit(entry);
     this.#core.publish(group.batches);
@@ -256,7 +326,10 @@ export class GroupCommit implements LogWriter {
     const failed = error instanceof StepFailed ? error : new StepFailed("publishing", error);
     const code = errorCode(failed.cause);
     const isFull = code === "ENOSPC" || code === "EDQUOT";
-    if (isFull) this.#incidents.tell({ kind: "disk-full" });
+    if (isFull) {
+      this.#isFull = true;
+      this.#incidents.tell({ kind: "disk-full" });
+    }
     if (failed.step === "creating a segment") {
       this.#abandon(isFull ? new DiskFull(this.#core.name) : notNow(this.#core.name, failed));
       return;
@@ -274,9 +347,10 @@ export class GroupCommit implements LogWriter {
   }
 
   #turnReadOnly(failed: StepFailed): void {
-    this.#state = { kind: "read-only", cause: failed.message };
+    const isFinal = failed.step === "publishing";
+    this.#state = { kind: "read-only", cause: failed.message, isFinal };
     this.#incidents.tell({ kind: "read-only", cause: failed.message });
-    this.#abandon(new LogReadOnly(this.#core.name, failed.message));
+    this.#abandon(new LogReadOnly(this.#core.name, this.#state));
   }
 
   /** Refuses everything that is pending; the next entry follows what is durable. */
@@ -286,6 +360,7 @@ export class GroupCommit implements LogWriter {
     this.#queue.length = 0;
     this.#pendingBytes = 0;
     this.#next = this.#core.headSequence + 1;
+    this.#undone++;
     this.#producers.abandonPending();
   }
 
@@ -293,7 +368,8 @@ export class GroupCommit implements LogWriter {
   #admit(): void {
     let expected = 0;
     for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
-      if (this.#state.kind === "open" && !this.#hasRoom(expected + waiter.bytes)) return;
+      const isOpen = this.#state.kind === "open" && this.#hold === undefined;
+      if (isOpen && !this.#hasRoom(expected + waiter.bytes)) return;
       expected += waiter.bytes;
       this.#waiters.shift();
       waiter.resolve();

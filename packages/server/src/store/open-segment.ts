@@ -85,7 +85,7 @@ function unreadable(path: string): DataLoss {
 }
 
 /** How much of the last segment was durable for certain (E2). */
-function durableBytes(mark: DurableMark, first: number, size: number): number {
+export function durableBytes(mark: DurableMark, first: number, size: number): number {
   if (mark.segment > first) return size;
   return mark.segment === first ? mark.bytes : 0;
 }
@@ -114,7 +114,7 @@ async function countBegun(file: File, start: number, size: number): Promise<numb
 }
 
 /** V2. Writes what is there once more, so that the sync that follows has something to bring to disk. */
-async function rewrite(file: File, start: number, end: number): Promise<void> {
+export async function rewrite(file: File, start: number, end: number): Promise<void> {
   const buffer = Buffer.alloc(Math.min(REWRITE_BYTES, end - start));
   for (let at = start; at < end; at += buffer.length) {
     const part = buffer.subarray(0, Math.min(buffer.length, end - at));

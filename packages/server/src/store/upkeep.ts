@@ -8,25 +8,39 @@ import type { DurableMark } from "./epochs.ts";
 import type { Incidents } from "./events.ts";
 import type { FilePool } from "./file-pool.ts";
 import type { File, FileSystem } from "./file-system.ts";
-import type { SegmentMaker } from "./group-commit.ts";
+import type { SegmentMaker, WriterState } from "./group-commit.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { ProducerTable } from "./producers.ts";
 import type { FileIndex } from "./index-file.ts";
 import type { Recovered } from "./recovery.ts";
 import type { RetentionPolicy } from "./retention.ts";
 import { SegmentChain } from "./chain.ts";
+import { Compressor } from "./compressor.ts";
 import { epochOf, isSamePlace, writeEpochs } from "./epochs.ts";
+import { compressedFrames, plainFrames } from "./frames-place.ts";
 import { MemoryIndex } from "./memory-index.ts";
 import { snapshotFile, writeSnapshot } from "./producer-snapshot.ts";
 import { buildIndex, createSegmentFile, writeIndex } from "./segment-files.ts";
+import { reopenSegment } from "./reopen.ts";
 import { findReason, removeIfThere, removeSegment } from "./retention.ts";
-import { Segment } from "./segment.ts";
+import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, Segment, segmentFile } from "./segment.ts";
 
 /** With retention by age, a segment is sealed when its oldest entry has this share of the age: so little stays longer. */
 const SEAL_AGE_SHARE = 8;
 /** Producer snapshots kept: the newest, and one more in case it cannot be read. */
 const SNAPSHOTS_KEPT = 2;
 const NS_PER_MS = 1_000_000n;
+/** Ticks between two attempts to open a log again that is read-only: 1, 2, 4, … up to this. */
+const REOPEN_TICKS_MAX = 16;
+
+/** What the upkeep asks of the writer. */
+export interface UpkeptWriter {
+  /** Seals the open segment. */
+  roll(): Promise<void>;
+  /** Tries to leave the read-only state; nothing in any other. */
+  reopen(): Promise<void>;
+  readonly state: WriterState;
+}
 
 export interface UpkeepParts {
   readonly folder: string;
@@ -39,14 +53,17 @@ export interface UpkeepParts {
   readonly recovered: Recovered;
   readonly incidents: Incidents;
   readonly retention: RetentionPolicy;
+  /** Segments are compressed when they have been sealed for so long; undefined: never. */
+  readonly compressAfterMs: number | undefined;
   readonly tickMs: number;
 }
 
 export class Upkeep implements SegmentMaker {
   readonly chain = new SegmentChain();
   readonly #parts: UpkeepParts;
-  /** Seals the open segment; given by `start`. */
-  #roll: () => Promise<void> = () => Promise.resolve();
+  /** Given by `start`. */
+  #writer: UpkeptWriter | undefined;
+  #reopenTicks = { left: 1, next: 2 };
   #jobs: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
   #ordinals = 0;
@@ -55,25 +72,32 @@ export class Upkeep implements SegmentMaker {
   readonly #snapshots: number[];
   /** Taken out of the chain, still on disk. */
   #leaving: Segment | undefined;
+  readonly #compressor: Compressor | undefined;
 
   constructor(parts: UpkeepParts) {
     this.#parts = parts;
     this.#mark = parts.recovered.mark;
     this.#snapshots = [...parts.recovered.snapshots];
-    for (const { first, index } of parts.recovered.segments) {
-      this.#addSegment(first, index);
+    for (const { first, index, compressedBytes } of parts.recovered.segments) {
+      this.#addSegment(first, index, compressedBytes);
     }
     for (const segment of this.chain.all.slice(0, -1)) segment.sealedAtNs ??= parts.clock.nowNs();
+    const afterMs = parts.compressAfterMs;
+    const { chain } = this;
+    if (afterMs !== undefined) {
+      this.#compressor = new Compressor({ ...parts, chain, afterMs, alone: (job) => this.#alone(job) });
+    }
   }
 
-  start(roll: () => Promise<void>): void {
-    this.#roll = roll;
+  start(writer: UpkeptWriter): void {
+    this.#writer = writer;
     this.#timer = this.#parts.clock.setTimer(() => this.#tick(), this.#parts.tickMs);
   }
 
   /** Ends the background work when what was begun is done, and says on disk how far all is durable (U2). */
   async close(): Promise<void> {
     this.#timer?.cancel();
+    await this.#compressor?.close();
     this.#do("write the mark", () => this.#saveMark());
     await this.#jobs;
   }
@@ -88,17 +112,47 @@ export class Upkeep implements SegmentMaker {
     this.#do("write indexes", () => this.#writeIndexes());
     this.#do("write the table of producers", () => this.#saveProducers());
     this.#do("apply the retention", () => this.#applyRetention());
+    this.#do("compress", async () => this.#compressor?.wake());
     return file;
   }
 
-  #addSegment(first: number, index: MemoryIndex | FileIndex): void {
+  reopen(): Promise<File> {
+    const { epochs } = this.#parts.recovered;
+    const isExpected = (epoch: number, sequence: number) => epochOf(epochs, sequence) === epoch;
+    return reopenSegment(this.#parts, this.chain.open, { mark: this.#mark, isExpected });
+  }
+
+  /** When the oldest segment was sealed; undefined: there is none that could be dropped. */
+  get oldestSealedAtNs(): bigint | undefined {
+    return this.chain.all[0]?.sealedAtNs;
+  }
+
+  /** Drops the oldest segment because the disk has too little space. Returns its bytes; 0: it could not go. */
+  dropOldest(): Promise<number> {
+    const { promise, resolve } = Promise.withResolvers<number>();
+    this.#do("drop a segment for space", async () => {
+      try {
+        await this.#removeLeaving();
+        resolve(this.oldestSealedAtNs === undefined ? 0 : await this.#drop("space"));
+      } finally {
+        resolve(0);
+      }
+    });
+    return promise;
+  }
+
+  #addSegment(first: number, index: MemoryIndex | FileIndex, compressedBytes?: number): void {
+    const { folder, pool } = this.#parts;
     const host = {
-      pool: this.#parts.pool,
       nextOrdinal: () => this.#ordinals++,
       rebuild: (segment: Segment) => this.#rebuild(segment),
       onTableLoaded: (segment: Segment) => this.chain.noteTable(segment),
     };
-    this.chain.add(new Segment(host, this.#parts.folder, first, index));
+    const frames =
+      compressedBytes === undefined
+        ? plainFrames(pool, segmentFile(folder, first, FRAMES_SUFFIX))
+        : compressedFrames(pool, segmentFile(folder, first, COMPRESSED_SUFFIX), compressedBytes);
+    this.chain.add(new Segment(host, { folder, first, index, frames }));
   }
 
   #tick(): void {
@@ -106,10 +160,26 @@ export class Upkeep implements SegmentMaker {
     this.#do("write indexes", () => this.#writeIndexes());
     this.#do("apply the retention", () => this.#applyRetention());
     this.#do("write the mark", () => this.#saveMark());
+    // Behind the retention: what it takes need not be compressed.
+    this.#do("compress", async () => this.#compressor?.wake());
     const isOld = retention.ageMs !== undefined && this.#openAgeMs() > retention.ageMs / SEAL_AGE_SHARE;
-    const rolled = isOld ? this.#roll() : Promise.resolve();
-    this.#do("seal a segment", () => rolled);
+    const rolled = isOld ? this.#writer?.roll() : undefined;
+    this.#do("seal a segment", async () => rolled);
+    if (this.#isTimeToReopen()) this.#do("open the log for writing again", async () => this.#writer?.reopen());
     this.#timer = clock.setTimer(() => this.#tick(), tickMs);
+  }
+
+  /** Each attempt reads and writes what is not marked durable: the longer it is in vain, the rarer it is made. */
+  #isTimeToReopen(): boolean {
+    const ticks = this.#reopenTicks;
+    if (this.#writer?.state.kind !== "read-only") {
+      this.#reopenTicks = { left: 1, next: 2 };
+      return false;
+    }
+    ticks.left--;
+    if (ticks.left > 0) return false;
+    this.#reopenTicks = { left: ticks.next, next: Math.min(2 * ticks.next, REOPEN_TICKS_MAX) };
+    return true;
   }
 
   /** How long ago the first entry of the open segment was seen here; 0 while it has none. */
@@ -146,19 +216,26 @@ export class Upkeep implements SegmentMaker {
   }
 
   async #applyRetention(): Promise<void> {
-    const { clock, retention, producers } = this.#parts;
+    const { clock, retention } = this.#parts;
     await this.#removeLeaving();
     for (;;) {
       const reason = findReason(this.chain, retention, clock.nowNs());
       if (reason === undefined) return;
-      // Q3. Only who wrote last in what is dropped would be forgotten.
-      const { last } = this.chain.all[0]!;
-      if (producers.hasBefore(last + 1) && (this.#snapshots.at(-1) ?? 0) <= last) await this.#saveProducers();
-      this.#leaving = this.chain.dropFirst();
-      const { first, bytes } = this.#leaving;
-      await this.#removeLeaving();
-      this.#parts.incidents.tell({ kind: "segment-removed", first, last, bytes, reason });
+      await this.#drop(reason);
     }
+  }
+
+  /** Drops the oldest segment, which is sealed. Returns its bytes. */
+  async #drop(reason: "bytes" | "age" | "space"): Promise<number> {
+    const { producers, incidents } = this.#parts;
+    // Q3. Only who wrote last in what is dropped would be forgotten.
+    const { last } = this.chain.all[0]!;
+    if (producers.hasBefore(last + 1) && (this.#snapshots.at(-1) ?? 0) <= last) await this.#saveProducers();
+    this.#leaving = this.chain.dropFirst();
+    const { first, bytes, storedBytes, indexBytes } = this.#leaving;
+    await this.#removeLeaving();
+    incidents.tell({ kind: "segment-removed", first, last, bytes, reason });
+    return storedBytes + indexBytes;
   }
 
   /** Q2. What could not be removed is tried again before anything else goes. */
@@ -185,6 +262,13 @@ export class Upkeep implements SegmentMaker {
     const isExpected = (epoch: number, sequence: number) => epochOf(epochs, sequence) === epoch;
     segment.attachMemory(await buildIndex(this.#parts, segment.first, isExpected));
     this.#parts.incidents.tell({ kind: "index-rebuilt", first: segment.first });
+  }
+
+  /** U1, for whoever must know how the job ended. */
+  #alone(job: () => Promise<void>): Promise<void> {
+    const done = this.#jobs.then(job);
+    this.#jobs = done.catch(() => undefined);
+    return done;
   }
 
   /** U1. */

@@ -29,6 +29,8 @@ export function createLogReporter(logger: Logger, options: { log: string; clock:
       switch (kind) {
         case "segment-sealed":
           return logger.debug(facts, "sealed a segment");
+        case "segment-compressed":
+          return logger.debug(facts, "compressed a segment");
         case "segment-removed":
           return logger.info(facts, "removed a segment: its time or its place is over");
         case "damage-found":
@@ -36,7 +38,9 @@ export function createLogReporter(logger: Logger, options: { log: string; clock:
         case "index-rebuilt":
           return logger.warn(facts, "rebuilt an index from its frames");
         case "read-only":
-          return logger.error(facts, "the log takes no more entries until the server is started again");
+          return logger.error(facts, "the log takes no entries until its last segment was verified");
+        case "writable":
+          return logger.info(facts, "the log takes entries again: its last segment was verified and is on disk");
         case "fault":
           return logger.warn(facts, "work in the background failed; it is tried again");
         case "disk-full": {

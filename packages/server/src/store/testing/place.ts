@@ -84,10 +84,16 @@ function withFolder(log: Log, owned: AsyncDisposable): Log {
   return {
     writer: log.writer,
     reader: log.reader,
+    dictionary: log.dictionary,
     report: log.report,
     get state() {
       return log.state;
     },
+    get oldestSealedAtNs() {
+      return log.oldestSealedAtNs;
+    },
+    dropOldest: () => log.dropOldest(),
+    hold: (why) => log.hold(why),
     async [Symbol.asyncDispose]() {
       await log[Symbol.asyncDispose]();
       await owned[Symbol.asyncDispose]();

@@ -72,6 +72,12 @@ export class MemoryLog implements LogReader, LogWriter {
     return this.#next;
   }
 
+  undone = 0;
+
+  hasRoom(): boolean {
+    return this.roomGate === undefined;
+  }
+
   get head(): Position {
     return { epoch: this.epoch, sequence: this.#rows.length };
   }
@@ -167,6 +173,7 @@ export class MemoryLog implements LogReader, LogWriter {
   failPending(error: Error): void {
     for (const { reject } of this.#pending.splice(0)) reject(error);
     this.#next = this.#rows.length + 1;
+    this.undone++;
   }
 
   room(): Promise<void> | undefined {
