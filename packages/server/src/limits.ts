@@ -19,6 +19,8 @@ export interface Limits {
   readonly producersMax: number;
   /** Bytes appended but not durable yet; at the bound writers wait. */
   readonly pendingBytesMax: number;
+  /** Requests to write, of all logs together, that came and are not appended yet; above it they are refused. */
+  readonly writesBytesMax: number;
   /** Filter terms of one request, and the length of each. */
   readonly filtersMax: number;
   readonly filterBytesMax: number;
@@ -26,6 +28,8 @@ export interface Limits {
   readonly followersMax: number;
   /** One received gRPC message, on the wire and again when decompressed: a write's whole batch. */
   readonly messageBytesMax: number;
+  /** Downloads at once: each holds a descriptor and two blocks of its file. */
+  readonly downloadsMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -42,10 +46,12 @@ export const DEFAULT_LIMITS: Limits = {
   applicationsMax: 100_000,
   producersMax: 100_000,
   pendingBytesMax: 64 * 1024 * 1024,
+  writesBytesMax: 128 * 1024 * 1024,
   filtersMax: 64,
   filterBytesMax: 4096,
   followersMax: 1_000_000,
   messageBytesMax: 4 * 1024 * 1024,
+  downloadsMax: 1000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

@@ -36,6 +36,7 @@ function messages(...texts: readonly string[]): EntrySpans {
 function ingestInto(log: MemoryLog, limits: Partial<Limits> = {}): Ingest {
   return new Ingest({
     log: parseLogName(log.name),
+    reader: log,
     writer: log,
     clock: new ManualClock(),
     limits: { ...DEFAULT_LIMITS, ...limits },
@@ -44,7 +45,7 @@ function ingestInto(log: MemoryLog, limits: Partial<Limits> = {}): Ingest {
 
 async function append(ingest: Ingest, spans: EntrySpans, numbering?: Numbering): Promise<SliceOutcome[]> {
   const outcomes: SliceOutcome[] = [];
-  for await (const outcome of ingest.append(spans, numbering)) outcomes.push(outcome);
+  for await (const outcome of ingest.append(spans, numbering, { atBound: "wait" })) outcomes.push(outcome);
   return outcomes;
 }
 

@@ -11,16 +11,19 @@ import { DiskFull, InvalidRequest, NotFound } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { formatCursor } from "../stream/cursor.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
-import { Ingest, ProducerGap } from "./ingest.ts";
+import { Ingest, ProducerGap, type WriteTarget } from "./ingest.ts";
 import { parseLogName } from "./log-name.ts";
 import { FakeCall } from "./testing/fake-call.ts";
+import { WriteBudget } from "./write-budget.ts";
 import { parseWriteRequest } from "./write-request.ts";
-import { writeLogs, writeLogStream, type WriteTarget } from "./write.ts";
+import { writeLogs, writeLogStream } from "./write.ts";
 
 function targetOf(log: MemoryLog): WriteTarget {
-  const options = { log: parseLogName(log.name), writer: log, clock: new ManualClock(), limits: DEFAULT_LIMITS };
-  return { reader: log, ingest: new Ingest(options) };
+  const place = { log: parseLogName(log.name), reader: log, writer: log };
+  return new Ingest({ ...place, clock: new ManualClock(), limits: DEFAULT_LIMITS });
 }
+
+const newBudget = (): WriteBudget => new WriteBudget(DEFAULT_LIMITS.writesBytesMax);
 
 async function settle(): Promise<void> {
   for (let i = 0; i < 20; i++) {
@@ -37,7 +40,8 @@ const bad = { sequence: 1n };
 describe("one batch", () => {
   function write(log: MemoryLog, init: MessageInitShape<typeof WriteLogsRequestSchema>): ReturnType<typeof writeLogs> {
     const bytes = toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, init));
-    return writeLogs(targetOf(log), parseWriteRequest(bytes, DEFAULT_LIMITS));
+    const request = parseWriteRequest(bytes, DEFAULT_LIMITS);
+    return writeLogs(request, { target: targetOf(log), budget: newBudget(), atBound: "refuse" });
   }
 
   test("is answered with what became of it", async () => {
@@ -127,13 +131,13 @@ class StreamClient {
   #wake: () => void = () => {};
   #wakeReader: () => void = () => {};
 
-  constructor(log: MemoryLog) {
+  constructor(log: MemoryLog, budget = newBudget()) {
     const target = targetOf(log);
     const open = (name: string): WriteTarget => {
       if (name !== "" && name !== log.name) throw new NotFound("log", name, "there is none");
       return target;
     };
-    void this.#run(writeLogStream(this.#sent(), this.call, { limits: DEFAULT_LIMITS, open }));
+    void this.#run(writeLogStream(this.#sent(), this.call, { limits: DEFAULT_LIMITS, budget, open }));
   }
 
   send(init: StreamRequest): void {

@@ -3,7 +3,7 @@
 // W1. An acknowledgement of DURABILITY_DISK follows the sync of what it acknowledges, and of all before it.
 // W2. Acknowledgements come in the order of the entries.
 // W3. Nothing is read from a stream while the log has no room, or while too much waits to be acknowledged: the peer is
-//     held back by HTTP/2's flow control, and told so by `flow`.
+//     held back by HTTP/2's flow control, and told so by `flow`. A single batch is refused instead, with a time to retry.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   Durability,
@@ -17,46 +17,53 @@ import { InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import type { LogReader } from "../store/contract.ts";
 import { cursorOf } from "../stream/cursor.ts";
-import type { Ingest, Numbering, RejectedPlace, SliceOutcome } from "./ingest.ts";
+import type { AppendOptions, Numbering, RejectedPlace, SliceOutcome, WriteTarget } from "./ingest.ts";
+import type { WriteBudget } from "./write-budget.ts";
 import type { WriteRequest } from "./write-request.ts";
 import { checkNumbering, parseWriteRequest } from "./write-request.ts";
 
-/** Where entries go. */
-export interface WriteTarget {
-  readonly ingest: Ingest;
-  readonly reader: LogReader;
-}
-
-/** Entries and their bytes that a writer may have under way beyond what was acknowledged. */
+/** Entries that a stream may have under way beyond what was taken from it. */
 const WINDOW_ENTRIES = 65_536;
-const WINDOW_BYTES = 8 * 1024 * 1024;
 /** What may wait to be acknowledged before the stream is no longer read: slices, and rejections in them. */
 const WAITING_SLICES_MAX = 256;
 const WAITING_REJECTIONS_MAX = 65_536;
 
+/** Where a place in a log is, for a cursor. */
+interface LogPlace {
+  readonly reader: LogReader;
+  readonly sequence: number;
+}
+
 /** Appends one batch and answers when the accepted entries are as durable as was asked for. */
 export async function writeLogs(
-  target: WriteTarget,
   request: WriteRequest,
+  { target, budget, atBound }: AppendOptions & { readonly target: WriteTarget; readonly budget: WriteBudget },
 ): Promise<MessageInitShape<typeof WriteLogsResponseSchema>> {
   checkNumbering(request, request.producer);
-  const sum = { accepted: 0, duplicates: 0, lastSequence: 0 };
+  const sum = { accepted: 0, duplicates: 0 };
   const rejected: RejectedEntry[] = [];
-  let durable: Promise<unknown> | undefined;
-  for await (const slice of target.ingest.append(request.entries, numberingOf(request, request.producer))) {
-    sum.accepted += slice.accepted;
-    sum.duplicates += slice.duplicates;
-    if (slice.lastSequence > 0) sum.lastSequence = slice.lastSequence;
-    if (slice.accepted > 0) durable = slice.durable;
-    for (const place of slice.rejected) rejected.push(rejection(place, 0));
+  const durable: Promise<unknown>[] = [];
+  let last: LogPlace | undefined;
+  const numbering = numberingOf(request, request.producer);
+  const release = budget.take(request.entries.bytes.length);
+  try {
+    for await (const slice of target.append(request.entries, numbering, { atBound })) {
+      sum.accepted += slice.accepted;
+      sum.duplicates += slice.duplicates;
+      if (slice.lastSequence > 0) last = { reader: slice.reader, sequence: slice.lastSequence };
+      if (slice.accepted > 0) durable.push(slice.durable);
+      for (const place of slice.rejected) rejected.push(rejection(place, 0));
+    }
+  } finally {
+    release();
   }
-  if (request.durability === Durability.DISK) await durable;
+  if (request.durability === Durability.DISK) await Promise.all(durable);
   return {
     accepted: BigInt(sum.accepted),
     duplicates: BigInt(sum.duplicates),
     rejected,
-    lastSequence: BigInt(sum.lastSequence),
-    lastCursor: sum.lastSequence === 0 ? "" : cursorOf(target.reader, sum.lastSequence),
+    lastSequence: BigInt(last?.sequence ?? 0),
+    lastCursor: last === undefined ? "" : cursorOf(last.reader, last.sequence),
   };
 }
 
@@ -64,6 +71,7 @@ type StreamResponse = MessageInitShape<typeof WriteLogStreamResponseSchema>;
 
 export interface WriteStreamOptions {
   readonly limits: Limits;
+  readonly budget: WriteBudget;
   /** Finds the log that the first request names, and asks whether the caller may write to it. */
   readonly open: (log: string) => WriteTarget;
 }
@@ -76,10 +84,12 @@ export async function* writeLogStream(
 ): AsyncGenerator<StreamResponse> {
   call.sendHeaders();
   const session = new WriteSession(options);
+  const leave = options.budget.enter();
   call.onEnd(() => {
+    leave();
     session.close();
   });
-  yield { flow: { seen: 0n, window: WINDOW_ENTRIES, windowBytes: BigInt(WINDOW_BYTES) } };
+  yield { flow: { seen: 0n, window: WINDOW_ENTRIES, windowBytes: BigInt(options.budget.windowBytes) } };
   const reading = session.read(requests);
   for (let response = await session.next(); response !== undefined; response = await session.next()) yield response;
   await reading;
@@ -102,7 +112,7 @@ class WriteSession {
   #producer = "";
   #seen = 0;
   #acknowledged = 0;
-  #durableSequence = 0;
+  #durable: LogPlace | undefined = undefined;
   #waitingRejections = 0;
   #isDone = false;
   /** What ended `read`: thrown when all before it is acknowledged. */
@@ -129,7 +139,12 @@ class WriteSession {
   async read(requests: AsyncIterable<Uint8Array>): Promise<void> {
     try {
       for await (const bytes of requests) {
-        await this.#append(parseWriteRequest(bytes, this.#options.limits));
+        const release = this.#options.budget.take(bytes.length);
+        try {
+          await this.#append(parseWriteRequest(bytes, this.#options.limits));
+        } finally {
+          release();
+        }
         if (this.#isDone) return;
       }
     } catch (error) {
@@ -159,7 +174,8 @@ class WriteSession {
     const target = this.#openTarget(request);
     checkNumbering(request, this.#producer);
     const base = this.#seen;
-    for await (const outcome of target.ingest.append(request.entries, numberingOf(request, this.#producer))) {
+    const numbering = numberingOf(request, this.#producer);
+    for await (const outcome of target.append(request.entries, numbering, { atBound: "wait" })) {
       if (this.#isDone) return;
       this.#seen += outcome.count;
       this.#enqueue({ outcome, base, isSettled: false }, request.durability);
@@ -197,7 +213,7 @@ class WriteSession {
     };
     outcome.durable.then(
       () => {
-        this.#durableSequence = Math.max(this.#durableSequence, outcome.lastSequence);
+        this.#noteDurable(outcome);
         settle();
       },
       (error: unknown) => {
@@ -208,6 +224,13 @@ class WriteSession {
       },
     );
     if (durability === Durability.MEMORY) settle();
+  }
+
+  /** In one log the place only goes forward, also when an answer is of what was there before. */
+  #noteDurable({ reader, lastSequence: sequence }: SliceOutcome): void {
+    if (sequence === 0) return;
+    if (this.#durable?.reader === reader && this.#durable.sequence > sequence) return;
+    this.#durable = { reader, sequence };
   }
 
   #acknowledge(): StreamResponse {
@@ -221,14 +244,14 @@ class WriteSession {
     }
     this.#waitingRejections -= rejected.length;
     this.#wakeRead();
-    const sequence = this.#durableSequence;
+    const { budget } = this.#options;
     return {
       acknowledged: BigInt(this.#acknowledged),
       rejected,
-      lastSequence: BigInt(sequence),
-      lastCursor: sequence === 0 || this.#target === undefined ? "" : cursorOf(this.#target.reader, sequence),
+      lastSequence: BigInt(this.#durable?.sequence ?? 0),
+      lastCursor: this.#durable === undefined ? "" : cursorOf(this.#durable.reader, this.#durable.sequence),
       duplicates: BigInt(duplicates),
-      flow: { seen: BigInt(this.#seen), window: WINDOW_ENTRIES, windowBytes: BigInt(WINDOW_BYTES) },
+      flow: { seen: BigInt(this.#seen), window: WINDOW_ENTRIES, windowBytes: BigInt(budget.windowBytes) },
     };
   }
 }
