@@ -39,6 +39,7 @@ const suites: readonly Suite[] = [
   },
   { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
   { name: "abuse", command: ["npm", "run", "abuse"], limitMinutes: 8 },
+  { name: "soak", command: ["npm", "run", "soak", "--", "--minutes", "2"], limitMinutes: 5 },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },
 ];
 

@@ -49,7 +49,7 @@ const CATCH_UP_MAX_MS = 1000;
 /** Between two looks at a bound, or at what is still on the way. */
 const LOOK_MS = 50;
 /** A reader that hears nothing for two and a half times as long opens a new connection. */
-const HEARTBEAT_MS = 5000;
+const HEARTBEAT_MS = 2000;
 /** An outage of the server is what a canary is there for: it tries again soon. */
 const RETRY = { initialMs: 100, maxMs: 2000 };
 /** The filter by event time lets the server skip what is older; a clock that was set back by less loses nothing. */

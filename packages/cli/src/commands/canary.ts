@@ -31,7 +31,7 @@ interface CanaryCommandOptions {
 }
 
 const RATE_MAX = 100_000;
-const DEFAULT_GRACE_S = 10;
+const DEFAULT_GRACE_S = 30;
 /** Between two reports, s. */
 const EVERY_ON_TERMINAL = 1;
 const EVERY_IN_PIPE = 10;
