@@ -3,6 +3,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import type { Scenario } from "../support/crash-scenarios.ts";
 import {
+  compressionInterrupted,
   idleProducerRetired,
   manySegmentsRetired,
   newEpochInterrupted,
@@ -32,12 +33,20 @@ const SYNCS: readonly { readonly site: string; readonly scenario: Scenario }[] =
   { site: "sync-folder takeStock", scenario: newEpochInterrupted },
   { site: "sync-folder createSegmentFile", scenario: plain },
   { site: "sync-folder removeSegment", scenario: manySegmentsRetired },
+  { site: "sync #writeCompressed", scenario: compressionInterrupted },
+  { site: "sync-folder #replacePlain", scenario: compressionInterrupted },
   { site: "sync-folder makeFolderIn /", scenario: plain },
   { site: "sync-folder makeFolderIn /data", scenario: plain },
   { site: "sync-folder makeFolderIn /data/logs", scenario: plain },
 ];
 
-const HISTORIES = { manySegmentsRetired, idleProducerRetired, newEpochInterrupted, newEpochThenPowerCut };
+const HISTORIES = {
+  compressionInterrupted,
+  manySegmentsRetired,
+  idleProducerRetired,
+  newEpochInterrupted,
+  newEpochThenPowerCut,
+};
 
 /** Seeds are tried until one shows it. */
 const SEEDS_MAX = 300;

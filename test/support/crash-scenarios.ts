@@ -87,6 +87,29 @@ export const manySegmentsRetired: Scenario = async (seed, ignoredSite) => {
   return stage.violations;
 };
 
+/** Sealed segments are compressed; the process ends at any step of it, and the power goes. */
+export const compressionInterrupted: Scenario = async (seed, ignoredSite) => {
+  const stage = new Stage(seed, ignoredSite, { retention: false, loss: false });
+  const full = await stage.open();
+  for (let number = 1; number <= 20; number++) await stage.write(full, "p", number);
+  await full[Symbol.asyncDispose]();
+  const compressing = await stage.open({ compressAfterMs: 0 });
+  let left = between(stage.random, 1, 40);
+  stage.killBefore = () => --left < 0;
+  stage.clock.advance(100);
+  for (let turns = 0; turns < 60 && !stage.disk.isDead; turns++) await turn();
+  await close(compressing);
+  stage.cutPower(seed % 2 === 0 ? "any-part-unsynced" : "nothing-unsynced");
+  await stage.verify(await stage.open());
+  return stage.violations;
+};
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => {
+    setImmediate(resolve);
+  });
+}
+
 /** Closes a log whose process may be dead. */
 async function close(log: Log): Promise<void> {
   try {

@@ -106,8 +106,11 @@ class Simulation {
   }
 
   #open(): Promise<Log> {
-    const retentionBytes = this.#options.allowances.retention ? 6000 : undefined;
-    return openSmallLog(this.#disk.fileSystem, this.#clock, { retentionBytes });
+    // An index takes 17 KB: one sealed segment is kept, or some.
+    const retentionBytes = this.#options.allowances.retention ? between(this.#random, 6000, 80_000) : undefined;
+    // Some lives compress what those before left plain.
+    const compressAfterMs = this.#random() < 0.5 ? 0 : undefined;
+    return openSmallLog(this.#disk.fileSystem, this.#clock, { retentionBytes, compressAfterMs });
   }
 
   /** Ends the process after so many operations; now and then something fails before. */

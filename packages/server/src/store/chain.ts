@@ -29,9 +29,9 @@ export class SegmentChain {
     return this.#segments.reduce((sum, segment) => sum + segment.bytes, 0);
   }
 
-  /** Of frames and indexes. */
+  /** Of frames, as they are stored, and of indexes. */
   get diskBytes(): number {
-    return this.#segments.reduce((sum, segment) => sum + segment.bytes + segment.indexBytes, 0);
+    return this.#segments.reduce((sum, segment) => sum + segment.storedBytes + segment.indexBytes, 0);
   }
 
   add(segment: Segment): void {

@@ -17,8 +17,15 @@ import { PART_SUFFIX } from "./atomic-file.ts";
 import { epochOf, isSamePlace, readEpochs, writeEpochs } from "./epochs.ts";
 import { collectProducers, openLast } from "./open-segment.ts";
 import { PRODUCERS_SUFFIX, readSnapshot, snapshotFile } from "./producer-snapshot.ts";
-import { buildIndex, createSegmentFile, openIndex, walkSegment, writeIndex } from "./segment-files.ts";
-import { FRAMES_SUFFIX, INDEX_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
+import { buildIndex, createSegmentFile, openIndex, sizeOf, walkSegment, writeIndex } from "./segment-files.ts";
+import {
+  COMPRESSED_SUFFIX,
+  FRAMES_SUFFIX,
+  INDEX_SUFFIX,
+  parseSegmentFile,
+  segmentFile,
+  sequenceName,
+} from "./segment.ts";
 
 const NS_PER_MS = 1_000_000n;
 /** Indexes opened together: a large log has thousands. */
@@ -45,11 +52,18 @@ export interface RecoveryRequest extends SegmentSource {
   readonly producers: ProducerTable;
 }
 
+export interface RecoveredSegment {
+  readonly first: number;
+  readonly index: MemoryIndex | FileIndex;
+  /** What it takes on disk when it is compressed; undefined: it is not. */
+  readonly compressedBytes: number | undefined;
+}
+
 export interface Recovered {
   readonly epochs: readonly Position[];
   readonly mark: DurableMark;
   /** Oldest first; the last one is open and in memory. An index in memory of another one is to be written. */
-  readonly segments: readonly { readonly first: number; readonly index: MemoryIndex | FileIndex }[];
+  readonly segments: readonly RecoveredSegment[];
   /** Of the open segment. */
   readonly file: File;
   readonly report: RecoveryReport;
@@ -73,11 +87,13 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
 
   // In this order: a segment without EPOCHS beside it is not a new log, it is one that lost its epochs.
   if (isNew) await writeEpochs(fileSystem, folder, before);
-  if (files.frames.length === 0) {
-    await (await createSegmentFile(fileSystem, folder, before.mark.segment)).close();
-    files.frames.push(before.mark.segment);
+  const lastFirst = files.frames.at(-1);
+  if (lastFirst === undefined || files.compressed.has(lastFirst)) {
+    const first = lastFirst === undefined ? before.mark.segment : await endOf(request, lastFirst, isExpected);
+    await (await createSegmentFile(fileSystem, folder, first)).close();
+    files.frames.push(first);
   }
-  const sealed = await openSealed(request, files.frames, isExpected);
+  const sealed = await openSealed(request, files, isExpected);
   const last = await openLast(request, files.frames.at(-1)!, before.mark, isExpected);
   try {
     const snapshots = await restoreProducers(request, files, last, isExpected);
@@ -94,7 +110,7 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
     return {
       epochs: after.epochs,
       mark: isMarked ? after.mark : before.mark,
-      segments: [...sealed.segments, { first: last.first, index: last.index }],
+      segments: [...sealed.segments, { first: last.first, index: last.index, compressedBytes: undefined }],
       file: last.file,
       snapshots,
       report: {
@@ -148,9 +164,11 @@ async function saveEpochs(
 interface Stock {
   /** First sequences of segments, ascending. */
   readonly frames: number[];
+  /** Those of them that are compressed. */
+  readonly compressed: ReadonlySet<number>;
   /** Positions of producer snapshots, ascending. */
   readonly snapshots: readonly number[];
-  /** The last segment has an index, so it had been sealed: a later segment is gone. */
+  /** The last segment has an index, or is compressed, so it had been sealed: a later segment is gone. */
   readonly isLastMissing: boolean;
   readonly removed: string[];
 }
@@ -164,16 +182,22 @@ async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock
   const names = await fileSystem.list(folder);
   const parse = (suffix: string) =>
     names.map((name) => parseSegmentFile(name, suffix)).filter((first) => first !== undefined);
-  const frames = parse(FRAMES_SUFFIX);
-  const segments = new Set(frames);
+  const plain = new Set(parse(FRAMES_SUFFIX));
+  const compressed = new Set(parse(COMPRESSED_SUFFIX));
+  // Z1. The compressed one may not be durable; it is made again.
+  const unfinished = [...compressed].filter((first) => plain.has(first));
+  for (const first of unfinished) compressed.delete(first);
+  const frames = [...plain, ...compressed].sort((a, b) => a - b);
+  const last = frames.at(-1) ?? 0;
   const snapshots = parse(PRODUCERS_SUFFIX);
   const removed = names.filter((name) => name.endsWith(PART_SUFFIX));
-  const indexes = parse(INDEX_SUFFIX);
+  removed.push(...unfinished.map((first) => sequenceName(first) + COMPRESSED_SUFFIX));
   // The last segment will grow: its index, if it has one, must not be taken for true when it is sealed again.
-  const stale = indexes.filter((first) => !segments.has(first) || first === frames.at(-1));
+  const isStale = (first: number) => !compressed.has(first) && (!plain.has(first) || first === last);
+  const stale = parse(INDEX_SUFFIX).filter(isStale);
   removed.push(...stale.map((first) => sequenceName(first) + INDEX_SUFFIX));
   for (const name of removed) await fileSystem.remove(`${folder}/${name}`);
-  return { frames, snapshots, isLastMissing: stale.includes(frames.at(-1) ?? 0), removed };
+  return { frames, compressed, snapshots, isLastMissing: compressed.has(last) || stale.includes(last), removed };
 }
 
 /**
@@ -182,26 +206,37 @@ async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock
  */
 async function openSealed(
   request: RecoveryRequest,
-  frames: readonly number[],
+  { frames, compressed }: Stock,
   isExpected: IsExpected,
-): Promise<{ segments: { first: number; index: MemoryIndex | FileIndex }[]; rebuilt: number[] }> {
+): Promise<{ segments: RecoveredSegment[]; rebuilt: number[] }> {
+  const { fileSystem, folder } = request;
   const rebuilt: number[] = [];
-  const segments: { first: number; index: MemoryIndex | FileIndex }[] = [];
+  const segments: RecoveredSegment[] = [];
   const firsts = frames.slice(0, -1);
+  const open = async (first: number) => {
+    const path = segmentFile(folder, first, COMPRESSED_SUFFIX);
+    const compressedBytes = compressed.has(first) ? await sizeOf(fileSystem, path) : undefined;
+    return { index: await openIndex(request, first), compressedBytes };
+  };
   for (let from = 0; from < firsts.length; from += INDEXES_AT_ONCE) {
     const some = firsts.slice(from, from + INDEXES_AT_ONCE);
-    const indexes = await Promise.all(some.map((first) => openIndex(request, first)));
+    const opened = await Promise.all(some.map(open));
     for (const [i, first] of some.entries()) {
-      const index = indexes[i];
+      const { index, compressedBytes } = opened[i]!;
       if (index !== undefined && first + index.facts.entries === frames[from + i + 1]) {
-        segments.push({ first, index });
+        segments.push({ first, index, compressedBytes });
       } else {
-        segments.push({ first, index: await rebuildIndex(request, first, isExpected) });
+        segments.push({ first, index: await rebuildIndex(request, first, isExpected), compressedBytes });
         rebuilt.push(first);
       }
     }
   }
   return { segments, rebuilt };
+}
+
+/** The sequence behind a sealed segment, from its frames. */
+async function endOf(request: RecoveryRequest, first: number, isExpected: IsExpected): Promise<number> {
+  return (await walkSegment(request, first, { isExpected, onEntries: () => undefined })).next;
 }
 
 /** A full disk does not matter here: the index then serves from memory, and is written when there is room. */

@@ -9,6 +9,7 @@ import type { FilePool } from "./file-pool.ts";
 import type { FileSystem } from "./file-system.ts";
 import type { Segment } from "./segment.ts";
 import { errorCode } from "./file-system.ts";
+import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, segmentFile } from "./segment.ts";
 
 const NS_PER_MS = 1_000_000n;
 
@@ -31,11 +32,15 @@ export function findReason(chain: SegmentChain, policy: RetentionPolicy, nowNs: 
 /** Removes the files of a segment that nobody finds any more. Reads of it that have begun end well. */
 export async function removeSegment(segment: Segment, host: { fileSystem: FileSystem; pool: FilePool }): Promise<void> {
   const { fileSystem, pool } = host;
-  const { framesPath, indexPath } = segment;
-  pool.forget(framesPath);
+  const { indexPath } = segment;
+  const folder = dirname(indexPath);
+  pool.forget(segment.frames.path);
   pool.forget(indexPath);
-  await removeIfThere(fileSystem, framesPath);
-  await fileSystem.syncFolder(dirname(framesPath));
+  // Both forms: a change from one to the other may have been interrupted.
+  for (const suffix of [COMPRESSED_SUFFIX, FRAMES_SUFFIX]) {
+    await removeIfThere(fileSystem, segmentFile(folder, segment.first, suffix));
+  }
+  await fileSystem.syncFolder(folder);
   await removeIfThere(fileSystem, indexPath);
 }
 

@@ -1,13 +1,15 @@
 // The files of one segment: made, walked, and their index opened or built anew.
 import type { Clock, FrameCodec } from "./contract.ts";
 import type { FilePool } from "./file-pool.ts";
-import type { File, FileSystem } from "./file-system.ts";
+import type { File, FileSystem, ReadableFile } from "./file-system.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { WalkRequest, WalkResult } from "./walk.ts";
+import { CompressedFile } from "./compressed-file.ts";
 import { errorCode } from "./file-system.ts";
+import { readGroupTable } from "./group-table.ts";
 import { FileIndex, readIndexEnd, writeIndexFile } from "./index-file.ts";
 import { MemoryIndex } from "./memory-index.ts";
-import { FRAMES_SUFFIX, INDEX_SUFFIX, segmentFile } from "./segment.ts";
+import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, INDEX_SUFFIX, segmentFile } from "./segment.ts";
 import { attempt } from "./step.ts";
 import { walkFrames } from "./walk.ts";
 
@@ -32,6 +34,40 @@ export async function createSegmentFile(fileSystem: FileSystem, folder: string, 
   const file = await attempt("creating a segment", fileSystem.open(path, "append"));
   await attempt("syncing the folder", fileSystem.syncFolder(folder));
   return file;
+}
+
+/** The frames of a segment, wherever they are. While the plain file is there, it counts (Z1). */
+export async function openFrames(
+  { fileSystem, folder }: Pick<SegmentSource, "fileSystem" | "folder">,
+  first: number,
+): Promise<ReadableFile> {
+  try {
+    return await fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "read");
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+    return openCompressed(fileSystem, segmentFile(folder, first, COMPRESSED_SUFFIX));
+  }
+}
+
+/** A compressed segment, to be read as the plain file that it stands for. */
+export async function openCompressed(fileSystem: FileSystem, path: string): Promise<CompressedFile> {
+  const file = await fileSystem.open(path, "read");
+  try {
+    return new CompressedFile(file, await readGroupTable(file));
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/** Bytes of a file; how many it takes on disk when it is compressed. */
+export async function sizeOf(fileSystem: FileSystem, path: string): Promise<number> {
+  const file = await fileSystem.open(path, "read");
+  try {
+    return await file.size();
+  } finally {
+    await file.close();
+  }
 }
 
 /** The index of a sealed segment from its file; undefined when that is missing or proves nothing. */
@@ -72,19 +108,19 @@ export async function writeIndex(
 
 /** Walks a whole segment that was durable to its end. */
 export async function walkSegment(
-  { fileSystem, folder, codec, labels }: SegmentSource,
+  source: SegmentSource,
   first: number,
   to: { isExpected: IsExpected; onEntries: WalkRequest["onEntries"] },
 ): Promise<WalkResult> {
-  const file = await fileSystem.open(segmentFile(folder, first, FRAMES_SUFFIX), "read");
+  const file = await openFrames(source, first);
   try {
     const size = await file.size();
     return await walkFrames({
       file,
       size,
-      codec,
+      codec: source.codec,
       first,
-      label: (name) => labels.restore(name),
+      label: (name) => source.labels.restore(name),
       searchUntil: size,
       ...to,
     });

@@ -1,19 +1,20 @@
-// One segment: a file of frames and its index. The last one of a log is open and grows; all others are sealed.
+// One segment: a file of frames, plain or compressed, and its index. The last one of a log is open and grows; all others are sealed.
 //
 // S1. A frames file holds nothing but whole frames, one after the other: any range between two starts can be sent.
 // S2. What the segment says (entries, bytes, index) covers durable entries only.
 // S3. An index that does not prove itself is rebuilt from the frames before anything is read through it.
 import type { Columns } from "./columns.ts";
-import type { FilePool } from "./file-pool.ts";
+import type { FramesPlace } from "./frames-place.ts";
 import type { FileIndex } from "./index-file.ts";
 import type { LabelRows } from "./labels.ts";
 import type { MemoryIndex } from "./memory-index.ts";
 import type { PageTable } from "./page-table.ts";
-import { readFully } from "./file-system.ts";
 import { IndexDamaged, PAGE_INDEX_BYTES } from "./index-file.ts";
 
 const NAME_DIGITS = 20;
 export const FRAMES_SUFFIX = ".frames";
+/** A compressed segment: what it holds is what the file of frames held (`group-table.ts`). */
+export const COMPRESSED_SUFFIX = ".frames.zst";
 export const INDEX_SUFFIX = ".index";
 
 /** The file name of a segment: its first sequence, so that names sort as sequences do. */
@@ -49,7 +50,6 @@ export class IndexReplaced extends Error {
 
 /** What a segment needs of its surroundings. */
 export interface SegmentHost {
-  readonly pool: FilePool;
   nextOrdinal(): number;
   /** Builds the index anew from the frames, and attaches it. */
   rebuild(segment: Segment): Promise<void>;
@@ -65,21 +65,25 @@ export class Segment {
   /** Different for each segment of the process. */
   readonly ordinal: number;
   readonly first: number;
-  readonly framesPath: string;
   readonly indexPath: string;
   /** Unix ns; undefined while it is open. */
   sealedAtNs: bigint | undefined;
   readonly #host: SegmentHost;
   #state: IndexState;
+  #frames: FramesPlace;
   /** What is known of each page's bytes on disk, in this process. */
   #proofs = new Uint8Array(0);
   #rebuilding: Promise<void> | undefined;
 
-  constructor(host: SegmentHost, folder: string, first: number, index: MemoryIndex | FileIndex) {
+  constructor(
+    host: SegmentHost,
+    parts: { folder: string; first: number; index: MemoryIndex | FileIndex; frames: FramesPlace },
+  ) {
+    const { folder, first, index } = parts;
     this.#host = host;
     this.ordinal = host.nextOrdinal();
     this.first = first;
-    this.framesPath = segmentFile(folder, first, FRAMES_SUFFIX);
+    this.#frames = parts.frames;
     this.indexPath = segmentFile(folder, first, INDEX_SUFFIX);
     this.#state = "pages" in index ? { kind: "memory", index } : { kind: "file", index, table: undefined };
     this.sealedAtNs = "pages" in index ? undefined : index.facts.sealedAtNs;
@@ -96,6 +100,16 @@ export class Segment {
 
   get bytes(): number {
     return this.#state.kind === "memory" ? this.#state.index.bytes : this.#state.index.facts.bytes;
+  }
+
+  /** Where its frames are, and how. */
+  get frames(): FramesPlace {
+    return this.#frames;
+  }
+
+  /** What the frames take on disk. */
+  get storedBytes(): number {
+    return this.#frames.storedBytes ?? this.bytes;
   }
 
   /** Of the index, as it is or will be stored. */
@@ -126,6 +140,12 @@ export class Segment {
     this.#state = { kind: "file", index, table: undefined };
   }
 
+  /** Reads the same frames from another file from now on. What was proven of the old one says nothing of it. */
+  attachFrames(frames: FramesPlace): void {
+    this.#frames = frames;
+    this.#proofs = new Uint8Array(0);
+  }
+
   table(): PageTable | Promise<PageTable> {
     if (this.#state.kind === "memory") return this.#state.index.table;
     return this.#state.table ?? this.#loadTable();
@@ -134,6 +154,7 @@ export class Segment {
   /** Lets the page table go; it is read again when it is needed. */
   dropTable(): void {
     if (this.#state.kind === "file") this.#state.table = undefined;
+    this.#frames.forgetTable();
   }
 
   /**
@@ -145,9 +166,19 @@ export class Segment {
     return this.#loadColumns(this.#state.index, table, from, to);
   }
 
-  /** Fills the buffer with frames from byte `start` on. @throws what the file system says, UnexpectedEnd */
+  /**
+   * Fills the buffer with frames from byte `start` on. Of what cannot be decompressed it gives zeros; then every page must
+   * be proven again. @throws what the file system says, UnexpectedEnd
+   */
   async readFrames(buffer: Uint8Array, start: number): Promise<void> {
-    await this.#host.pool.use(this.framesPath, (file) => readFully(file, buffer, start));
+    const frames = this.#frames;
+    try {
+      if (!(await frames.fill(buffer, start))) this.#proofs = new Uint8Array(0);
+    } catch (error) {
+      // The file may have gone because another has taken its place.
+      if (frames === this.#frames) throw error;
+      await this.readFrames(buffer, start);
+    }
   }
 
   /** True when no page of from..to must be proven before it is served. */

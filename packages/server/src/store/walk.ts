@@ -4,7 +4,7 @@
 // F1. An entry is believed only when its frame proves itself and stands where its sequence belongs.
 // F2. Behind bytes that prove nothing, the walk goes on at the next frame that does; the entries between are damaged.
 import type { Batch, FrameCodec, FrameDescription } from "./contract.ts";
-import type { File } from "./file-system.ts";
+import type { ReadableFile } from "./file-system.ts";
 import { DAMAGED } from "./columns.ts";
 import { errorCode, readFully } from "./file-system.ts";
 
@@ -20,7 +20,7 @@ const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 5;
 const BATCH_ENTRIES = 4096;
 
 export interface WalkRequest {
-  readonly file: File;
+  readonly file: ReadableFile;
   /** Bytes of the file to look at. */
   readonly size: number;
   readonly codec: FrameCodec;
