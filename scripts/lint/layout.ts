@@ -41,7 +41,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["index", "main"],
       ["server"],
       ["config", "status"],
-      ["http", "logs"],
+      ["http", "files", "logs"],
       ["security", "telemetry"],
       ["stream"],
       ["store"],

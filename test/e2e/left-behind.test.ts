@@ -28,7 +28,14 @@ beforeEach(async () => {
 });
 
 test("to begin with there is nothing", () => {
-  expect(before.counts).toEqual({ connections: 0, openCalls: 0, runningHandlers: 0, armedDeadlines: 0, followers: 0 });
+  expect(before.counts).toEqual({
+    connections: 0,
+    openCalls: 0,
+    runningHandlers: 0,
+    armedDeadlines: 0,
+    followers: 0,
+    downloads: 0,
+  });
 });
 
 /** What the server holds when its last connection has gone, and no file is being read or written. */

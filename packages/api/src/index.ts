@@ -1,8 +1,9 @@
-// The door of the generated code: every service and message by its own name. Two services are called by another name
-// here, because their own is taken or says too little: the unversioned `LogService` and OpenTelemetry's `LogsService`.
+// The door of the generated code: every service and message by its own name. Some services are called by another name
+// here, because their own is taken or says too little: the unversioned ones and OpenTelemetry's `LogsService`.
+export * from "./gen/sluice/files/v1/files_pb.ts";
 export * from "./gen/sluice/logs/v1/logs_pb.ts";
 export * from "./gen/sluice/stream/v1/stream_pb.ts";
-export { LogService as SeedLogService } from "./gen/seed_pb.ts";
+export { FileService as SeedFileService, LogService as SeedLogService } from "./gen/seed_pb.ts";
 
 export * from "./gen/opentelemetry/proto/common/v1/common_pb.ts";
 export * from "./gen/opentelemetry/proto/resource/v1/resource_pb.ts";

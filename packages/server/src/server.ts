@@ -3,7 +3,14 @@
 // R1. Whatever fails on the way up, what was opened before it is closed.
 // R2. On the way down nothing acknowledged is lost: streams end, then calls, then the log is closed, then the lock goes.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type LogEntrySchema, LogService, OtlpLogsService, SeedLogService } from "@sluice/api";
+import {
+  FileService,
+  type LogEntrySchema,
+  LogService,
+  OtlpLogsService,
+  SeedFileService,
+  SeedLogService,
+} from "@sluice/api";
 import {
   type Call,
   createServer,
@@ -22,6 +29,7 @@ import {
 } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { SluiceError } from "./errors.ts";
+import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { entryFrameCodec } from "./logs/frame-codec.ts";
@@ -74,6 +82,7 @@ export interface ServerCounts {
   readonly runningHandlers: number;
   readonly armedDeadlines: number;
   readonly followers: number;
+  readonly downloads: number;
 }
 
 /** The one log of this version; others will be a matter of configuration. */
@@ -112,11 +121,14 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     opened.defer(() => ownLog.close());
     ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
   }
+  const files = opened.use(await openFileService({ roots: config.files, authorize, clock, limits: config.limits }));
 
   const services = [
     serve(LogService, logs.handlers),
     serve(SeedLogService, logs.seedHandlers),
     serve(OtlpLogsService, logs.otlpHandlers),
+    serve(FileService, files.handlers),
+    serve(SeedFileService, files.seedHandlers),
   ];
   const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
@@ -150,7 +162,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     const { address } = healthListener;
     always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
-  return new RunningServer({ listeners, healthListener, rpc, logs, health, opened: opened.move() });
+  return new RunningServer({ listeners, healthListener, rpc, logs, files, health, opened: opened.move() });
 }
 
 /** Another server, which knows of nothing but health: a probe cannot show a certificate. */
@@ -171,6 +183,7 @@ interface Parts {
   readonly healthListener: Listener | undefined;
   readonly rpc: RpcServer;
   readonly logs: LogServiceHandle;
+  readonly files: FileServiceHandle;
   readonly health: HealthRegistry;
   /** Everything that was opened, in order. */
   readonly opened: AsyncDisposableStack;
@@ -194,16 +207,24 @@ class RunningServer implements Server {
   }
 
   counts(): ServerCounts {
-    const { listeners, rpc, logs } = this.#parts;
+    const { listeners, rpc, logs, files } = this.#parts;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
-    return { connections, openCalls, runningHandlers, armedDeadlines, followers: logs.followers };
+    return {
+      connections,
+      openCalls,
+      runningHandlers,
+      armedDeadlines,
+      followers: logs.followers,
+      downloads: files.downloads,
+    };
   }
 
   drain(options: { graceMs: number }): Promise<void> {
-    const { listeners, logs, health, opened } = this.#parts;
+    const { listeners, logs, files, health, opened } = this.#parts;
     health.shutDown();
     logs.drain();
+    files.drain();
     const drained = Promise.all(listeners.map((listener) => listener.drain(options)));
     this.#closed ??= drained.then(() => opened.disposeAsync());
     return this.#closed;

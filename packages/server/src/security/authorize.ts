@@ -19,9 +19,9 @@ export interface Subject {
 /** `describe`: learn what there is (reflection, health, names); `read`: contents; `write`: add contents. */
 export type Action = "describe" | "read" | "write";
 
-/** What is touched. The name is the resource's own: of a log "default", of a service its full protobuf name. */
+/** What is touched. The name is the resource's own: of a log "default", of a file its path, of a service its full protobuf name. */
 export interface Resource {
-  readonly type: "log" | "service";
+  readonly type: "log" | "file" | "service";
   readonly name: string;
 }
 

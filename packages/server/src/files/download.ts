@@ -1,0 +1,260 @@
+// A file, or a part of it, as a stream that is pulled: DownloadFile.
+//
+// D1. One block is read ahead: while the transport sends one, the next is read. So a slow reader costs two blocks, and
+//     its backpressure reaches the disk.
+// D2. A block is handed on when, after it was read, the descriptor still has the version that the call began with; else
+//     the call ends with the offset reached.
+// D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
+//     computed beside the sending.
+// D4. A block's memory is used again when it was sent and hashed. The descriptor is closed when no read is under way.
+import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
+import { PermissionDenied } from "../errors.ts";
+import type { Clock, Timer } from "../store/contract.ts";
+import type { BlockPool } from "./block-pool.ts";
+import type { Checksums } from "./checksums.ts";
+import { chunkFormOf, type ChunkForm } from "./chunk-frame.ts";
+import { DownloadInterrupted, FileChanged } from "./file-errors.ts";
+import type { FilePath } from "./file-path.ts";
+import { etagOf, type FileVersion, hasSameContents, isSameFile } from "./file-version.ts";
+import { type Hasher, hashHere, type StreamHash } from "./hasher.ts";
+import { type OpenFile, openInside } from "./open-inside.ts";
+import { Pace } from "./pace.ts";
+import { Block } from "./read-block.ts";
+
+/** What all downloads share. */
+export interface DownloadResources {
+  readonly clock: Clock;
+  readonly pool: BlockPool;
+  readonly hasher: Hasher;
+  readonly checksums: Checksums;
+}
+
+/** What is asked for, checked. */
+export interface DownloadOptions {
+  readonly path: FilePath;
+  readonly chunkBytes: number;
+  readonly offset: number;
+  /** Infinity: to the end. */
+  readonly limit: number;
+  readonly hasCrc32: boolean;
+  /** undefined: as fast as it goes. */
+  readonly bytesPerSecond: number | undefined;
+  readonly isFollowing: boolean;
+}
+
+/** Up to here hashing in this thread takes less of it than asking another one. */
+const HASHED_HERE_BYTES = 64 * 1024;
+/** How often a file that is followed is looked at. */
+const LOOK_MS = 200;
+/** Blocks that were handed on and not reported as sent; a transport that never reports leaves them to the collector. */
+const HANDED_ON_MAX = 4;
+
+export class Download implements FrameSource {
+  readonly #resources: DownloadResources;
+  readonly #options: DownloadOptions;
+  readonly #file: OpenFile;
+  /** The version of the call; of a file that is followed, the one last seen. */
+  #version: FileVersion;
+  readonly #form: ChunkForm;
+  readonly #pace: Pace | undefined;
+  /** The checksum of the whole answer, where it is known. */
+  readonly #known: string | undefined;
+  readonly #hash: StreamHash | undefined;
+  #stream: FrameStream | undefined;
+  #timer: Timer | undefined;
+  /** Where the next block begins, and where what was handed on ends. */
+  #next: number;
+  #handedTo: number;
+  #isReading = false;
+  #ready: Block | undefined;
+  /** Being sent. */
+  #handedOn: Block[] = [];
+  readonly #unhashed = new Set<Block>();
+  #step: "reading" | "ended" | "closed" = "reading";
+
+  /** Takes the file over. */
+  constructor(file: OpenFile, options: DownloadOptions, resources: DownloadResources) {
+    this.#resources = resources;
+    this.#options = options;
+    this.#file = file;
+    this.#version = file.version;
+    this.#next = options.offset;
+    this.#handedTo = options.offset;
+    const { path, hasCrc32, bytesPerSecond } = options;
+    this.#form = chunkFormOf(path.text, etagOf(file.version), { hasCrc32 });
+    this.#pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, resources.clock);
+    this.#known = this.#isWhole ? resources.checksums.find(file.version) : undefined;
+    this.#hash = this.#known === undefined ? this.#openHash() : undefined;
+  }
+
+  attach(stream: FrameStream): void {
+    this.#stream = stream;
+    this.#readOn();
+  }
+
+  pull(_maxBytes: number): Uint8Array | undefined {
+    const block = this.#ready;
+    if (block === undefined) {
+      if (this.#step === "ended") this.#stream?.end();
+      return undefined;
+    }
+    this.#ready = undefined;
+    this.#handedOn.push(block);
+    if (this.#handedOn.length > HANDED_ON_MAX) this.#handedOn.shift();
+    this.#handedTo = block.end;
+    this.#pace?.take(block.bytes.length);
+    if (block.isLast) this.#step = "ended";
+    else this.#readOn();
+    return block.bytes;
+  }
+
+  /** D4 */
+  sent(): void {
+    const handedOn = this.#handedOn;
+    this.#handedOn = [];
+    for (const block of handedOn) {
+      if (this.#unhashed.has(block)) this.#handedOn.push(block);
+      else this.#resources.pool.give(block.memory);
+    }
+  }
+
+  farewell(error: RpcError): DownloadInterrupted {
+    const etag = etagOf(this.#file.version);
+    return new DownloadInterrupted({ offset: this.#handedTo, etag, retryAfterMs: retryDelayMs(error) });
+  }
+
+  /** Frees everything. Idempotent. */
+  close(): void {
+    if (this.#step === "closed") return;
+    this.#step = "closed";
+    this.#timer?.cancel();
+    this.#hash?.forget();
+    this.#stream = undefined;
+    if (!this.#isReading) void this.#file.close();
+  }
+
+  /** Where the call's data ends, as far as it is known. */
+  get #end(): number {
+    const { offset, limit } = this.#options;
+    return Math.min(this.#version.size, offset + limit);
+  }
+
+  /** Whether `#end` is where the call ends. */
+  get #hasLast(): boolean {
+    const { offset, limit, isFollowing } = this.#options;
+    return !isFollowing || this.#version.size >= offset + limit;
+  }
+
+  get #isWhole(): boolean {
+    const { offset, isFollowing } = this.#options;
+    return offset === 0 && !isFollowing && this.#end === this.#version.size;
+  }
+
+  /** undefined: this call has no end, so it never says a checksum. */
+  #openHash(): StreamHash | undefined {
+    const { offset, limit, isFollowing } = this.#options;
+    const byteCount = isFollowing ? limit : this.#end - offset;
+    if (byteCount === Number.POSITIVE_INFINITY) return undefined;
+    return byteCount <= HASHED_HERE_BYTES ? hashHere() : this.#resources.hasher.openStream();
+  }
+
+  /** Reads the next block, now or when pace and file allow. */
+  #readOn(): void {
+    if (this.#step !== "reading" || this.#isReading || this.#ready !== undefined) return;
+    const waitMs = this.#pace?.waitMs() ?? 0;
+    if (waitMs > 0) this.#wait(waitMs, () => this.#readOn());
+    else if (this.#next === this.#end && !this.#hasLast) this.#wait(LOOK_MS, () => this.#do(this.#look()));
+    else this.#do(this.#readBlock());
+  }
+
+  #wait(ms: number, then: () => void): void {
+    this.#timer?.cancel();
+    this.#timer = this.#resources.clock.setTimer(() => {
+      this.#timer = undefined;
+      then();
+    }, ms);
+  }
+
+  /** Something with the descriptor; one at a time. */
+  #do(work: Promise<void>): void {
+    this.#isReading = true;
+    work
+      .catch((error: unknown) => {
+        this.#stream?.fail(error);
+        this.close();
+      })
+      .finally(() => {
+        this.#isReading = false;
+        if (this.#step === "closed") void this.#file.close();
+        else this.#readOn();
+      });
+  }
+
+  async #readBlock(): Promise<void> {
+    const { chunkBytes, bytesPerSecond = Number.POSITIVE_INFINITY } = this.#options;
+    const block = new Block(
+      {
+        form: this.#form,
+        offset: this.#next,
+        end: this.#end,
+        chunkBytes,
+        totalSize: this.#version.size,
+        hasLast: this.#hasLast,
+        bytesMax: bytesPerSecond / 10,
+      },
+      this.#resources.pool,
+    );
+    const isWhole = await block.read(this.#file.fd);
+    await this.#verify(isWhole);
+    this.#addToHash(block);
+    if (block.isLast) block.putChecksum(this.#known ?? (await this.#computed()));
+    if (this.#step !== "reading") return;
+    this.#next = block.end;
+    this.#ready = block;
+    this.#stream?.wake();
+  }
+
+  /** D2 */
+  async #verify(isWhole: boolean): Promise<void> {
+    const now = await this.#file.currentVersion();
+    const { path, isFollowing } = this.#options;
+    if (isFollowing ? now.size < this.#next : !hasSameContents(now, this.#version)) {
+      throw new FileChanged(path.text, this.#next, now.size < this.#version.size ? "cut" : "changed");
+    }
+    if (!isWhole) throw new FileChanged(path.text, this.#next, "cut");
+  }
+
+  #addToHash(block: Block): void {
+    if (this.#hash === undefined || this.#step !== "reading") return;
+    this.#unhashed.add(block);
+    this.#hash.update(block.memory, block.spans(), () => this.#unhashed.delete(block));
+  }
+
+  /** D3 */
+  async #computed(): Promise<string> {
+    const sha256 = await this.#hash!.digest();
+    if (this.#isWhole) this.#resources.checksums.remember(this.#version, sha256);
+    return sha256;
+  }
+
+  /** At the end of a file that is followed: whether there is more, and whether it still is the file. */
+  async #look(): Promise<void> {
+    const { path } = this.#options;
+    const now = await this.#file.currentVersion();
+    if (now.size < this.#next) throw new FileChanged(path.text, this.#next, "cut");
+    if (now.size === this.#next && !(await this.#isStillThere())) {
+      throw new FileChanged(path.text, this.#next, "replaced");
+    }
+    this.#version = now;
+  }
+
+  async #isStillThere(): Promise<boolean> {
+    try {
+      await using there = await openInside(this.#options.path);
+      return isSameFile(there.version, this.#version);
+    } catch (error) {
+      if (error instanceof PermissionDenied) return false;
+      throw error;
+    }
+  }
+}

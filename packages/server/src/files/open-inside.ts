@@ -1,0 +1,149 @@
+// Opens what lies inside a root, and nothing else.
+//
+// OI1. On Linux every part of a path is opened from the descriptor of the part before it, without following links
+//      (O_PATH | O_NOFOLLOW through /proc/self/fd), so what was checked is what is used, whoever moves things meanwhile.
+// OI2. Elsewhere the file is opened first; then its real path must be the one that was asked for, and what lies there
+//      must be the file that is open, by device and inode.
+// OI3. A device, FIFO or socket is never opened for reading: on Linux O_PATH opens nothing, elsewhere lstat comes first.
+// OI4. What is not there, not inside, a link, or not for this user: PERMISSION_DENIED, one text for all.
+import { close, constants, fstat, open, type BigIntStats } from "node:fs";
+import { lstat, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { InvalidRequest, LimitExceeded, PermissionDenied } from "../errors.ts";
+import { errorCode } from "../store/file-system.ts";
+import type { FilePath } from "./file-path.ts";
+import { type FileVersion, isSameFile, versionOf } from "./file-version.ts";
+
+const openFd = promisify(open);
+const closeFd = promisify(close);
+const statFd = promisify<number, { bigint: true }, BigIntStats>(fstat);
+
+/** Linux' open(2), not among Node's constants; the same number on all architectures that Node runs on. */
+const O_PATH = 0o10000000;
+
+/** An open descriptor. Disposing it closes it. */
+export class OpenFile implements AsyncDisposable {
+  readonly fd: number;
+  readonly isFolder: boolean;
+  readonly version: FileVersion;
+  #closed: Promise<void> | undefined;
+
+  constructor(fd: number, stats: BigIntStats) {
+    this.fd = fd;
+    this.isFolder = stats.isDirectory();
+    this.version = versionOf(stats);
+  }
+
+  /** The version that the descriptor has now. */
+  async currentVersion(): Promise<FileVersion> {
+    return versionOf(await statFd(this.fd, { bigint: true }));
+  }
+
+  /** Idempotent. Never fails: of what was only read nothing can be lost by that. */
+  close(): Promise<void> {
+    return (this.#closed ??= closeFd(this.fd).catch(() => {}));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+const isDescriptorWalk = process.platform === "linux";
+
+/** Opens a file or a folder for reading. @throws PermissionDenied, LimitExceeded (no more descriptors) */
+export async function openInside(path: FilePath): Promise<OpenFile> {
+  try {
+    return isDescriptorWalk ? await openByWalk(path) : await openAndCompare(path);
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+/** The same; a folder is INVALID_ARGUMENT. */
+export async function openFileInside(path: FilePath, field = "file_path"): Promise<OpenFile> {
+  const opened = await openInside(path);
+  if (!opened.isFolder) return opened;
+  await opened.close();
+  throw new InvalidRequest("IS_DIRECTORY", [{ field, description: `"${path.text}" is a folder: list it instead` }]);
+}
+
+/** A path under which the open folder itself is reached, whatever its own path is by now (elsewhere than on Linux: was). */
+export async function folderPlace(folder: OpenFile, { root, parts }: FilePath): Promise<string> {
+  return isDescriptorWalk ? `/proc/self/fd/${folder.fd}` : join(await realpath(root.folder), ...parts);
+}
+
+function explain(error: unknown): unknown {
+  switch (errorCode(error)) {
+    case "ENOENT":
+    case "ENOTDIR":
+    case "ELOOP":
+    case "EACCES":
+    case "EPERM":
+    case "ENXIO":
+    case "ENAMETOOLONG":
+    case "EINVAL":
+      return new PermissionDenied();
+    case "EMFILE":
+    case "ENFILE":
+      return new LimitExceeded("Cannot open the file: the process has too many files open; try again", "open files", {
+        retryAfterMs: 1_000,
+      });
+    default:
+      return error;
+  }
+}
+
+/** OI1 */
+async function openByWalk({ root, parts }: FilePath): Promise<OpenFile> {
+  let fd = await openFd(root.folder, O_PATH | constants.O_DIRECTORY);
+  try {
+    for (const [i, part] of parts.entries()) {
+      const isLast = i === parts.length - 1;
+      const flags = O_PATH | constants.O_NOFOLLOW | (isLast ? 0 : constants.O_DIRECTORY);
+      const next = await openFd(`/proc/self/fd/${fd}/${part}`, flags);
+      const before = fd;
+      fd = next;
+      await closeFd(before);
+    }
+    refuseSpecial(await statFd(fd, { bigint: true }));
+    return await openForReading(`/proc/self/fd/${fd}`);
+  } finally {
+    await closeFd(fd);
+  }
+}
+
+/** OI2 */
+async function openAndCompare({ root, parts }: FilePath): Promise<OpenFile> {
+  const wanted = join(await realpath(root.folder), ...parts);
+  refuseSpecial(await lstat(wanted, { bigint: true }));
+  const opened = await openForReading(wanted);
+  try {
+    const isThere = (await realpath(wanted)) === wanted;
+    const there = versionOf(await lstat(wanted, { bigint: true }));
+    if (!isThere || !isSameFile(there, opened.version)) throw new PermissionDenied();
+    return opened;
+  } catch (error) {
+    await opened.close();
+    throw error;
+  }
+}
+
+/** O_NONBLOCK: should it have become a FIFO meanwhile, nothing waits for its other end. */
+async function openForReading(path: string): Promise<OpenFile> {
+  const fd = await openFd(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stats = await statFd(fd, { bigint: true });
+    refuseSpecial(stats);
+    return new OpenFile(fd, stats);
+  } catch (error) {
+    await closeFd(fd);
+    throw error;
+  }
+}
+
+/** OI3 */
+function refuseSpecial(stats: BigIntStats): void {
+  if (!stats.isFile() && !stats.isDirectory()) throw new PermissionDenied();
+}

@@ -1,0 +1,142 @@
+// The file service on folders of its own, without a network.
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type FileInfo,
+  FileRequestSchema,
+  FileService,
+  ListFilesRequestSchema,
+  type ListFilesResponse,
+} from "@sluice/api";
+import { type Call, type FrameSource, Metadata } from "@sluice/rpc";
+import { DEFAULT_LIMITS } from "../../limits.ts";
+import { type Authorize, allowAll } from "../../security/authorize.ts";
+import { systemClock } from "../../store/clock.ts";
+import type { Clock } from "../../store/contract.ts";
+import { type FileServiceHandle, openFileService } from "../service.ts";
+import { PulledChunks } from "./pulled-chunks.ts";
+
+export type FileQuery = MessageInitShape<typeof FileRequestSchema>;
+
+/** A call that the test ends. */
+class OpenCall implements Call {
+  readonly method = FileService.method.downloadFile;
+  readonly peer = { address: "127.0.0.1:1", isEncrypted: false };
+  readonly requestMetadata = new Metadata();
+  readonly responseMetadata = new Metadata();
+  readonly responseTrailers = new Metadata();
+  readonly deadlineMs = undefined;
+  isEnded = false;
+  readonly #abort = new AbortController();
+  readonly #listeners: ((code: 0) => void)[] = [];
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  onEnd(listener: (code: 0) => void): void {
+    if (this.isEnded) listener(0);
+    else this.#listeners.push(listener);
+  }
+
+  sendHeaders(): void {}
+
+  holdHeaders(): void {}
+
+  end(): void {
+    this.isEnded = true;
+    this.#abort.abort();
+    for (const listener of this.#listeners.splice(0)) listener(0);
+  }
+}
+
+export interface Downloading {
+  readonly stream: PulledChunks;
+  readonly source: FrameSource;
+  readonly call: { end(): void };
+}
+
+export class OpenedService implements AsyncDisposable {
+  readonly service: FileServiceHandle;
+  /** The folder without a name, and the one called "named"; beside them is one that nobody shares. */
+  readonly home: string;
+  readonly named: string;
+  readonly outside: string;
+  readonly #folder: string;
+  readonly #calls: OpenCall[] = [];
+
+  private constructor(service: FileServiceHandle, folder: string) {
+    this.service = service;
+    this.#folder = folder;
+    this.home = join(folder, "home");
+    this.named = join(folder, "named");
+    this.outside = join(folder, "outside");
+  }
+
+  static async open(
+    options: { authorize?: Authorize; clock?: Clock; downloadsMax?: number } = {},
+  ): Promise<OpenedService> {
+    const folder = await mkdtemp(join(tmpdir(), "sluice-files-"));
+    for (const name of ["home", "named", "outside"]) await mkdir(join(folder, name));
+    const roots = [
+      { name: "", folder: join(folder, "home") },
+      { name: "named", folder: join(folder, "named") },
+    ];
+    const { authorize = allowAll, clock = systemClock, downloadsMax = DEFAULT_LIMITS.downloadsMax } = options;
+    const limits = { ...DEFAULT_LIMITS, downloadsMax };
+    return new OpenedService(await openFileService({ roots, authorize, clock, limits }), folder);
+  }
+
+  /** Begins a download. */
+  async start(query: FileQuery, options: { isStalled?: boolean } = {}): Promise<Downloading> {
+    const call = this.#newCall();
+    const { downloadFile } = this.service.handlers;
+    if (typeof downloadFile !== "function") throw new Error("downloadFile takes messages");
+    try {
+      const source = (await downloadFile(create(FileRequestSchema, query), call)) as FrameSource;
+      return { stream: new PulledChunks(source, options), source, call };
+    } catch (error) {
+      call.end();
+      throw error;
+    }
+  }
+
+  /** A whole download. */
+  async download(query: FileQuery): Promise<PulledChunks> {
+    const { stream, call } = await this.start(query);
+    try {
+      await stream.ended;
+      return stream;
+    } finally {
+      call.end();
+    }
+  }
+
+  async info(query: FileQuery): Promise<MessageInitShape<typeof FileService.method.getFileInfo.output>> {
+    const { getFileInfo } = this.service.handlers;
+    if (typeof getFileInfo !== "function") throw new Error("getFileInfo takes messages");
+    return (await getFileInfo(create(FileRequestSchema, query), this.#newCall())) as FileInfo;
+  }
+
+  /** All messages of a listing. */
+  async list(query: MessageInitShape<typeof ListFilesRequestSchema>): Promise<ListFilesResponse[]> {
+    const { listFiles } = this.service.handlers;
+    if (typeof listFiles !== "function") throw new Error("listFiles takes messages");
+    const answers = listFiles(create(ListFilesRequestSchema, query), this.#newCall());
+    return await Array.fromAsync(answers as AsyncIterable<ListFilesResponse>);
+  }
+
+  #newCall(): OpenCall {
+    const call = new OpenCall();
+    this.#calls.push(call);
+    return call;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const call of this.#calls) call.end();
+    await this.service[Symbol.asyncDispose]();
+    await rm(this.#folder, { recursive: true });
+  }
+}
