@@ -40,6 +40,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
+      ["open-logs"],
       ["config", "status"],
       ["http", "files", "logs"],
       ["security", "telemetry"],

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import { serveSocket } from "../../packages/rpc/src/socket.ts";
 import { ownHttp2, type SocketTransport } from "../../packages/rpc/src/socket-transport.ts";
 import { ManualClock } from "@sluice/rpc/testing";
-import { createLogService } from "../../packages/server/src/logs/service.ts";
+import { createLogService, serveLog } from "../../packages/server/src/logs/service.ts";
 import { allowAll } from "../../packages/server/src/security/authorize.ts";
 import { statusOf } from "../../packages/server/src/status.ts";
 import { openLog } from "../../packages/server/src/store/log.ts";
@@ -129,7 +129,7 @@ async function serveLogs(
   const folder = resources.use(await openTemporaryFolder("interrupted"));
   const options = { fileSystem: nodeFileSystem, clock: systemClock, codec: entryFrameCodec };
   const log = resources.use(await openLog({ ...options, folder: `${folder.path}/log`, name: "default" }));
-  const logs = [{ name: "default", reader: log.reader, writer: log.writer }];
+  const logs = [serveLog("default", log)];
   const service = createLogService({ logs, authorize: allowAll, clock: systemClock });
   const shared = { age, clock, random: () => 0.5 };
   const transport: SocketTransport = {

@@ -20,7 +20,7 @@ import {
 } from "@sluice/rpc";
 import { beforeAll, expect, test } from "vitest";
 import { entryFrameCodec } from "../../packages/server/src/logs/frame-codec.ts";
-import { createLogService } from "../../packages/server/src/logs/service.ts";
+import { createLogService, serveLog } from "../../packages/server/src/logs/service.ts";
 import type { Authorize } from "../../packages/server/src/security/authorize.ts";
 import { systemClock } from "../../packages/server/src/store/clock.ts";
 import type { Batch, LogReader, LogWriter } from "../../packages/server/src/store/contract.ts";
@@ -95,7 +95,11 @@ test("one entry, from the producer's bytes to the reader's object", async () => 
   const appended: Batch[] = [];
   const writer = watchWriter(log.writer, walk, appended);
   const reader = watchReader(log.reader, walk);
-  const logs = createLogService({ logs: [{ name: "default", reader, writer }], authorize, clock: systemClock });
+  const logs = createLogService({
+    logs: [{ ...serveLog("default", log), reader, writer }],
+    authorize,
+    clock: systemClock,
+  });
   await using listener = await listen(createServer({ services: [serve(LogService, logs.handlers)] }));
   await using channel = openChannel(listener.address);
   const raw = createClient(LogService, channel);

@@ -171,7 +171,7 @@ test("on a terminal: colours, and at Ctrl-C the cursor to go on from", async () 
 test("entries that retention removed are said on stderr, with their number", async () => {
   await using place = await openTemporaryFolder("retention");
   await using small = await startServer(
-    ["--segment-bytes", "64KiB", "--retention-bytes", "128KiB", "--limits-entry-bytes-max", "16KiB"],
+    ["--segment-bytes", "64KiB", "--retain-bytes", "128KiB", "--limits-entry-bytes-max", "16KiB"],
     { folder: place.path },
   );
   await using writing = connect(small.address);

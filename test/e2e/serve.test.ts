@@ -103,8 +103,8 @@ test("a configuration that cannot be read, or is wrong: file, line, key and what
   );
   await mkdir(join(folder.path, "folder.yaml"));
   expect(await complaintOf("--config", "folder.yaml")).toMatch(/folder\.yaml: it is a folder\n$/u);
-  await writeFile(join(folder.path, "sluice.yaml"), "listen: 127.0.0.1:0\nretention: 1d\nheartbeat: often\n");
-  expect(await complaintOf()).toMatch(/sluice\.yaml:2: retention is no setting: did you mean retentionAge\?\n$/u);
+  await writeFile(join(folder.path, "sluice.yaml"), "listen: 127.0.0.1:0\nretainFor: 1d\nheartbeat: often\n");
+  expect(await complaintOf()).toMatch(/sluice\.yaml:2: retainFor is no setting: did you mean retainAge\?\n$/u);
   await writeFile(join(folder.path, "sluice.yaml"), "listen: 127.0.0.1:0\nheartbeat: often\n");
   expect(await complaintOf()).toMatch(/sluice\.yaml:2: heartbeat: "often" is no duration; allowed is .*30s/u);
 });

@@ -90,9 +90,9 @@ test("connections.*, grpc.*, http1.*, http2.*: they reach the address that is se
   await expect(client.logs.writeLogs({ entries })).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
 });
 
-test("retentionBytes: whole segments go, the oldest first, and readers hear of the gap", async () => {
+test("retainBytes: whole segments go, the oldest first, and readers hear of the gap", async () => {
   await using folder = await openTemporaryFolder("settings");
-  const words = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "16KiB", "--retention-bytes", "256KiB"];
+  const words = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "16KiB", "--retain-bytes", "256KiB"];
   await using server = await startServer(words, { folder: folder.path });
   await using client = openLogClient(server.address);
   await client.write({ application: "first", message: "gone before long" });

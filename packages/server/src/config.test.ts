@@ -3,8 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DEFAULT_GRPC_LIMITS, DEFAULT_HTTP1_LIMITS, DEFAULT_HTTP2_LIMITS } from "@sluice/rpc";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ConfigError, type ConfigSources, loadConfig, settings } from "./config.ts";
+import { type ConfigError, type ConfigSources, loadConfig, type LogSettings, settings } from "./config.ts";
 import { DEFAULT_LIMITS } from "./limits.ts";
+
+const DEFAULT_LOG_SETTINGS: LogSettings = {
+  segmentBytes: 64 * 1024 * 1024,
+  retainBytes: undefined,
+  retainAgeMs: undefined,
+  quotaBytes: undefined,
+  minFreeBytes: undefined,
+};
 
 let folder: string;
 beforeEach(async () => void (folder = await mkdtemp(join(tmpdir(), "sluice-config-"))));
@@ -28,11 +36,12 @@ describe("where values come from", () => {
       healthListen: undefined,
       webOrigins: [],
       data: join(folder, "data"),
+      files: [],
       logFormat: "text",
       logLevel: "info",
-      segmentBytes: 64 * 1024 * 1024,
-      retentionBytes: undefined,
-      retentionAgeMs: undefined,
+      logs: new Map([["default", DEFAULT_LOG_SETTINGS]]),
+      logDefaults: DEFAULT_LOG_SETTINGS,
+      routes: [],
       heartbeatMs: 30_000,
       drainGraceMs: 10_000,
       limits: DEFAULT_LIMITS,
@@ -55,6 +64,17 @@ describe("where values come from", () => {
     expect(originOf("drainGrace")).toEqual({ kind: "environment", place: "SLUICE_DRAIN_GRACE" });
     expect(originOf("logLevel")).toEqual({ kind: "file", place: `${join(folder, "sluice.yaml")}:3` });
     expect(originOf("logFormat")).toEqual({ kind: "default", place: "default" });
+  });
+
+  test("shared folders, with and without a name, relative to where they are named", async () => {
+    await writeConfig("files:\n  - shared\n  - photos=/srv/p\n");
+    const expected = [
+      { name: "", folder: join(folder, "shared") },
+      { name: "photos", folder: "/srv/p" },
+    ];
+    expect((await load({})).config.files).toEqual(expected);
+    const byFlag = await load({ flags: new Map([["files", "a=b=c"]]) });
+    expect(byFlag.config.files).toEqual([{ name: "a", folder: join(folder, "b=c") }]);
   });
 
   test("an empty variable counts as absent", async () => {
@@ -126,11 +146,17 @@ describe("where values come from", () => {
   });
 
   test("every kind of value is read from YAML and from text alike", async () => {
+    const LOG_SETTINGS = {
+      ...DEFAULT_LOG_SETTINGS,
+      retainBytes: 2 ** 30,
+      retainAgeMs: 36 * 3600_000,
+      segmentBytes: 2 ** 20,
+    };
     const asYaml = [
       "insecureListen: true",
       "listen: '[::1]:0'",
-      "retentionBytes: 1GiB",
-      "retentionAge: 1d12h",
+      "retainBytes: 1GiB",
+      "retainAge: 1d12h",
       "segmentBytes: 1048576",
       "limits:",
       "  filtersMax: 3",
@@ -140,21 +166,67 @@ describe("where values come from", () => {
     expect(config).toMatchObject({
       insecureListen: true,
       listen: [{ kind: "address", address: { host: "::1", port: 0 } }],
-      retentionBytes: 2 ** 30,
-      retentionAgeMs: 36 * 3600_000,
-      segmentBytes: 2 ** 20,
+      logs: new Map([["default", LOG_SETTINGS]]),
+      logDefaults: LOG_SETTINGS,
     });
     expect(config.limits.filtersMax).toBe(3);
     await rm(join(folder, "sluice.yaml"));
     const environment = {
       SLUICE_INSECURE_LISTEN: "yes",
       SLUICE_LISTEN: "[::1]:0",
-      SLUICE_RETENTION_BYTES: "1024MiB",
-      SLUICE_RETENTION_AGE: "36h",
+      SLUICE_RETAIN_BYTES: "1024MiB",
+      SLUICE_RETAIN_AGE: "36h",
       SLUICE_SEGMENT_BYTES: "1MiB",
       SLUICE_LIMITS_FILTERS_MAX: "3",
     };
     expect((await load({ environment })).config).toEqual(config);
+  });
+});
+
+describe("several logs", () => {
+  test("have settings of their own; what they leave out is as at the top level, wherever that comes from", async () => {
+    const text = [
+      "retainAge: 30d",
+      "logs:",
+      "  audit:",
+      "    retainAge: off",
+      "    quotaBytes: 1GiB",
+      "  bulk.web:",
+      "routes:",
+    ];
+    await writeConfig([...text, "  pay-*: audit", "  '*': spill", ""].join("\n"));
+    const { config, values } = await load({ flags: new Map([["minFreeBytes", "10GiB"]]) });
+    const day = 86_400_000;
+    const top = { ...DEFAULT_LOG_SETTINGS, retainAgeMs: 30 * day, minFreeBytes: 10 * 2 ** 30 };
+    expect(config.logs).toEqual(
+      new Map<string, LogSettings>([
+        ["default", top],
+        ["audit", { ...top, retainAgeMs: undefined, quotaBytes: 2 ** 30 }],
+        ["bulk.web", top],
+        ["spill", top],
+      ]),
+    );
+    expect(config.routes).toEqual([
+      { applications: "pay-*", log: "audit" },
+      { applications: "*", log: "spill" },
+    ]);
+    const shown = (key: string) => values.find((each) => each.key === key);
+    const file = join(folder, "sluice.yaml");
+    expect(shown("logs.audit.retainAge")).toMatchObject({ value: "off", origin: { place: `${file}:4` } });
+    expect(shown("logs.bulk.web.retainAge")).toMatchObject({ value: "30d", origin: { place: `${file}:1` } });
+    expect(shown("logs.bulk.web.minFreeBytes")).toMatchObject({ origin: { place: "--min-free-bytes" } });
+    expect(shown("logs.spill.segmentBytes")).toMatchObject({ value: "64MiB", origin: { kind: "default" } });
+    expect(shown("logs.default.retainAge")).toBeUndefined();
+  });
+
+  test("can be routed to by flags and variables alone; the first route that matches holds", async () => {
+    const environment = { SLUICE_ROUTES: "a=b=audit, x*=bulk" };
+    expect((await load({ environment })).config.routes).toEqual([
+      { applications: "a=b", log: "audit" },
+      { applications: "x*", log: "bulk" },
+    ]);
+    const { config } = await load({ environment, flags: new Map([["routes", "y=other"]]) });
+    expect([...config.logs.keys()]).toEqual(["default", "other"]);
   });
 });
 
@@ -182,6 +254,10 @@ describe("what is refused, with file, key and what is allowed", () => {
     ["listen: [127.0.0.1:1, here]\n", '"here" is no address; allowed is HOST:PORT'],
     ["logLevel: [info, warn]\n", "logLevel must have one value"],
     ["socketMode: 999\n", "999 is none; allowed are three octal digits, such as 660"],
+    ["files: a,b\n", "two folders have no name; give each its own: NAME=FOLDER"],
+    ["files: [x=a, x=b]\n", 'two folders have the name "x"; give each its own: NAME=FOLDER'],
+    ["files: 'a b=/c'\n", '"a b=/c" is none; allowed is FOLDER, or NAME=FOLDER'],
+    ["files: '=/c'\n", '"=/c" is none; allowed is FOLDER, or NAME=FOLDER'],
     ["webOrigins: '*'\n", '"*" is no origin; allowed is https://HOST'],
     ["webOrigins: https://a.example/\n", '"https://a.example/" is no origin'],
     ["tlsCert: a.crt\n", "tlsCert needs tlsKey beside it"],
@@ -189,16 +265,33 @@ describe("what is refused, with file, key and what is allowed", () => {
     ["tlsClientCa: ca.crt\n", "tlsClientCa needs tlsCert beside it"],
     ["allowPlaintext: true\n", "allowPlaintext needs tlsCert beside it"],
     ["data: ''\n", "must not be empty; allowed is a path"],
-    ["retentionAge: never\n", '"never" is no duration'],
+    ["retainAge: never\n", '"never" is no duration'],
     [
-      "retentionBytes: 64KiB\n",
-      "segmentBytes is 67108864 bytes, more than is retained, and whole segments are removed; allowed is at most retentionBytes, 65536",
+      "retainBytes: 64KiB\n",
+      "segmentBytes is 67108864 bytes, more than is retained, and whole segments are removed; allowed is at most retainBytes, 65536",
     ],
     ["segmentBytes: 64KiB\n", "allowed is at most segmentBytes, 65536"],
     ["retain: 1d\n", ':1: retain is no setting; "sluice config show" lists all of them'],
-    ["retention_age: 1d\n", ":1: retention_age is no setting: did you mean retentionAge?"],
+    ["retain_age: 1d\n", ":1: retain_age is no setting: did you mean retainAge?"],
     ["limits:\n  entryBytsMax: 1MiB\n", ":2: limits.entryBytsMax is no setting: did you mean limits.entryBytesMax?"],
     ["limits: 3\n", ":1: limits is a group"],
+    ["logs: [audit]\n", ":1: logs is a group: names of logs stand indented below it"],
+    ["logs:\n  audit: 3\n", ":2: logs.audit is a group"],
+    ["logs:\n  Audit: {}\n", ':2: "Audit" is no name of a log: a log\'s name has 1 to 63 lower-case letters'],
+    ["logs:\n  audit:\n    quota: 1GiB\n", ":3: logs.audit.quota is no setting; a log has segmentBytes, retainBytes"],
+    [
+      "logs:\n  audit:\n    retainAges: 1d\n",
+      ":3: logs.audit.retainAges is no setting: did you mean logs.audit.retainAge?",
+    ],
+    ["logs:\n  audit:\n    retainAge: 1y\n", ':3: logs.audit.retainAge: "1y" is no duration'],
+    ["logs:\n  audit:\n    retainBytes: [1]\n", ":3: logs.audit.retainBytes must have one value"],
+    [
+      "logs:\n  audit:\n    retainBytes: 1MiB\n",
+      "segmentBytes is 67108864 bytes, more than is retained, and whole segments are removed; allowed is at most logs.audit.retainBytes, 1048576",
+    ],
+    ["routes:\n  a: B\n", ':1: routes: "a=B" is no route; "B" is no name of a log'],
+    ["routes: audit\n", ':1: routes: "audit" is no route; allowed is APPLICATION=LOG'],
+    ["routes:\n  - '=audit'\n", '"=audit" is no route'],
     ["heartbeat: [1s, 2s]\n", ":1: heartbeat must have one value"],
     ["heartbeat:\n", ":1: heartbeat must have one value"],
     ["- a\n", ":1: must be a map of settings"],

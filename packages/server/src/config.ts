@@ -7,10 +7,14 @@ import { readFile, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
 import { grpcSettings, http1Settings, http2Settings } from "./config/protocol-settings.ts";
+import { DEFAULT_LOG } from "./logs/log-name.ts";
+import type { Route } from "./logs/routing.ts";
+import { LOG_SETTING_NAMES, logSchema, type LogSettings, toLogSettings } from "./config/log-settings.ts";
 import { type Config, configSchema, settings } from "./config/schema.ts";
 import {
   ConfigError,
   findMisspeltVariables,
+  NO_FILE,
   type Origin,
   type RawValue,
   type RawValues,
@@ -50,15 +54,14 @@ export interface ConfigValue {
 
 const DEFAULT_FILE = "sluice.yaml";
 const FILE_BYTES_MAX = 1024 * 1024;
+/** Each has files open, a tail in memory, and work in the background. */
+const LOGS_MAX = 1000;
 
 /** Gathers and checks the configuration. @throws ConfigError */
 export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> {
   const file = await readConfigFile(sources);
-  const layers = [
-    readFlags(sources.flags, settings),
-    readEnvironment(sources.environment, settings),
-    file === undefined ? new Map<string, RawValue>() : readFileText(file.path, file.text, settings),
-  ];
+  const fromFile = file === undefined ? NO_FILE : readFileText(file.path, file.text, settings);
+  const layers = [readFlags(sources.flags, settings), readEnvironment(sources.environment, settings), fromFile.values];
   const values = settings.map(({ key, about }): ConfigValue => {
     const found = findFirst(layers, key);
     return found === undefined
@@ -73,9 +76,12 @@ export async function loadConfig(sources: ConfigSources): Promise<LoadedConfig> 
     return resolve(sources.folder, isFromFile && file !== undefined ? dirname(file.path) : ".", path);
   };
   checkTls(parsed.data);
-  const config = toConfig(parsed.data, resolvePath);
-  checkTogether(config, values);
-  return { config, values, file: file?.path, warnings: findMisspeltVariables(sources.environment, settings) };
+  const logs = readLogSettings(fromFile.logs, parsed.data.routes ?? [], values);
+  const config = toConfig(parsed.data, logs.settings, resolvePath);
+  const allValues = [...values, ...logs.values];
+  checkTogether(config, allValues);
+  const warnings = findMisspeltVariables(sources.environment, settings);
+  return { config, values: allValues, file: file?.path, warnings };
 }
 
 async function readConfigFile(sources: ConfigSources): Promise<{ path: string; text: string } | undefined> {
@@ -130,20 +136,67 @@ function nest(values: readonly ConfigValue[]): object {
   return root;
 }
 
-function explain(issue: z.core.$ZodIssue, values: readonly ConfigValue[]): string {
-  const key = issue.path.join(".");
+function explain(issue: z.core.$ZodIssue, values: readonly ConfigValue[], group: readonly string[] = []): string {
+  const key = [...group, ...issue.path].join(".");
   const place = values.find((each) => each.key === key)?.origin.place;
   return place === undefined || place === "default" ? `${key}: ${issue.message}` : `${place}: ${key}: ${issue.message}`;
 }
 
 type ResolvePath = (key: string, path: string) => string;
 
-function toConfig(raw: z.output<typeof configSchema>, resolvePath: ResolvePath): Config {
-  const { data, retentionAge, heartbeat, drainGrace, tlsCert, tlsKey, tlsClientCa, webOrigins = [], ...rest } = raw;
+/**
+ * The settings of all logs: those that the file names, those that routes lead to, and "default". What is not said of a log
+ * is as it stands at the top level, and has its origin there.
+ */
+function readLogSettings(
+  named: ReadonlyMap<string, RawValues>,
+  routes: readonly Route[],
+  values: readonly ConfigValue[],
+): { readonly settings: Map<string, LogSettings>; readonly values: ConfigValue[] } {
+  const names = new Set([...named.keys(), ...routes.map(({ log }) => log)]);
+  if (names.size > LOGS_MAX) throw new ConfigError([`Cannot serve ${names.size} logs: the limit is ${LOGS_MAX}`]);
+  const found = new Map<string, LogSettings>();
+  const shown: ConfigValue[] = [];
+  const problems: string[] = [];
+  for (const name of new Set([DEFAULT_LOG, ...names])) {
+    const own = LOG_SETTING_NAMES.map((setting): ConfigValue => {
+      const value = named.get(name)?.get(setting) ?? values.find(({ key }) => key === setting);
+      return { value: "off", origin: { kind: "default", place: "default" }, ...value, key: `logs.${name}.${setting}` };
+    });
+    if (names.has(name)) shown.push(...own);
+    const parsed = logSchema.safeParse(Object.fromEntries(own.map(({ value }, i) => [LOG_SETTING_NAMES[i], value])));
+    if (parsed.success) found.set(name, toLogSettings(parsed.data));
+    else problems.push(...parsed.error.issues.map((issue) => explain(issue, own, ["logs", name])));
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return { settings: found, values: shown };
+}
+
+function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], resolvePath: ResolvePath): Config {
+  const {
+    data,
+    heartbeat,
+    drainGrace,
+    tlsCert,
+    tlsKey,
+    tlsClientCa,
+    webOrigins = [],
+    files = [],
+    routes = [],
+    segmentBytes,
+    retainBytes,
+    retainAge,
+    quotaBytes,
+    minFreeBytes,
+    ...rest
+  } = raw;
   const hasTls = tlsCert !== undefined && tlsKey !== undefined;
   return {
     ...rest,
     webOrigins,
+    logs,
+    logDefaults: toLogSettings({ segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes }),
+    routes,
     tls: hasTls
       ? {
           cert: resolvePath("tlsCert", tlsCert),
@@ -152,7 +205,7 @@ function toConfig(raw: z.output<typeof configSchema>, resolvePath: ResolvePath):
         }
       : undefined,
     data: resolvePath("data", data),
-    retentionAgeMs: retentionAge,
+    files: files.map(({ name, folder }) => ({ name, folder: resolvePath("files", folder) })),
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
     connections: connectionLifeOf(raw.connections),
@@ -184,7 +237,7 @@ function checkTls({ tlsCert, tlsKey, tlsClientCa, allowPlaintext }: z.output<typ
 
 /** What no setting can know alone. */
 function checkTogether(config: Config, values: readonly ConfigValue[]): void {
-  const { limits, segmentBytes, retentionBytes } = config;
+  const { limits, logs } = config;
   const placeOf = (key: string) => values.find((each) => each.key === key)?.origin.place ?? key;
   const problems: string[] = [];
   const atMost = (key: string, amount: number, bound: { key: string; amount: number; why: string }) => {
@@ -195,23 +248,24 @@ function checkTogether(config: Config, values: readonly ConfigValue[]): void {
     );
   };
   const entry = ["limits.entryBytesMax", limits.entryBytesMax] as const;
-  atMost(...entry, { key: "segmentBytes", amount: segmentBytes, why: "more than a segment takes" });
   atMost(...entry, { key: "limits.pendingBytesMax", amount: limits.pendingBytesMax, why: "more than may be pending" });
   atMost(...entry, {
     key: "limits.messageBytesMax",
     amount: limits.messageBytesMax,
     why: "more than a message brings",
   });
-  if (retentionBytes !== undefined) {
-    const bound = {
-      key: "retentionBytes",
-      amount: retentionBytes,
-      why: "more than is retained, and whole segments are removed",
-    };
-    atMost("segmentBytes", segmentBytes, bound);
+  for (const [name, { segmentBytes, retainBytes }] of logs) {
+    const keyOf = (setting: string) =>
+      values.some(({ key }) => key === `logs.${name}.${setting}`) ? `logs.${name}.${setting}` : setting;
+    const segment = keyOf("segmentBytes");
+    atMost(...entry, { key: segment, amount: segmentBytes, why: "more than a segment takes" });
+    if (retainBytes === undefined) continue;
+    const why = "more than is retained, and whole segments are removed";
+    atMost(segment, segmentBytes, { key: keyOf("retainBytes"), amount: retainBytes, why });
   }
   if (problems.length > 0) throw new ConfigError(problems);
 }
 
+export type { LogSettings } from "./config/log-settings.ts";
 export { type Config, type Setting, settings } from "./config/schema.ts";
 export { ConfigError, type Origin } from "./config/sources.ts";

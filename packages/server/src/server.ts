@@ -32,16 +32,14 @@ import { SluiceError } from "./errors.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
-import { entryFrameCodec } from "./logs/frame-codec.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
+import { openLogs } from "./open-logs.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
 import { isUnforeseen, statusOf } from "./status.ts";
 import type { Clock } from "./store/contract.ts";
 import { openDataFolder } from "./store/data-folder.ts";
 import { errorCode, type FileSystem } from "./store/file-system.ts";
-import { type Log, type OpenLogRequest, openLog } from "./store/log.ts";
 import { createCallLog } from "./telemetry/call-log.ts";
-import { createLogReporter } from "./telemetry/log-reporter.ts";
 import type { Logger } from "./telemetry/logger.ts";
 import type { OwnLog } from "./telemetry/own-log.ts";
 
@@ -85,9 +83,6 @@ export interface ServerCounts {
   readonly downloads: number;
 }
 
-/** The one log of this version; others will be a matter of configuration. */
-const LOG_NAME = "default";
-
 /**
  * Opens the data folder, the log, the services and the port. Resolves when the server serves.
  * @throws SluiceError: the folder is in use, the port is taken, the listen address is open to others, …
@@ -100,18 +95,10 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const folder = opened.use(
     await openDataFolder({ folder: config.data, fileSystem }).catch(explainFolder(config.data)),
   );
-  const reporter = createLogReporter(logger, { log: LOG_NAME, clock });
-  const log = opened.use(
-    await openDefaultLog(config, {
-      clock,
-      fileSystem,
-      folder: folder.logFolder(LOG_NAME),
-      onEvent: (event) => reporter.onEvent(event),
-    }),
-  );
-  reporter.opened(log);
+  const { served } = opened.use(await openLogs({ config, folder, clock, fileSystem, logger }));
   const logs = createLogService({
-    logs: [{ name: LOG_NAME, reader: log.reader, writer: log.writer }],
+    logs: served,
+    routes: config.routes,
     authorize,
     clock,
     limits: config.limits,
@@ -251,20 +238,6 @@ function explainFolder(folder: string): (error: unknown) => never {
     const message = `Cannot open the data folder ${folder}: ${reason}; choose another with --data`;
     throw new SluiceError("failed-precondition", message, { reason: "FOLDER_UNUSABLE" }, { cause: error });
   };
-}
-
-function openDefaultLog(
-  config: Config,
-  request: Pick<OpenLogRequest, "clock" | "fileSystem" | "folder" | "onEvent">,
-): Promise<Log> {
-  const { segmentBytes, retentionBytes, retentionAgeMs } = config;
-  const { pendingBytesMax, applicationsMax, producersMax } = config.limits;
-  return openLog({
-    ...request,
-    name: LOG_NAME,
-    codec: entryFrameCodec,
-    options: { segmentBytes, retentionBytes, retentionAgeMs, pendingBytesMax, applicationsMax, producersMax },
-  });
 }
 
 /** Health and reflection touch no data, but are entrances like any other. The services ask for what they touch themselves. */

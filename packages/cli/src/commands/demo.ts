@@ -91,7 +91,7 @@ async function loadDemoConfig(
 ): Promise<LoadedConfig> {
   const flags = new Map([
     ["data", data],
-    ["retentionBytes", RETENTION],
+    ["retainBytes", RETENTION],
   ]);
   if (listen !== undefined) flags.set("listen", listen);
   try {

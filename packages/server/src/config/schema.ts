@@ -2,9 +2,10 @@
 import type { ConnectionLife, Http1Limits } from "@sluice/rpc";
 import { z } from "zod";
 import type { TlsFiles } from "../http/certificates.ts";
+import type { FileRoot } from "../files/file-path.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
-import { DEFAULT_LOG_OPTIONS } from "../store/log.ts";
+import type { Route } from "../logs/routing.ts";
 import {
   type Address,
   address,
@@ -13,12 +14,15 @@ import {
   count,
   duration,
   fileMode,
+  fileRoots,
   flag,
   listenPlaces,
   origins,
   orOff,
   path,
+  routes,
 } from "./types.ts";
+import { LOG_SETTINGS, type LogSettings } from "./log-settings.ts";
 import {
   type GrpcSettings,
   grpcSettings,
@@ -40,6 +44,8 @@ export interface About {
   readonly isAdvanced?: true;
   /** Takes several: separated by commas, a flag that is repeated, a list in the file. */
   readonly isList?: true;
+  /** The file may have a map instead of a list: `a: b` for "a=b". */
+  readonly isMap?: true;
 }
 
 const abouts = z.registry<About>();
@@ -92,9 +98,14 @@ const limits = z.strictObject({
     default: DEFAULT_LIMITS.producersMax,
   }),
   pendingBytesMax: setting(byteSize("1MiB", "16GiB"), {
-    description: "Bytes appended to a log but not yet on disk; at the bound writers wait.",
+    description: "Bytes appended to a log but not yet on disk; at the bound streams wait, single writes are refused.",
     placeholder: "size",
     default: formatBytes(DEFAULT_LIMITS.pendingBytesMax),
+  }),
+  writesBytesMax: setting(byteSize("1MiB", "16GiB"), {
+    description: "Requests to write, of all logs together, in hand and not yet appended; above it they are refused.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.writesBytesMax),
   }),
   filtersMax: setting(count(0, 1024), {
     description: "Filter terms of one request.",
@@ -115,6 +126,11 @@ const limits = z.strictObject({
     description: "One received message, before and after decompression: the whole batch of a write.",
     placeholder: "size",
     default: formatBytes(DEFAULT_LIMITS.messageBytesMax),
+  }),
+  downloadsMax: setting(count(1, 1_000_000), {
+    description: "Downloads at the same time. Each holds an open file and half a MiB, more with larger chunks.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.downloadsMax,
   }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
@@ -167,6 +183,19 @@ function limitGroup(settings: Readonly<Record<string, LimitSetting>>) {
     return [name, setting(type, { ...about, isAdvanced: true })] as const;
   });
   return z.strictObject(Object.fromEntries(shape));
+}
+
+const { segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes } = LOG_SETTINGS;
+const perLog = {
+  segmentBytes: setting(segmentBytes.type, aboutOf(segmentBytes)),
+  retainBytes: setting(retainBytes.type, aboutOf(retainBytes)),
+  retainAge: setting(retainAge.type, aboutOf(retainAge)),
+  quotaBytes: setting(quotaBytes.type, aboutOf(quotaBytes)),
+  minFreeBytes: setting(minFreeBytes.type, aboutOf(minFreeBytes)),
+};
+
+function aboutOf({ description, placeholder, default: byDefault }: Omit<LimitSetting, "type">): About {
+  return { description: `${description} A log in the file may have its own.`, placeholder, default: byDefault };
 }
 
 /** Every setting. A key of the file is a path in it; flags and variables are named after that. */
@@ -223,6 +252,12 @@ export const configSchema = z.strictObject({
     placeholder: "folder",
     default: "data",
   }),
+  files: setting(orOff(fileRoots), {
+    description: "Folders whose files can be read; one may have no name, paths into the others begin with theirs.",
+    placeholder: "folder|name=folder|off",
+    default: "off",
+    isList: true,
+  }),
   logFormat: setting(choice(["text", "json"]), {
     description: "The server's own log on stderr: text for people, json for programs.",
     placeholder: "text|json",
@@ -233,20 +268,15 @@ export const configSchema = z.strictObject({
     placeholder: "level",
     default: "info",
   }),
-  segmentBytes: setting(byteSize("64KiB", "2GiB"), {
-    description: "Size at which a log's segment is sealed and the next one begun.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LOG_OPTIONS.segmentBytes),
-  }),
-  retentionBytes: setting(orOff(byteSize("64KiB", "4096TiB")), {
-    description: "Bytes that a log may take on disk; beyond it the oldest segments are removed.",
-    placeholder: "size|off",
+  ...perLog,
+  routes: setting(orOff(routes), {
+    description:
+      "Which logs take the entries that name none, by application (* and ? as in file names); the first that matches holds. " +
+      'Without one that matches it is "default". A log that a route names is made.',
+    placeholder: "application=log|off",
     default: "off",
-  }),
-  retentionAge: setting(orOff(duration("1s", "36500d")), {
-    description: "Age of a segment's newest entry after which it is removed.",
-    placeholder: "duration|off",
-    default: "off",
+    isList: true,
+    isMap: true,
   }),
   heartbeat: setting(duration("0", "1d"), {
     description:
@@ -280,13 +310,16 @@ export interface Config {
   readonly webOrigins: readonly string[];
   /** Absolute path. */
   readonly data: string;
+  /** With absolute paths. */
+  readonly files: readonly FileRoot[];
   readonly logFormat: "text" | "json";
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
-  readonly segmentBytes: number;
-  /** undefined: no bound. */
-  readonly retentionBytes: number | undefined;
-  /** undefined: no bound. */
-  readonly retentionAgeMs: number | undefined;
+  /** By name; "default" is one of them. */
+  readonly logs: ReadonlyMap<string, LogSettings>;
+  /** Of logs that say nothing. */
+  readonly logDefaults: LogSettings;
+  /** For writes that name no log; the first one that matches holds. */
+  readonly routes: readonly Route[];
   /** 0: off. */
   readonly heartbeatMs: number;
   readonly drainGraceMs: number;

@@ -1,6 +1,8 @@
 // Where values come from: flags, environment and file, each turned into the same list of raw values.
 import { isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from "yaml";
 import { findNearest } from "./nearest.ts";
+import { isLogName, LOG_NAME_ALLOWED } from "../logs/log-name.ts";
+import { LOG_SETTING_NAMES } from "./log-settings.ts";
 import type { Setting } from "./schema.ts";
 
 /** What stands somewhere, not yet checked. */
@@ -71,8 +73,17 @@ export function findMisspeltVariables(environment: NodeJS.ProcessEnv, settings: 
     });
 }
 
+/** What a file says. */
+export interface FileValues {
+  readonly values: RawValues;
+  /** Of each log that it names, in its order, what it says of it: by setting. */
+  readonly logs: ReadonlyMap<string, RawValues>;
+}
+
+export const NO_FILE: FileValues = { values: new Map(), logs: new Map() };
+
 /** Values of a YAML file. @throws ConfigError that names the lines that are wrong. */
-export function readFileText(file: string, text: string, settings: readonly Setting[]): RawValues {
+export function readFileText(file: string, text: string, settings: readonly Setting[]): FileValues {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, merge: false });
   const [broken] = document.errors;
@@ -80,12 +91,12 @@ export function readFileText(file: string, text: string, settings: readonly Sett
     const sentence = broken.message.split("\n")[0]?.replace(/ at line \d+, column \d+:?$/u, "");
     throw new ConfigError([`${file}:${lines.linePos(broken.pos[0]).line}: is no valid YAML: ${sentence}`]);
   }
-  const reader: FileReader = { file, lines, settings, values: new Map(), problems: [] };
+  const reader: FileReader = { file, lines, settings, values: new Map(), logs: new Map(), problems: [] };
   if (isMap(document.contents)) readMap(reader, document.contents, []);
   else if (document.contents !== null)
     reader.problems.push(`${file}:1: must be a map of settings, such as "listen: 127.0.0.1:8080"`);
   if (reader.problems.length > 0) throw new ConfigError(reader.problems);
-  return reader.values;
+  return { values: reader.values, logs: reader.logs };
 }
 
 interface FileReader {
@@ -93,24 +104,68 @@ interface FileReader {
   readonly lines: LineCounter;
   readonly settings: readonly Setting[];
   readonly values: Map<string, RawValue>;
+  readonly logs: Map<string, RawValues>;
   readonly problems: string[];
 }
 
+/** The items of a map, each with the name and the line it stands at. */
+function itemsOf({ file, lines }: FileReader, map: YAMLMap): { name: string; place: string; node: unknown }[] {
+  return map.items.map(({ key, value: node }) => {
+    const range = isScalar(key) ? key.range : undefined;
+    const name = isScalar(key) ? String(key.value) : String(key);
+    return { name, place: `${file}:${lines.linePos(range?.[0] ?? 0).line}`, node };
+  });
+}
+
+/** The group of logs: name → settings. */
+function readLogs(reader: FileReader, node: unknown, place: string): void {
+  const { logs, problems } = reader;
+  if (!isMap(node)) {
+    problems.push(`${place}: logs is a group: names of logs stand indented below it, their settings below them`);
+    return;
+  }
+  for (const log of itemsOf(reader, node)) {
+    const values = new Map<string, RawValue>();
+    if (!isLogName(log.name)) problems.push(`${log.place}: "${log.name}" is no name of a log: ${LOG_NAME_ALLOWED}`);
+    logs.set(log.name, values);
+    if (isScalar(log.node) && log.node.value === null) continue;
+    if (!isMap(log.node)) {
+      problems.push(`${log.place}: logs.${log.name} is a group: its settings stand indented below it`);
+      continue;
+    }
+    for (const each of itemsOf(reader, log.node)) {
+      const isKnown = LOG_SETTING_NAMES.some((name) => name === each.name);
+      if (!isKnown) problems.push(`${each.place}: ${unknownKey(each.name, LOG_SETTING_NAMES, `logs.${log.name}.`)}`);
+      else if (isScalar(each.node) && isRaw(each.node.value)) {
+        values.set(each.name, { value: each.node.value, origin: { kind: "file", place: each.place } });
+      } else problems.push(`${each.place}: logs.${log.name}.${each.name} must have one value`);
+    }
+  }
+}
+
 function readMap(reader: FileReader, map: YAMLMap, path: readonly string[]): void {
-  const { file, lines, settings, values, problems } = reader;
-  for (const { key: nameNode, value: node } of map.items) {
-    const name = isScalar(nameNode) ? String(nameNode.value) : String(nameNode);
-    const range = isScalar(nameNode) ? nameNode.range : undefined;
-    const place = `${file}:${lines.linePos(range?.[0] ?? 0).line}`;
+  const { settings, values, problems } = reader;
+  for (const { name, place, node } of itemsOf(reader, map)) {
     const key = [...path, name].join(".");
+    if (key === "logs") {
+      readLogs(reader, node, place);
+      continue;
+    }
+    const about = settings.find((each) => each.key === key)?.about;
     const isGroup = settings.some((each) => each.key.startsWith(`${key}.`));
     if (isGroup && isMap(node)) {
       readMap(reader, node, [...path, name]);
     } else if (isGroup) {
       problems.push(`${place}: ${key} is a group: its settings stand indented below it`);
-    } else if (!settings.some((each) => each.key === key)) {
-      problems.push(`${place}: ${unknownKey(key, settings)}`);
-    } else if (isSeq(node) && settings.some((each) => each.key === key && each.about.isList === true)) {
+    } else if (about === undefined) {
+      const known = [...settings.map((each) => each.key), "logs"];
+      problems.push(`${place}: ${unknownKey(key, known)}`);
+    } else if (isMap(node) && about.isMap === true) {
+      const pairs = itemsOf(reader, node).map(
+        (each) => `${each.name}=${isScalar(each.node) ? String(each.node.value) : ""}`,
+      );
+      values.set(key, { value: pairs.join(","), origin: { kind: "file", place } });
+    } else if (isSeq(node) && about.isList === true) {
       const value = node.items.map((item) => (isScalar(item) ? String(item.value) : "")).join(",");
       values.set(key, { value, origin: { kind: "file", place } });
     } else if (isScalar(node) && isRaw(node.value)) {
@@ -126,12 +181,9 @@ function isRaw(value: unknown): value is RawValue["value"] {
 }
 
 /** A sentence about a key that no setting has, with the one that was probably meant. */
-function unknownKey(key: string, settings: readonly Setting[]): string {
-  const nearest = findNearest(
-    key,
-    settings.map((each) => each.key),
-  );
-  return nearest === undefined
-    ? `${key} is no setting; "sluice config show" lists all of them`
-    : `${key} is no setting: did you mean ${nearest}?`;
+function unknownKey(key: string, known: readonly string[], group = ""): string {
+  const nearest = findNearest(key, known);
+  if (nearest !== undefined) return `${group}${key} is no setting: did you mean ${group}${nearest}?`;
+  const all = group === "" ? '"sluice config show" lists all of them' : `a log has ${known.join(", ")}`;
+  return `${group}${key} is no setting; ${all}`;
 }

@@ -1,6 +1,9 @@
 // The kinds of values that settings have. Each takes what a flag or a variable gives (text) as well as what YAML gives.
 import { z } from "zod";
+import type { FileRoot } from "../files/file-path.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
+import { isLogName, LOG_NAME_ALLOWED } from "../logs/log-name.ts";
+import type { Route } from "../logs/routing.ts";
 import { BYTES_ALLOWED, DURATION_ALLOWED, parseBytes, parseDuration, UnitError } from "./units.ts";
 
 /** A place to listen or to connect to. */
@@ -56,6 +59,41 @@ export const listenPlaces = listOf(listenPlace, PLACE_ALLOWED);
 
 /** One or more origins, separated by commas. */
 export const origins = listOf(origin, ORIGIN_ALLOWED);
+
+const ROOT_ALLOWED = "FOLDER, or NAME=FOLDER with a name of letters, digits, dots, dashes or underscores";
+
+/** A folder that is shared, with or without a name. */
+const fileRoot = z.string({ error: `allowed is ${ROOT_ALLOWED}` }).transform((text, context): FileRoot => {
+  const { name = "", folder = "" } = /^(?:(?<name>[^=/]*)=)?(?<folder>.*)$/su.exec(text.trim())?.groups ?? {};
+  if (folder !== "" && (name === "" ? !text.trim().startsWith("=") : /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u.test(name))) {
+    return { name, folder };
+  }
+  context.addIssue({ code: "custom", message: `"${text}" is none; allowed is ${ROOT_ALLOWED}` });
+  return z.NEVER;
+});
+
+/** One or more folders to share, separated by commas. */
+export const fileRoots = listOf(fileRoot, ROOT_ALLOWED).superRefine((roots, context) => {
+  const twice = roots.find(({ name }, i) => roots.findIndex((each) => each.name === name) < i);
+  if (twice === undefined) return;
+  const which = twice.name === "" ? "two folders have no name" : `two folders have the name "${twice.name}"`;
+  context.addIssue({ code: "custom", message: `${which}; give each its own: NAME=FOLDER` });
+});
+
+const ROUTE_ALLOWED = "APPLICATION=LOG, with * and ? in the application as in names of files";
+
+/** Where the entries of some applications go. */
+const route = z.string({ error: `allowed is ${ROUTE_ALLOWED}` }).transform((text, context): Route => {
+  const at = text.lastIndexOf("=");
+  const log = text.slice(at + 1).trim();
+  if (at > 0 && isLogName(log)) return { applications: text.slice(0, at).trim(), log };
+  const why = at > 0 ? `"${log}" is no name of a log: ${LOG_NAME_ALLOWED}` : `allowed is ${ROUTE_ALLOWED}`;
+  context.addIssue({ code: "custom", message: `"${text}" is no route; ${why}` });
+  return z.NEVER;
+});
+
+/** One or more routes, separated by commas. */
+export const routes = listOf(route, ROUTE_ALLOWED);
 
 function listOf<T>(type: z.ZodType<T, string>, allowed: string) {
   return z.string({ error: `allowed is ${allowed}` }).transform((text, context): readonly T[] => {

@@ -19,7 +19,7 @@ import { nodeFileSystem } from "../store/file-system-node.ts";
 import { type Log, type LogOptions, openLog } from "../store/log.ts";
 import { PulledStream } from "../stream/testing/pulled-stream.ts";
 import { entryFrameCodec } from "./frame-codec.ts";
-import { createLogService, type LogServiceHandle } from "./service.ts";
+import { createLogService, type LogServiceHandle, serveLog } from "./service.ts";
 import { FakeCall } from "./testing/fake-call.ts";
 
 /** What closes what a test opened, last first. */
@@ -55,7 +55,7 @@ async function openService(
     await log[Symbol.asyncDispose]();
   };
   cleanups.push(close);
-  const logs = [{ name: "default", reader: log.reader, writer: log.writer }];
+  const logs = [serveLog("default", log)];
   return { service: createLogService({ logs, authorize, clock: systemClock }), log, close };
 }
 
@@ -198,7 +198,7 @@ describe("a follow", () => {
 
   test("beats as the server was told, unless the request says otherwise", async () => {
     const { log } = await openService(await newFolder());
-    const logs = [{ name: "default", reader: log.reader, writer: log.writer }];
+    const logs = [serveLog("default", log)];
     const service = createLogService({ logs, authorize: allowAll, clock: systemClock, heartbeatMs: 5 });
     const asTold = stream(service, { follow: true });
     const silent = stream(service, { follow: true, heartbeatMs: 0 });

@@ -4,25 +4,32 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   type LogService,
+  type LogStreamRequest,
   type OtlpLogsService,
   type SeedLogService,
   WriteLogsRequestSchema,
   type WriteLogsResponseSchema,
 } from "@sluice/api";
-import type { ServiceHandlers } from "@sluice/rpc";
-import { Draining, NotFound } from "../errors.ts";
+import type { Call, Frames, FrameSource, ServiceHandlers } from "@sluice/rpc";
+import { Draining, NotFound, PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../security/authorize.ts";
 import type { Clock, LogReader, LogWriter } from "../store/contract.ts";
+import type { Dictionary } from "../store/dictionary.ts";
+import type { Log } from "../store/log.ts";
+import { BatchEncoder } from "../stream/batches.ts";
 import { ControlFrames } from "../stream/control.ts";
 import { Followers } from "../stream/followers.ts";
 import { listApplications } from "./applications.ts";
-import { Ingest } from "./ingest.ts";
-import { DEFAULT_LOG, type LogName, parseLogName } from "./log-name.ts";
+import type { AppendOptions } from "./ingest.ts";
+import { listLogs, type LogStatus } from "./list-logs.ts";
+import { type LogName, parseLogName } from "./log-name.ts";
 import { exportLogs } from "./otlp.ts";
 import { parseLogQuery, type QueryDefaults } from "./query.ts";
 import { readLogs } from "./read.ts";
+import type { Route } from "./routing.ts";
 import { parseWriteRequest } from "./write-request.ts";
+import { createWriteTargets } from "./write-targets.ts";
 import { writeLogs, writeLogStream } from "./write.ts";
 
 /** An open log. */
@@ -30,10 +37,16 @@ export interface ServedLog {
   readonly name: string;
   readonly reader: LogReader;
   readonly writer: LogWriter;
+  readonly dictionary: Dictionary;
+  /** For ListLogs. */
+  status(): LogStatus;
 }
 
 export interface LogServiceOptions {
+  /** One of them is "default". */
   readonly logs: readonly ServedLog[];
+  /** For writes that name no log; the first one that matches holds. Default: all go to "default". */
+  readonly routes?: readonly Route[];
   readonly authorize: Authorize;
   readonly clock: Clock;
   readonly limits?: Limits;
@@ -61,68 +74,101 @@ export interface LogServiceHandle {
   readonly followers: number;
 }
 
-/** Number of LogEntry.control. */
+/** Numbers of LogEntry.control and LogBatch.control. */
 const CONTROL_FIELD = 12;
+const BATCH_CONTROL_FIELD = 2;
 const DEFAULT_HEARTBEAT_MS = 30_000;
+
+/** A log of the embedded engine, as the service wants it. */
+export function serveLog(name: string, log: Log, quotaBytes?: number): ServedLog {
+  const { reader, writer, dictionary } = log;
+  return {
+    name,
+    reader,
+    writer,
+    dictionary,
+    status() {
+      const { diskBytes: bytes, refusal } = log.state;
+      return { bytes, quotaBytes, refusal };
+    },
+  };
+}
 
 /** @throws InvalidRequest when a log's name is none */
 export function createLogService(options: LogServiceOptions): LogServiceHandle {
-  const { authorize, clock, limits = DEFAULT_LIMITS, heartbeatMs = DEFAULT_HEARTBEAT_MS } = options;
+  const { authorize, clock, limits = DEFAULT_LIMITS, heartbeatMs = DEFAULT_HEARTBEAT_MS, routes = [] } = options;
   const controls = new ControlFrames(CONTROL_FIELD);
+  const batches = { batchControls: new ControlFrames(BATCH_CONTROL_FIELD), encoder: new BatchEncoder() };
   const followers = new Followers({ clock, max: limits.followersMax });
-  const logs = new Map<string, { reader: LogReader; ingest: Ingest }>();
-  for (const { name, reader, writer } of options.logs) {
-    const log = parseLogName(name);
-    logs.set(log, { reader, ingest: new Ingest({ log, writer, clock, limits }) });
-  }
+  const logs = new Map(options.logs.map((log) => [log.name, log]));
+  const targets = createWriteTargets({ logs: options.logs, routes, authorize, clock, limits });
+  const exporting = { ...targets, limits, dictionaryOf: (name: LogName) => logs.get(name)!.dictionary };
   let isDraining = false;
 
-  function openLog(subject: Subject, action: Action, name: LogName): { reader: LogReader; ingest: Ingest } {
+  function openLog(subject: Subject, action: Action, name: LogName): ServedLog {
     authorize(subject, action, { type: "log", name });
     const log = logs.get(name);
     if (log === undefined) throw new NotFound("log", name, "this server was started without it");
     return log;
   }
 
-  function streamLogs(defaults: QueryDefaults): NonNullable<ServiceHandlers<typeof LogService>["streamLogs"]> {
+  function mayDescribe(subject: Subject, name: string): boolean {
+    try {
+      authorize(subject, "describe", { type: "log", name });
+      return true;
+    } catch (error) {
+      if (error instanceof PermissionDenied) return false;
+      throw error;
+    }
+  }
+
+  function streamLogs(
+    defaults: QueryDefaults,
+  ): (request: LogStreamRequest, call: Call) => FrameSource | AsyncIterable<Frames> {
     return (request, call) => {
       const query = parseLogQuery(request, limits, defaults);
       const { reader } = openLog(subjectOf(call), "read", query.log);
       if (isDraining && query.isFollowing) throw new Draining();
-      return readLogs(query, call, { reader, followers, controls });
+      return readLogs(query, call, { reader, followers, controls, ...batches });
     };
   }
 
-  async function write(subject: Subject, bytes: Uint8Array): Promise<MessageInitShape<typeof WriteLogsResponseSchema>> {
+  async function write(
+    subject: Subject,
+    bytes: Uint8Array,
+    { atBound }: AppendOptions,
+  ): Promise<MessageInitShape<typeof WriteLogsResponseSchema>> {
     const request = parseWriteRequest(bytes, limits);
-    return await writeLogs(openLog(subject, "write", parseLogName(request.log)), request);
+    return await writeLogs(request, { ...targets, target: targets.find(subject, request.log), atBound });
   }
 
   return {
     handlers: {
-      streamLogs: streamLogs({ hasControls: true, heartbeatMs }),
-      writeLogs: { raw: true, unary: (bytes, call) => write(subjectOf(call), bytes) },
+      streamLogs: streamLogs({ hasControls: true, heartbeatMs, hasBatches: false }),
+      streamLogBatches: streamLogs({ hasControls: true, heartbeatMs, hasBatches: true }),
+      writeLogs: { raw: true, unary: (bytes, call) => write(subjectOf(call), bytes, { atBound: "refuse" }) },
       writeLogStream: {
         raw: true,
         bidi: (requests, call) =>
           writeLogStream(requests, call, {
             limits,
-            open: (log) => openLog(subjectOf(call), "write", parseLogName(log)),
+            budget: targets.budget,
+            open: (log) => targets.find(subjectOf(call), log),
           }),
       },
       listApplications: (request, call) =>
         listApplications(openLog(subjectOf(call), "describe", parseLogName(request.log)).reader),
+      listLogs: (_request, call) => listLogs(options.logs.filter(({ name }) => mayDescribe(subjectOf(call), name))),
     },
-    seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs }) },
+    seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs, hasBatches: false }) },
     otlpHandlers: {
       export: {
         raw: true,
-        unary: (bytes, call) =>
-          exportLogs(openLog(subjectOf(call), "write", parseLogName(DEFAULT_LOG)).ingest, bytes, limits),
+        unary: (bytes, call) => exportLogs(bytes, { ...exporting, target: targets.find(subjectOf(call), "") }),
       },
     },
     ingest: (subject, request) =>
-      write(subject, toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, request))),
+      write(subject, toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, request)), { atBound: "wait" }),
     drain() {
       isDraining = true;
       followers.interruptAll();

@@ -101,8 +101,7 @@ export class DiskGuard implements AsyncDisposable {
     let dropped = 0;
     const stuck = new Set<GuardedLog>();
     while (!this.#isClosed) {
-      const wanting = this.#logs.filter(({ log, minFreeBytes }) => free + dropped < minFreeBytes && !stuck.has(log));
-      const oldest = wanting.map(({ log }) => log).reduce<GuardedLog | undefined>(older, undefined);
+      const oldest = this.#findOldest(free + dropped, stuck);
       if (oldest === undefined) break;
       const bytes = await oldest.dropOldest();
       if (bytes === 0) stuck.add(oldest);
@@ -110,10 +109,14 @@ export class DiskGuard implements AsyncDisposable {
     }
     return dropped;
   }
-}
 
-/** K1. */
-function older(found: GuardedLog | undefined, log: GuardedLog): GuardedLog | undefined {
-  if (log.oldestSealedAtNs === undefined) return found;
-  return found?.oldestSealedAtNs === undefined || log.oldestSealedAtNs < found.oldestSealedAtNs ? log : found;
+  /** K1. Of the logs to which `free` bytes are too few. */
+  #findOldest(free: number, stuck: ReadonlySet<GuardedLog>): GuardedLog | undefined {
+    let oldest: GuardedLog | undefined;
+    for (const { log, minFreeBytes } of this.#logs) {
+      if (free >= minFreeBytes || stuck.has(log) || log.oldestSealedAtNs === undefined) continue;
+      if (oldest?.oldestSealedAtNs === undefined || log.oldestSealedAtNs < oldest.oldestSealedAtNs) oldest = log;
+    }
+    return oldest;
+  }
 }
