@@ -1,8 +1,10 @@
 // The client: one address, and what can be asked of it. Everything that it opens ends with it.
-import { type Application, LogEntrySchema, LogService } from "@sluice/api";
+import { type Application, type FileInfo, FileService, type Log, LogEntrySchema, LogService } from "@sluice/api";
 import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
 import { DEFAULT_BACKOFF } from "./backoff.ts";
 import { EntryDecoder } from "./decode-entry.ts";
+import { type DownloadOptions, FileDownload } from "./file-download.ts";
+import { type FileListQuery, listFiles } from "./file-list.ts";
 import type { LogQuery } from "./log-position.ts";
 import { LogStream, type LogStreamOptions } from "./log-stream.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
@@ -47,6 +49,22 @@ export interface SluiceClient extends AsyncDisposable {
   openLogWriter(options?: LogWriterOptions): LogWriter;
   /** One row per application that ever wrote to the log (absent: "default") and still has entries. @throws RpcError */
   listApplications(request?: { readonly log?: string }, options?: UnaryOptions): Promise<Application[]>;
+  /** One row per log of the server: what it holds, and why it takes no writes now, if so. @throws RpcError */
+  listLogs(options?: UnaryOptions): Promise<Log[]>;
+  /** Reads a file, or a part of it. Opened when it is iterated; it goes on after lost connections, with the same version. */
+  async listLogs(options: UnaryOptions = {}): Promise<Log[]> {
+    const { logs } = await this.#ask((call) => this.#logs.listLogs({}, call), options, UNARY_TIMEOUT_MS);
+    return logs;
+  }
+
+  downloadFile(path: string, options?: DownloadOptions): FileDownload;
+  /**
+   * What is known of a file. `checksumWaitMs`: how long the server may take for the SHA-256 of a file that it has not
+   * read before; absent: as long as it takes, and then `timeoutMs` has no default. @throws RpcError
+   */
+  getFileInfo(path: string, options?: UnaryOptions & { readonly checksumWaitMs?: number }): Promise<FileInfo>;
+  /** What is in a shared folder, ascending by path; goes on after lost connections. @throws RpcError */
+  listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
   /** Closes the writers, which sends and waits for what they have, ends the streams, then the connection. Idempotent. */
   close(): Promise<void>;
 }
@@ -72,6 +90,7 @@ class ChannelClient implements SluiceClient {
   readonly #random: Random;
   readonly #channel: ReturnType<typeof openChannel>;
   readonly #logs: ReturnType<typeof createClient<typeof LogService>>;
+  readonly #files: ReturnType<typeof createClient<typeof FileService>>;
   readonly #closeTimeoutMs: number;
   readonly #writers = new Set<LogWriter>();
   readonly #closed = new AbortController();
@@ -93,6 +112,7 @@ class ChannelClient implements SluiceClient {
       ...(options.authority === undefined ? {} : { authority: options.authority }),
     });
     this.#logs = createClient(LogService, this.#channel);
+    this.#files = createClient(FileService, this.#channel);
   }
 
   streamLogs(query: LogQuery = {}, options: LogStreamOptions = {}): LogStream {
@@ -107,14 +127,32 @@ class ChannelClient implements SluiceClient {
   }
 
   async listApplications(request: { readonly log?: string } = {}, options: UnaryOptions = {}): Promise<Application[]> {
-    const signal =
-      options.signal === undefined ? this.#closed.signal : AbortSignal.any([options.signal, this.#closed.signal]);
-    const timeoutMs = options.timeoutMs ?? UNARY_TIMEOUT_MS;
-    const { applications } = await withRetry(
-      () => this.#logs.listApplications({ log: request.log ?? "" }, { signal, timeoutMs }),
-      { policy: { ...UNARY_RETRY, ...options.retry }, clock: this.#clock, random: this.#random, signal },
+    const { applications } = await this.#ask(
+      (call) => this.#logs.listApplications({ log: request.log ?? "" }, call),
+      options,
+      UNARY_TIMEOUT_MS,
     );
     return applications;
+  }
+
+  downloadFile(path: string, options: DownloadOptions = {}): FileDownload {
+    return new FileDownload(path, { ...this.#context(), call: this.#files.downloadFile }, options);
+  }
+
+  async getFileInfo(
+    path: string,
+    options: UnaryOptions & { readonly checksumWaitMs?: number } = {},
+  ): Promise<FileInfo> {
+    const { checksumWaitMs } = options;
+    const request = { filePath: path, ...(checksumWaitMs === undefined ? {} : { checksumWaitMs }) };
+    const timeoutMs = checksumWaitMs === undefined ? undefined : UNARY_TIMEOUT_MS + checksumWaitMs;
+    return await this.#ask((call) => this.#files.getFileInfo(request, call), options, timeoutMs);
+  }
+
+  listFiles(query: FileListQuery = {}, options: Pick<UnaryOptions, "signal" | "retry"> = {}): AsyncGenerator<FileInfo> {
+    const { clock, random } = this.#context();
+    const policy = { ...UNARY_RETRY, ...options.retry };
+    return listFiles(query, { call: this.#files.listFiles, policy, clock, random, signal: this.#signalOf(options) });
   }
 
   close(): Promise<void> {
@@ -139,6 +177,26 @@ class ChannelClient implements SluiceClient {
     this.#closed.abort(new Error(`The client of ${this.address} was closed`));
     await this.#channel.close();
     for (const result of writers) if (result.status === "rejected") throw result.reason;
+  }
+
+  /** A call with one answer, tried again where that may help. */
+  #ask<T>(
+    call: (options: { signal: AbortSignal; timeoutMs?: number }) => Promise<T>,
+    options: UnaryOptions,
+    defaultTimeoutMs: number | undefined,
+  ): Promise<T> {
+    const signal = this.#signalOf(options);
+    const timeoutMs = options.timeoutMs ?? defaultTimeoutMs;
+    return withRetry(() => call({ signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), {
+      policy: { ...UNARY_RETRY, ...options.retry },
+      clock: this.#clock,
+      random: this.#random,
+      signal,
+    });
+  }
+
+  #signalOf({ signal }: Pick<UnaryOptions, "signal">): AbortSignal {
+    return signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]);
   }
 
   #context() {
