@@ -52,11 +52,6 @@ export interface SluiceClient extends AsyncDisposable {
   /** One row per log of the server: what it holds, and why it takes no writes now, if so. @throws RpcError */
   listLogs(options?: UnaryOptions): Promise<Log[]>;
   /** Reads a file, or a part of it. Opened when it is iterated; it goes on after lost connections, with the same version. */
-  async listLogs(options: UnaryOptions = {}): Promise<Log[]> {
-    const { logs } = await this.#ask((call) => this.#logs.listLogs({}, call), options, UNARY_TIMEOUT_MS);
-    return logs;
-  }
-
   downloadFile(path: string, options?: DownloadOptions): FileDownload;
   /**
    * What is known of a file. `checksumWaitMs`: how long the server may take for the SHA-256 of a file that it has not
@@ -133,6 +128,11 @@ class ChannelClient implements SluiceClient {
       UNARY_TIMEOUT_MS,
     );
     return applications;
+  }
+
+  async listLogs(options: UnaryOptions = {}): Promise<Log[]> {
+    const { logs } = await this.#ask((call) => this.#logs.listLogs({}, call), options, UNARY_TIMEOUT_MS);
+    return logs;
   }
 
   downloadFile(path: string, options: DownloadOptions = {}): FileDownload {

@@ -2,6 +2,7 @@
 import { type Application, connect } from "@sluice/client";
 import { Command } from "commander";
 import { addOutputOption, addServerOption, type CommandContext, createOutput, type OutputFormat } from "../output.ts";
+import { formatTable } from "../table.ts";
 import { formatBytes, formatCount } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
 
@@ -30,7 +31,7 @@ export function applicationsCommand(context: CommandContext): Command {
       return;
     }
     if (applications.length === 0) output.note("no application has written yet");
-    else await output.write(formatTable(applications, options.utc === true));
+    else await output.write(tableOf(applications, options.utc === true));
   });
 }
 
@@ -45,7 +46,7 @@ function toJson(application: Application): object {
   };
 }
 
-function formatTable(applications: readonly Application[], isUtc: boolean): string {
+function tableOf(applications: readonly Application[], isUtc: boolean): string {
   const header = ["APPLICATION", "ENTRIES", "SIZE", "FIRST", "LAST"];
   const rows = applications.map((each) => [
     each.application === "" ? "-" : each.application,
@@ -54,13 +55,5 @@ function formatTable(applications: readonly Application[], isUtc: boolean): stri
     formatTime(each.firstTimestamp, isUtc),
     formatTime(each.lastTimestamp, isUtc),
   ]);
-  const table = [header, ...rows];
-  const widths = header.map((_, column) => Math.max(...table.map((row) => (row[column] ?? "").length)));
-  const isNumber = (column: number): boolean => column === 1 || column === 2;
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => (isNumber(column) ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
-      .join("  ")
-      .trimEnd();
-  return `${table.map(line).join("\n")}\n`;
+  return formatTable([header, ...rows], [1, 2]);
 }

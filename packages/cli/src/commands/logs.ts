@@ -21,6 +21,7 @@ import {
 import { formatCount } from "../terminal.ts";
 import { applicationsCommand } from "./applications.ts";
 import { formatLogLine } from "./log-line.ts";
+import { logsLsCommand } from "./logs-ls.ts";
 import { logsPushCommand } from "./logs-push.ts";
 import { parseTimeArgument } from "./time-argument.ts";
 
@@ -66,7 +67,10 @@ export function logsCommand(context: CommandContext): Command {
     .option("--utc", "times in UTC instead of local time");
   addServerOption(addOutputOption(command));
   command.action(async (options: LogsOptions) => readLogs(options, context));
-  return command.addCommand(logsPushCommand(context)).addCommand(applicationsCommand(context));
+  return command
+    .addCommand(logsPushCommand(context))
+    .addCommand(applicationsCommand(context))
+    .addCommand(logsLsCommand(context));
 }
 
 async function readLogs(options: LogsOptions, context: CommandContext): Promise<void> {
