@@ -47,7 +47,7 @@ describe("a log whose process is killed", () => {
       fileSystem,
       codec: testCodec,
       clock: systemClock,
-      rebuildIndexes: false,
+      repair: false,
     });
     expect(report).toMatchObject({ isHealthy: true, logs: [{ name: "default" }] });
   });

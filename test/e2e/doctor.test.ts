@@ -76,16 +76,17 @@ test("a lost segment is missed", async () => {
   expect(stdout).toMatch(/entries [\d,]+ to [\d,]+ are missing/u);
 });
 
-test("a lost or wrong index is written anew from the entries, unless --no-rebuild", async () => {
+test("a lost or wrong index is written anew from the entries with --repair", async () => {
   const [first = "", second = ""] = (await readdir(logFolder())).filter((name) => name.endsWith(".index")).toSorted();
   const before = await readFile(join(logFolder(), first));
   await rm(join(logFolder(), first));
   await overwrite(second, 200, Buffer.from("noise"));
 
-  const looked = await runDoctor("data", "--no-rebuild");
+  const looked = await runDoctor("data");
   expect(looked.exitCode).toBe(0);
-  expect(looked.stdout).toMatch(/its index is missing/u);
-  const mended = await runDoctor("data");
+  expect(looked.stdout).toMatch(/its index is missing; --repair writes it anew/u);
+  await expect(readFile(join(logFolder(), first))).rejects.toThrow("ENOENT");
+  const mended = await runDoctor("data", "--repair");
   expect(mended.exitCode).toBe(0);
   expect(mended.stdout.match(/its index was written anew/gu)).toHaveLength(2);
   const after = await readFile(join(logFolder(), first));

@@ -214,7 +214,7 @@ class Simulation {
       fileSystem,
       codec: testCodec,
       clock: this.#clock,
-      rebuildIndexes: false,
+      repair: false,
       lock: noLock,
     });
     if (!report.isHealthy) this.violations.push(`not healthy: ${JSON.stringify(report)}`);

@@ -1,4 +1,4 @@
-// `sluice doctor`: verifies every checksum of a data folder that no server has open.
+// `sluice doctor`: verifies every checksum of a data folder that no server has open, and repairs what can be repaired.
 import { resolve } from "node:path";
 import {
   type DoctorReport,
@@ -24,20 +24,24 @@ import { toServerFailure } from "./server-failure.ts";
 
 interface DoctorOptions {
   readonly data?: string;
-  readonly rebuild: boolean;
+  readonly repair: boolean;
   readonly output: OutputFormat;
 }
 
 export function doctorCommand(context: CommandContext): Command {
   return addOutputOption(new Command("doctor"))
     .description(
-      "Verifies every checksum of a data folder, and every index against its entries. It refuses a folder that a server has " +
-        "open. Indexes that are missing or wrong are written anew; nothing else is changed. " +
+      "Verifies every checksum of a data folder or a backup, and every index against its entries. It refuses a folder that " +
+        "a server has open. Without --repair nothing is changed. " +
         `The exit code is ${EXIT.damaged} when stored data is damaged or missing.`,
     )
     .argument("[folder]", "the data folder")
     .addOption(new Option("--data <folder>", "the data folder, as for serve").env("SLUICE_DATA"))
-    .option("--no-rebuild", "change nothing: only say which indexes are missing or wrong")
+    .option(
+      "--repair",
+      "write indexes and tables anew, mark what is damaged as a gap, cut a torn end, remove what an interrupted write left",
+      false,
+    )
     .action(async (argument: string | undefined, options: DoctorOptions) => {
       const folder = argument ?? options.data;
       if (folder === undefined) {
@@ -45,7 +49,7 @@ export function doctorCommand(context: CommandContext): Command {
       }
       const report = await examine(resolve(context.folder, folder), options, context);
       const output = createOutput(context, options.output);
-      for (const log of report.logs) await tellLog(output, log);
+      for (const log of report.logs) await tellLog(output, log, options.repair);
       if (report.isHealthy) return;
       throw new CommandFailure("Stored data is damaged or missing", {
         exitCode: EXIT.damaged,
@@ -54,7 +58,7 @@ export function doctorCommand(context: CommandContext): Command {
     });
 }
 
-async function examine(folder: string, { rebuild }: DoctorOptions, context: CommandContext): Promise<DoctorReport> {
+async function examine(folder: string, { repair }: DoctorOptions, context: CommandContext): Promise<DoctorReport> {
   const { stderr, environment, stop } = context;
   const progress = openProgress(stderr, { label: "Verifying", format: formatBytes, environment });
   try {
@@ -63,7 +67,7 @@ async function examine(folder: string, { rebuild }: DoctorOptions, context: Comm
       fileSystem: nodeFileSystem,
       codec: entryFrameCodec,
       clock: systemClock,
-      rebuildIndexes: rebuild,
+      repair,
       onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),
       signal: stop,
     });
@@ -75,36 +79,51 @@ async function examine(folder: string, { rebuild }: DoctorOptions, context: Comm
   }
 }
 
-async function tellLog(output: Output, log: LogHealth): Promise<void> {
-  const segments = log.segments.filter(isWorthTelling);
+async function tellLog(output: Output, log: LogHealth, isRepair: boolean): Promise<void> {
+  const { paint } = output;
+  const leftovers = log.leftovers.map((name) =>
+    paint(
+      "yellow",
+      `  ${name} was left by an interrupted write${isRepair ? ": removed" : "; the next start removes it"}`,
+    ),
+  );
   await output.result({
     text: () =>
       [
         `log ${log.name}: ${plural(log.entries, "entry", "entries")}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
-        ...log.missing.map(({ first, last }) => output.paint("red", `  entries ${range(first, last)} are missing`)),
-        ...(log.epochs === "damaged" ? [output.paint("red", "  the table of epochs is damaged")] : []),
-        ...segments.flatMap((segment) => textOf(segment, output)),
+        ...log.missing.map(({ first, last }) => paint("red", `  entries ${range(first, last)} are missing`)),
+        ...(log.epochs === "damaged"
+          ? [paint("red", "  the table of epochs is damaged; the next start begins a new epoch")]
+          : []),
+        ...leftovers,
+        ...log.segments.flatMap((segment) => textOf(segment, output)),
       ].join("\n"),
     json: () => log,
   });
 }
 
-function isWorthTelling({ damaged, tailBytes, index }: SegmentHealth): boolean {
-  return damaged.length > 0 || tailBytes > 0 || (index !== "good" && index !== "none");
-}
-
-function textOf({ first, damaged, tailBytes, index }: SegmentHealth, { paint }: Output): string[] {
+/** What is to be said of a segment; nothing when all of it is good. */
+function textOf(segment: SegmentHealth, { paint }: Output): string[] {
+  const { first, damaged, tailBytes, isTailCut, isIsolated, table, index } = segment;
   const name = `  segment ${formatCount(first)}:`;
-  return [
-    ...damaged.map((each) =>
-      paint("red", `${name} entries ${range(each.first, each.last)} do not match their checksum`),
+  const lines = damaged.map((each) =>
+    paint(
+      "red",
+      `${name} entries ${range(each.first, each.last)} do not match their checksum${isIsolated ? " (marked as a gap)" : ""}`,
     ),
-    ...(tailBytes > 0
-      ? [paint("yellow", `${name} ${formatBytes(tailBytes)} at its end prove nothing and are cut at the next start`)]
-      : []),
-    ...(index === "rebuilt" ? [paint("green", `${name} its index was written anew`)] : []),
-    ...(index === "missing" || index === "wrong" ? [paint("yellow", `${name} its index is ${index}`)] : []),
-  ];
+  );
+  if (tailBytes > 0) {
+    const fate = isTailCut ? "were cut" : "are cut by --repair and at the next start";
+    lines.push(paint("yellow", `${name} ${formatBytes(tailBytes)} at its end prove nothing and ${fate}`));
+  }
+  if (table === "damaged")
+    lines.push(paint("yellow", `${name} its table of groups is damaged; --repair writes it anew`));
+  if (table === "rebuilt") lines.push(paint("green", `${name} its table of groups was written anew`));
+  if (index === "missing" || index === "wrong") {
+    lines.push(paint("yellow", `${name} its index is ${index}; --repair writes it anew`));
+  }
+  if (index === "rebuilt") lines.push(paint("green", `${name} its index was written anew`));
+  return lines;
 }
 
 function range(first: number, last: number): string {

@@ -5,9 +5,10 @@ import type { EmbeddedPlace } from "./testing/place.ts";
 import { FolderInUse, NotFound } from "../errors.ts";
 import { examineDataFolder } from "./doctor.ts";
 import { nodeFileSystem as fileSystem } from "./file-system-node.ts";
+import { compressAll } from "./testing/compressing.ts";
 import { testCodec } from "./testing/frames.ts";
 import { openEmbeddedPlace } from "./testing/place.ts";
-import { range } from "./testing/reading.ts";
+import { range, readThrough, sequencesOf } from "./testing/reading.ts";
 import { append, makeEntry } from "./testing/writing.ts";
 
 const SMALL = { segmentBytes: 4096, groupBytesMax: 2048 };
@@ -33,7 +34,7 @@ test("a good store is found healthy, with what is in it", async () => {
     fileSystem,
     codec: testCodec,
     clock: place.clock,
-    rebuildIndexes: false,
+    repair: false,
     onProgress: (step) => progress.push(step),
   });
   expect(report.isHealthy).toBe(true);
@@ -96,10 +97,10 @@ test("indexes that are missing, cut, damaged or of other frames are found, and w
   bytes[1024 * 12 + 3]! ^= 1;
   await writeFile(damaged!, bytes);
   await writeFile(foreign!, await readFile(other!));
-  const states = async (options?: { rebuildIndexes: boolean }) =>
+  const states = async (options?: { repair: boolean }) =>
     (await place.examine(options)).logs[0]!.segments.map(({ index }) => index).slice(0, 5);
   expect(await states()).toEqual(["missing", "missing", "wrong", "missing", "good"]);
-  expect(await states({ rebuildIndexes: true })).toEqual(["rebuilt", "rebuilt", "rebuilt", "rebuilt", "good"]);
+  expect(await states({ repair: true })).toEqual(["rebuilt", "rebuilt", "rebuilt", "rebuilt", "good"]);
   expect(await states()).toEqual(["good", "good", "good", "good", "good"]);
   await using log = await place.open();
   expect(log.report.rebuiltIndexes).toEqual([]);
@@ -124,8 +125,106 @@ test("an examination can be ended", async () => {
     fileSystem,
     codec: testCodec,
     clock: place.clock,
-    rebuildIndexes: false,
+    repair: false,
     signal: AbortSignal.abort(reason),
   });
   await expect(ended).rejects.toThrow(reason);
+});
+
+test("a torn end is cut as the next start would, and only when a repair is asked for", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  await fill(place);
+  const path = (await files(place, ".frames")).at(-1)!;
+  const whole = await readFile(path);
+  // A whole frame of the wrong place behind what is torn: nobody saw either.
+  await appendFile(path, Buffer.concat([Buffer.from("torn"), whole.subarray(0, 5 + whole.readUInt32BE(1))]));
+  const torn = await readFile(path);
+  expect((await place.examine()).logs[0]!.segments.at(-1)).toMatchObject({ isTailCut: false });
+  expect(await readFile(path)).toEqual(torn);
+  const tailBytes = torn.length - whole.length;
+  expect((await place.examine({ repair: true })).logs[0]!.segments.at(-1)).toMatchObject({
+    tailBytes,
+    isTailCut: true,
+  });
+  expect(await readFile(path)).toEqual(whole);
+  await using log = await place.open();
+  expect(log.report.cut).toBeUndefined();
+  expect(sequencesOf(await readThrough(log.reader))).toEqual(range(1, 100));
+});
+
+test("damage is marked in the index by a repair: readers are told of exactly that gap, and the frames stay", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  place.isDamaged = true;
+  await fill(place);
+  const [path] = await files(place, ".frames");
+  const bytes = await readFile(path!);
+  const frameBytes = 5 + bytes.readUInt32BE(1);
+  for (const entry of [3, 4]) bytes[frameBytes * entry + 70]! ^= 0xff;
+  await writeFile(path!, bytes);
+  const before = await place.examine();
+  expect(before.logs[0]!.segments[0]).toMatchObject({ index: "wrong", isIsolated: false });
+  const repaired = await place.examine({ repair: true });
+  expect(repaired.logs[0]!.segments[0]).toMatchObject({ index: "rebuilt", isIsolated: true });
+  const after = await place.examine();
+  expect(after.isHealthy).toBe(false);
+  expect(after.logs[0]!.segments[0]).toMatchObject({
+    index: "good",
+    isIsolated: true,
+    damaged: [{ first: 4, last: 5 }],
+  });
+  expect((await readFile(path!)).equals(bytes)).toBe(true);
+  await using log = await place.open();
+  expect(log.report.rebuiltIndexes).toEqual([]);
+  expect((await readThrough(log.reader)).gaps).toEqual([{ kind: "gap", first: 4, last: 5, reason: "corruption" }]);
+});
+
+test("the table of a compressed segment is written anew, byte for byte", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  await fill(place, 200);
+  const [name, second] = await compressAll(place);
+  expect((await place.examine()).logs[0]!.segments[0]).toMatchObject({
+    form: "compressed",
+    table: "good",
+    index: "good",
+  });
+  const good = await Promise.all([name, second].map((each) => readFile(`${place.logFolder}/${each}`)));
+  const bad = Buffer.from(good[0]!);
+  bad[bad.length - 30]! ^= 1;
+  await writeFile(`${place.logFolder}/${name}`, bad);
+  // Its end was never written.
+  await truncate(`${place.logFolder}/${second}`, good[1]!.length - 60);
+  const tables = async (options?: { repair: boolean }) =>
+    (await place.examine(options)).logs[0]!.segments.slice(0, 3).map(({ table }) => table);
+  expect(await tables()).toEqual(["damaged", "damaged", "good"]);
+  expect(await readFile(`${place.logFolder}/${name}`)).toEqual(bad);
+  expect(await tables({ repair: true })).toEqual(["rebuilt", "rebuilt", "good"]);
+  expect(await tables()).toEqual(["good", "good", "good"]);
+  expect(await readFile(`${place.logFolder}/${name}`)).toEqual(good[0]);
+  expect(await readFile(`${place.logFolder}/${second}`)).toEqual(good[1]);
+});
+
+test("what an interrupted write left is named, and removed by a repair", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  await fill(place);
+  const [first] = await files(place, ".frames");
+  const leftovers = [`${first}.zst.part`, `${first}.zst`];
+  for (const path of leftovers) await writeFile(path, "half");
+  const names = leftovers.map((path) => path.slice(place.logFolder.length + 1));
+  const report = await place.examine();
+  expect(report).toMatchObject({ isHealthy: true, logs: [{ leftovers: names }] });
+  await place.examine({ repair: true });
+  expect((await place.examine()).logs[0]!.leftovers).toEqual([]);
+});
+
+test("durable entries that are gone from the end are missed", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  place.isDamaged = true;
+  await fill(place);
+  const last = (await files(place, ".frames")).at(-1)!;
+  await truncate(last, 0);
+  const first = Number(last.slice(-27, -7));
+  expect(await place.examine()).toMatchObject({
+    isHealthy: false,
+    logs: [{ missing: [{ first, last: 100 }] }],
+  });
 });

@@ -1,22 +1,25 @@
-// Examines a data folder that no server has open: every checksum of every segment, every index against its frames.
-// Changes nothing, except that it writes indexes anew when it is asked to.
+// Examines a data folder that no server has open, or a backup: every checksum of every segment, every index against its
+// frames. Changes nothing unless it is asked to repair; then what it did stands in the report (`doctor-segment.ts`).
 import type { Clock, FrameCodec } from "./contract.ts";
+import type { SegmentHealth } from "./doctor-segment.ts";
+import type { DurableMark } from "./epochs.ts";
 import type { DamagedRange } from "./events.ts";
 import type { FileSystem } from "./file-system.ts";
-import type { SegmentSource } from "./segment-files.ts";
-import type { WalkedBatch } from "./walk.ts";
 import { NotFound } from "../errors.ts";
-import { readWhole } from "./atomic-file.ts";
+import { PART_SUFFIX, readWhole } from "./atomic-file.ts";
 import { FORMAT_FILE, checkFormat } from "./data-folder.ts";
+import { examineSegment } from "./doctor-segment.ts";
 import { epochOf, readEpochs } from "./epochs.ts";
 import { FilePool } from "./file-pool.ts";
-import { isSameIndex } from "./index-file.ts";
 import { LabelDictionary } from "./labels.ts";
 import { lockFolder } from "./lock.ts";
-import { MemoryIndex } from "./memory-index.ts";
-import { FRAMES_SUFFIX, parseSegmentFile, segmentFile } from "./segment.ts";
-import { openIndex, walkSegment, writeIndex } from "./segment-files.ts";
+import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
+import { openFrames } from "./segment-files.ts";
 
+export type { SegmentHealth } from "./doctor-segment.ts";
+
+/** Nothing is known to be durable. */
+const NO_MARK: DurableMark = { segment: 0, bytes: 0, sequence: 0, sinceMs: 0 };
 const OPEN_FILES_MAX = 8;
 
 export interface DoctorRequest {
@@ -25,8 +28,8 @@ export interface DoctorRequest {
   readonly fileSystem: FileSystem;
   readonly codec: FrameCodec;
   readonly clock: Clock;
-  /** Writes an index anew where it is missing or not what the frames say. */
-  readonly rebuildIndexes: boolean;
+  /** Writes indexes and tables anew, cuts the torn end, removes what an interrupted write left. */
+  readonly repair: boolean;
   readonly onProgress?: (progress: DoctorProgress) => void;
   readonly signal?: AbortSignal;
   readonly lock?: (folder: string) => Disposable;
@@ -50,22 +53,12 @@ export interface LogHealth {
   readonly entries: number;
   readonly bytes: number;
   readonly segments: readonly SegmentHealth[];
-  /** Sequences between two segments that no file has. */
+  /** Sequences that no file has: between two segments, or at the end, where durable entries had been. */
   readonly missing: readonly DamagedRange[];
+  /** Files that an interrupted write left; the next start removes them, a repair does. */
+  readonly leftovers: readonly string[];
   /** "damaged": the next start begins a new epoch. */
   readonly epochs: "good" | "missing" | "damaged";
-}
-
-export interface SegmentHealth {
-  readonly first: number;
-  readonly last: number;
-  readonly bytes: number;
-  /** Entries that do not prove themselves. */
-  readonly damaged: readonly DamagedRange[];
-  /** Bytes at the end that prove nothing. In the last segment: torn by a crash, never acknowledged, cut at the next start. */
-  readonly tailBytes: number;
-  /** "none": the last segment has its index in memory when it is open. */
-  readonly index: "good" | "missing" | "wrong" | "rebuilt" | "none";
 }
 
 /** @throws FolderInUse; NotFound when the folder is none of Sluice's */
@@ -104,114 +97,69 @@ interface Examination {
   readonly name: string;
   readonly folder: string;
   readonly firsts: readonly number[];
+  readonly leftovers: readonly string[];
   readonly bytesTotal: number;
 }
 
 async function takeStock({ folder, fileSystem }: DoctorRequest, name: string): Promise<Examination> {
   const logFolder = `${folder}/logs/${name}`;
   const names = await fileSystem.list(logFolder);
-  const firsts = names.map((each) => parseSegmentFile(each, FRAMES_SUFFIX)).filter((first) => first !== undefined);
+  const parse = (suffix: string) =>
+    names.map((each) => parseSegmentFile(each, suffix)).filter((first) => first !== undefined);
+  const plain = new Set(parse(FRAMES_SUFFIX));
+  const compressed = parse(COMPRESSED_SUFFIX);
+  const firsts = [...plain, ...compressed.filter((first) => !plain.has(first))].sort((a, b) => a - b);
+  const unfinished = compressed.filter((first) => plain.has(first));
+  const leftovers = [
+    ...names.filter((each) => each.endsWith(PART_SUFFIX)),
+    ...unfinished.map((first) => sequenceName(first) + COMPRESSED_SUFFIX),
+  ];
   let bytesTotal = 0;
-  for (const first of firsts) bytesTotal += await sizeOf(fileSystem, segmentFile(logFolder, first, FRAMES_SUFFIX));
-  return { name, folder: logFolder, firsts, bytesTotal };
-}
-
-async function sizeOf(fileSystem: FileSystem, path: string): Promise<number> {
-  const file = await fileSystem.open(path, "read");
-  try {
-    return await file.size();
-  } finally {
+  for (const first of firsts) {
+    const file = await openFrames({ fileSystem, folder: logFolder }, first);
+    bytesTotal += await file.size();
     await file.close();
   }
+  return { name, folder: logFolder, firsts, leftovers, bytesTotal };
 }
 
 async function examineLog(
   request: DoctorRequest,
-  { name, folder, firsts }: Examination,
+  { name, folder, firsts, leftovers }: Examination,
   progress: { bytesDone: number; bytesTotal: number },
 ): Promise<LogHealth> {
-  const { fileSystem, codec, clock, onProgress } = request;
+  const { fileSystem, codec, clock, repair, onProgress } = request;
   const pool = new FilePool(fileSystem, { openMax: OPEN_FILES_MAX });
   const source = { folder, fileSystem, codec, clock, pool, labels: new LabelDictionary(Number.MAX_SAFE_INTEGER) };
   const stored = await readEpochs(fileSystem, folder);
   const isExpected = (epoch: number, sequence: number) =>
     typeof stored === "string" || epochOf(stored.epochs, sequence) === epoch;
+  const mark = typeof stored === "string" ? NO_MARK : stored.mark;
   const segments: SegmentHealth[] = [];
   try {
     for (const [i, first] of firsts.entries()) {
       request.signal?.throwIfAborted();
-      const health = await examineSegment(source, first, { isExpected, next: firsts[i + 1], request });
+      const health = await examineSegment(source, first, { isExpected, next: firsts[i + 1], mark, repair });
       segments.push(health);
       progress.bytesDone += health.bytes + health.tailBytes;
       onProgress?.({ log: name, ...progress });
     }
+    for (const each of repair ? leftovers : []) await fileSystem.remove(`${folder}/${each}`);
   } finally {
     await pool.close();
   }
+  const last = segments.at(-1)?.last ?? 0;
   return {
     name,
     entries: segments.reduce((sum, { first, last }) => sum + last - first + 1, 0),
     bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
     segments,
-    missing: segments.flatMap(({ last }, i) => {
-      const next = firsts[i + 1];
-      return next === undefined || next === last + 1 ? [] : [{ first: last + 1, last: next - 1 }];
+    missing: segments.flatMap((segment, i) => {
+      // Behind the last segment: what had been durable when the mark was written.
+      const next = firsts[i + 1] ?? Math.max(mark.sequence, last) + 1;
+      return next === segment.last + 1 ? [] : [{ first: segment.last + 1, last: next - 1 }];
     }),
+    leftovers,
     epochs: typeof stored === "string" ? stored : "good",
   };
-}
-
-async function examineSegment(
-  source: SegmentSource,
-  first: number,
-  context: {
-    isExpected: (epoch: number, sequence: number) => boolean;
-    /** First sequence of the next segment; undefined: this is the last one. */
-    next: number | undefined;
-    request: DoctorRequest;
-  },
-): Promise<SegmentHealth> {
-  const { isExpected, next, request } = context;
-  const index = new MemoryIndex(source.labels);
-  const damaged: DamagedRange[] = [];
-  const walked = await walkSegment(source, first, {
-    isExpected,
-    onEntries(batch) {
-      collectDamage(damaged, batch, first + index.entries);
-      index.append(batch);
-    },
-  });
-  const size = await sizeOf(source.fileSystem, segmentFile(source.folder, first, FRAMES_SUFFIX));
-  return {
-    first,
-    last: walked.next - 1,
-    bytes: walked.end,
-    damaged,
-    tailBytes: size - walked.end,
-    index: next === undefined ? "none" : await examineIndex(source, first, index, request.rebuildIndexes),
-  };
-}
-
-function collectDamage(damaged: DamagedRange[], batch: WalkedBatch, first: number): void {
-  batch.descriptions.forEach((description, i) => {
-    if (description !== undefined) return;
-    const sequence = first + i;
-    const range = damaged.at(-1);
-    if (range?.last === sequence - 1) damaged[damaged.length - 1] = { first: range.first, last: sequence };
-    else damaged.push({ first: sequence, last: sequence });
-  });
-}
-
-/** Whether the index on disk is the one that the frames give. */
-async function examineIndex(
-  source: SegmentSource,
-  first: number,
-  expected: MemoryIndex,
-  rebuild: boolean,
-): Promise<SegmentHealth["index"]> {
-  const stored = await openIndex(source, first);
-  if (stored !== undefined && (await isSameIndex(stored, expected))) return "good";
-  if (!rebuild) return stored === undefined ? "missing" : "wrong";
-  await writeIndex(source, expected, { first, sealedAtNs: stored?.facts.sealedAtNs ?? source.clock.nowNs() });
-  return "rebuilt";
 }

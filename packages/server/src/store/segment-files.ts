@@ -106,24 +106,26 @@ export async function writeIndex(
   return openIndex(source, segment.first);
 }
 
-/** Walks a whole segment that was durable to its end. */
+/** Walks a whole segment. Without `durableBytes` it was durable to its end. */
 export async function walkSegment(
-  source: SegmentSource,
+  source: Omit<SegmentSource, "clock" | "pool">,
   first: number,
-  to: { isExpected: IsExpected; onEntries: WalkRequest["onEntries"] },
-): Promise<WalkResult> {
+  to: { isExpected: IsExpected; onEntries: WalkRequest["onEntries"]; durableBytes?: (size: number) => number },
+): Promise<WalkResult & { readonly size: number }> {
   const file = await openFrames(source, first);
   try {
     const size = await file.size();
-    return await walkFrames({
+    const walked = await walkFrames({
       file,
       size,
       codec: source.codec,
       first,
       label: (name) => source.labels.restore(name),
-      searchUntil: size,
-      ...to,
+      searchUntil: to.durableBytes?.(size) ?? size,
+      isExpected: to.isExpected,
+      onEntries: to.onEntries,
     });
+    return { ...walked, size };
   } finally {
     await file.close();
   }

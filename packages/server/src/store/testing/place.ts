@@ -23,7 +23,7 @@ export interface EmbeddedPlace extends LogPlace {
   /** What happened to logs opened here. */
   readonly events: LogEvent[];
   open(options?: Partial<LogOptions>): Promise<Log>;
-  examine(options?: { rebuildIndexes: boolean }): Promise<DoctorReport>;
+  examine(options?: { repair: boolean }): Promise<DoctorReport>;
   /** The test has damaged the files: they are not examined at the end. */
   isDamaged: boolean;
 }
@@ -34,7 +34,7 @@ export async function openEmbeddedPlace(defaults: Partial<LogOptions> = {}): Pro
   const clock = new ManualClock();
   const events: LogEvent[] = [];
   const logFolder = `${folder}/logs/default`;
-  const examine = (options = { rebuildIndexes: false }) =>
+  const examine = (options = { repair: false }) =>
     examineDataFolder({ folder, fileSystem, codec: testCodec, clock, ...options });
   const place: EmbeddedPlace = {
     folder,
