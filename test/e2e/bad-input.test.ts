@@ -81,12 +81,10 @@ test("a log that is not there is NOT_FOUND, with what was asked for", async () =
   expect(error.findDetails(ResourceInfoSchema)).toMatchObject([{ resourceType: "log", resourceName: "audit" }]);
 });
 
-test("a field that is not built yet is UNIMPLEMENTED, and named", async () => {
+test("a field that does not fit the others is INVALID_ARGUMENT, and named", async () => {
   const error = await errorOf(collect(client.logs.streamLogs({ samplePerSecond: 5 })));
-  expect(error.code).toBe(Code.UNIMPLEMENTED);
-  expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
-    { reason: "FIELD_NOT_SUPPORTED", metadata: { field: "sample_per_second" } },
-  ]);
+  expect(error.code).toBe(Code.INVALID_ARGUMENT);
+  expect(error.findDetails(BadRequestSchema)).toMatchObject([{ fieldViolations: [{ field: "sample_per_second" }] }]);
 });
 
 test("a bad entry is rejected by its index, the others are kept", async () => {

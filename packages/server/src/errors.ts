@@ -17,7 +17,6 @@ export type ErrorKind =
   | "data-loss"
   | "limit-exceeded"
   | "unavailable"
-  | "unimplemented"
   | "failed-precondition";
 
 /** What a domain error may add for programs; `status.ts` makes typed details of it. */
@@ -56,17 +55,6 @@ export class InvalidRequest extends SluiceError {
     super("invalid-argument", violations.map((each) => `${each.field}: ${each.description}`).join("; "), {
       reason,
       violations,
-    });
-  }
-}
-
-/** A field that the contract has and this server does not know how to serve. To recover: leave it unset. */
-export class FieldNotBuilt extends SluiceError {
-  override readonly name = "FieldNotBuilt";
-  constructor(field: string) {
-    super("unimplemented", `Cannot use the field ${field}: this server does not support it yet; leave it unset`, {
-      reason: "FIELD_NOT_SUPPORTED",
-      metadata: { field },
     });
   }
 }

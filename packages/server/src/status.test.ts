@@ -18,7 +18,11 @@ describe("each domain error has its code and its reason", () => {
       Code.INVALID_ARGUMENT,
       "UNKNOWN_LEVEL",
     ],
-    [new errors.FieldNotBuilt("order"), Code.UNIMPLEMENTED, "FIELD_NOT_SUPPORTED"],
+    [
+      new errors.ReaderTooSlow({ cursor: "c", lagEntries: 9, lagMaxEntries: 5 }),
+      Code.RESOURCE_EXHAUSTED,
+      "SLOW_READER",
+    ],
     [new errors.CursorExpired("gone", {}), Code.OUT_OF_RANGE, "CURSOR_EXPIRED"],
     [new errors.Fenced(1, 2), Code.ABORTED, "FENCED"],
     [new errors.LogReadOnly("default", { cause: "EIO", isFinal: false }), Code.UNAVAILABLE, "LOG_READ_ONLY"],

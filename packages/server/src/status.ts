@@ -27,7 +27,6 @@ const CODES: Readonly<Record<ErrorKind, Code>> = {
   "data-loss": Code.DATA_LOSS,
   "limit-exceeded": Code.RESOURCE_EXHAUSTED,
   unavailable: Code.UNAVAILABLE,
-  unimplemented: Code.UNIMPLEMENTED,
   "failed-precondition": Code.FAILED_PRECONDITION,
 };
 

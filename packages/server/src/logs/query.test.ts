@@ -1,18 +1,21 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { LogStreamRequestSchema, Order, SlowReader } from "@sluice/api";
 import { describe, expect, test } from "vitest";
-import { FieldNotBuilt, InvalidRequest } from "../errors.ts";
+import { InvalidRequest } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { parseLogName } from "./log-name.ts";
 import { type LogQuery, parseLogQuery } from "./query.ts";
 
-function parse(init: MessageInitShape<typeof LogStreamRequestSchema>, hasControls = true): LogQuery {
-  return parseLogQuery(create(LogStreamRequestSchema, init), DEFAULT_LIMITS, { hasControls, heartbeatMs: 30_000 });
+type Init = MessageInitShape<typeof LogStreamRequestSchema>;
+
+function parse(init: Init, hasControls = true, hasBatches = false): LogQuery {
+  const defaults = { hasControls, heartbeatMs: 30_000, hasBatches };
+  return parseLogQuery(create(LogStreamRequestSchema, init), DEFAULT_LIMITS, defaults);
 }
 
-function problemsOf(init: MessageInitShape<typeof LogStreamRequestSchema>): InvalidRequest["facts"] {
+function problemsOf(init: Init, hasBatches = false): InvalidRequest["facts"] {
   try {
-    parse(init);
+    parse(init, true, hasBatches);
   } catch (error) {
     if (error instanceof InvalidRequest) return error.facts;
     throw error;
@@ -36,6 +39,10 @@ describe("a query", () => {
       limit: Number.POSITIVE_INFINITY,
       heartbeatMs: 30_000,
       hasControls: true,
+      slowReader: undefined,
+      isNewestFirst: false,
+      untilCursor: "",
+      batch: undefined,
     });
   });
 
@@ -102,18 +109,48 @@ describe("a bad query", () => {
     expect(violations?.map((each) => each.field)).toEqual(["log_level", "filters[0]", "filters[2]", "limit"]);
   });
 
-  test.each([
+  test.each<[string, Init]>([
     ["slow_reader", { slowReader: SlowReader.DROP_OLDEST }],
-    ["slow_reader", { slowReader: SlowReader.SAMPLE }],
-    ["slow_reader", { slowReader: SlowReader.DISCONNECT }],
-    ["sample_per_second", { samplePerSecond: 1 }],
-    ["order", { order: Order.NEWEST_FIRST }],
+    ["slow_reader", { slowReader: 9 as SlowReader, follow: true }],
+    ["sample_per_second", { slowReader: SlowReader.SAMPLE, follow: true }],
+    ["sample_per_second", { slowReader: SlowReader.SAMPLE, follow: true, samplePerSecond: 1_000_001 }],
+    ["sample_per_second", { slowReader: SlowReader.DISCONNECT, follow: true, samplePerSecond: 5 }],
+    ["lag_max_entries", { lagMaxEntries: 5n, follow: true }],
+    ["lag_max_entries", { slowReader: SlowReader.DROP_OLDEST, lagMaxEntries: 0n, follow: true }],
+    ["order", { order: Order.NEWEST_FIRST, follow: true }],
+    ["order", { order: Order.NEWEST_FIRST, tailLines: 5n }],
+    ["order", { order: Order.NEWEST_FIRST, untilCursor: "x" }],
+    ["order", { order: 7 as Order }],
     ["batch_max_entries", { batchMaxEntries: 1 }],
     ["batch_max_delay_ms", { batchMaxDelayMs: 1 }],
-  ])("that wants what is not built yet is told which field: %s", (field, init) => {
-    expect(() => parse(init)).toThrow(FieldNotBuilt);
-    expect(() => parse(init)).toThrow(field);
+  ])("is refused when its fields do not fit together: %s", (field, init) => {
+    expect(problemsOf(init)).toMatchObject({ reason: "BAD_FIELD", violations: [{ field }] });
   });
+
+  test.each<[string, Init]>([
+    ["batch_max_entries", { batchMaxEntries: -1 }],
+    ["batch_max_entries", { batchMaxEntries: 65_537 }],
+    ["batch_max_delay_ms", { batchMaxDelayMs: -1 }],
+    ["batch_max_delay_ms", { batchMaxDelayMs: 60_001 }],
+  ])("is refused for batches out of bounds: %s", (field, init) => {
+    expect(problemsOf(init, true)).toMatchObject({ reason: "BAD_FIELD", violations: [{ field }] });
+  });
+});
+
+test("what a slow reader wants has defaults", () => {
+  const { slowReader } = parse({ slowReader: SlowReader.DROP_OLDEST, follow: true });
+  expect(slowReader).toEqual({ kind: "drop-oldest", lagMaxEntries: 10_000 });
+  const sample = parse({ slowReader: SlowReader.SAMPLE, samplePerSecond: 7, lagMaxEntries: 3n, follow: true });
+  expect(sample.slowReader).toEqual({ kind: "sample", lagMaxEntries: 3, perSecond: 7 });
+  const disconnect = parse({ slowReader: SlowReader.DISCONNECT, lagMaxEntries: 3n, follow: true });
+  expect(disconnect.slowReader).toEqual({ kind: "disconnect", lagMaxEntries: 3 });
+  expect(parse({ slowReader: SlowReader.CATCH_UP }).slowReader).toBeUndefined();
+});
+
+test("batches have a default size, and are for StreamLogBatches", () => {
+  expect(parse({}, true, true).batch).toEqual({ entriesMax: 1000, delayMs: 0 });
+  expect(parse({ batchMaxEntries: 5, batchMaxDelayMs: 9 }, true, true).batch).toEqual({ entriesMax: 5, delayMs: 9 });
+  expect(parse({}).batch).toBeUndefined();
 });
 
 test.each([

@@ -1,8 +1,9 @@
 // LogStreamRequest, parsed: every field checked, once, with all that is wrong said at once.
 import type { LogStreamRequest } from "@sluice/api";
 import { Order, SlowReader } from "@sluice/api";
-import { FieldNotBuilt, type FieldViolation, InvalidRequest } from "../errors.ts";
+import { type FieldViolation, InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
+import type { SlowReaderPolicy } from "../stream/slow-reader.ts";
 import { type FilterTerm, parseFilters } from "./filter.ts";
 import { type LogName, parseLogName } from "./log-name.ts";
 import { parseSeverity } from "./severity.ts";
@@ -29,6 +30,13 @@ export interface LogQuery {
   /** 0: none. */
   readonly heartbeatMs: number;
   readonly hasControls: boolean;
+  /** undefined: it catches up from disk. */
+  readonly slowReader: SlowReaderPolicy | undefined;
+  readonly isNewestFirst: boolean;
+  /** Empty: no end. */
+  readonly untilCursor: string;
+  /** Of StreamLogBatches. */
+  readonly batch: { readonly entriesMax: number; readonly delayMs: number } | undefined;
 }
 
 export interface QueryDefaults {
@@ -36,11 +44,18 @@ export interface QueryDefaults {
   readonly hasControls: boolean;
   /** Heartbeat interval for who says nothing about it. */
   readonly heartbeatMs: number;
+  /** Whether entries are given in batches. */
+  readonly hasBatches: boolean;
 }
 
-/** @throws InvalidRequest; FieldNotBuilt for what the contract has and this server does not know yet */
+const LAG_MAX_ENTRIES = 10_000;
+const SAMPLE_PER_SECOND_MAX = 1_000_000;
+const BATCH_ENTRIES = 1000;
+const BATCH_ENTRIES_MAX = 65_536;
+const BATCH_DELAY_MS_MAX = 60_000;
+
+/** @throws InvalidRequest */
 export function parseLogQuery(request: LogStreamRequest, limits: Limits, defaults: QueryDefaults): LogQuery {
-  refuseUnbuilt(request);
   const problems = new Problems();
   const log = problems.collect(() => parseLogName(request.log));
   const minSeverity = problems.collect(() => parseSeverity(request.logLevel, "log_level"));
@@ -53,6 +68,9 @@ export function parseLogQuery(request: LogStreamRequest, limits: Limits, default
   if (end < 0n) problems.add("end_timestamp", `${end} is negative: it takes Unix nanoseconds`);
   if (end > 0n && end < start) problems.add("end_timestamp", `${end} is before start_timestamp, ${start}`);
   if (heartbeatMs < 0) problems.add("heartbeat_ms", `${heartbeatMs} is negative: it takes milliseconds, 0 for none`);
+  const slowReader = parseSlowReader(request, problems);
+  const isNewestFirst = parseOrder(request, problems);
+  const batch = parseBatch(request, defaults, problems);
   problems.throwIfAny();
   return {
     log: log!,
@@ -68,18 +86,67 @@ export function parseLogQuery(request: LogStreamRequest, limits: Limits, default
     limit: limit ?? Number.POSITIVE_INFINITY,
     heartbeatMs,
     hasControls: request.controlFrames ?? defaults.hasControls,
+    slowReader,
+    isNewestFirst,
+    untilCursor: request.untilCursor,
+    batch,
   };
 }
 
-/** @throws FieldNotBuilt for the first field that is set and not served yet */
-function refuseUnbuilt(request: LogStreamRequest): void {
-  if (request.slowReader !== SlowReader.UNSPECIFIED && request.slowReader !== SlowReader.CATCH_UP) {
-    throw new FieldNotBuilt("slow_reader");
+function parseSlowReader(request: LogStreamRequest, problems: Problems): SlowReaderPolicy | undefined {
+  const { slowReader, samplePerSecond: perSecond, lagMaxEntries: lag, follow } = request;
+  const isSample = slowReader === SlowReader.SAMPLE;
+  if (!isSample && perSecond !== 0) problems.add("sample_per_second", "is only for SLOW_READER_SAMPLE");
+  if (isSample && (perSecond < 1 || perSecond > SAMPLE_PER_SECOND_MAX)) {
+    problems.add("sample_per_second", `${perSecond} is not from 1 to ${SAMPLE_PER_SECOND_MAX}`);
   }
-  if (request.samplePerSecond !== 0) throw new FieldNotBuilt("sample_per_second");
-  if (request.order !== Order.UNSPECIFIED && request.order !== Order.OLDEST_FIRST) throw new FieldNotBuilt("order");
-  if (request.batchMaxEntries !== 0) throw new FieldNotBuilt("batch_max_entries");
-  if (request.batchMaxDelayMs !== 0) throw new FieldNotBuilt("batch_max_delay_ms");
+  if (slowReader === SlowReader.UNSPECIFIED || slowReader === SlowReader.CATCH_UP) {
+    if (lag !== undefined) problems.add("lag_max_entries", "is not for a reader that catches up");
+    return undefined;
+  }
+  if (!follow) problems.add("slow_reader", "is for followers; history is given whole: set follow, or leave it unset");
+  if (lag !== undefined && (lag < 1n || lag > BigInt(Number.MAX_SAFE_INTEGER))) {
+    problems.add("lag_max_entries", `${lag} is not from 1 to 2^53 - 1`);
+  }
+  const lagMaxEntries = Number(lag ?? LAG_MAX_ENTRIES);
+  switch (slowReader) {
+    case SlowReader.DROP_OLDEST:
+      return { kind: "drop-oldest", lagMaxEntries };
+    case SlowReader.SAMPLE:
+      return { kind: "sample", lagMaxEntries, perSecond };
+    case SlowReader.DISCONNECT:
+      return { kind: "disconnect", lagMaxEntries };
+    default:
+      problems.add("slow_reader", `${String(slowReader)} is none that this server knows`);
+      return undefined;
+  }
+}
+
+/** Whether the newest entries are to come first. */
+function parseOrder(request: LogStreamRequest, problems: Problems): boolean {
+  const { order } = request;
+  if (order === Order.UNSPECIFIED || order === Order.OLDEST_FIRST) return false;
+  if (order !== Order.NEWEST_FIRST) problems.add("order", `${String(order)} is none that this server knows`);
+  if (request.follow) problems.add("order", "the newest entries cannot come first in a follow");
+  if (request.tailLines !== undefined) problems.add("order", "with the newest entries first use limit, not tail_lines");
+  if (request.untilCursor !== "") problems.add("order", "with the newest entries first use limit, not until_cursor");
+  return true;
+}
+
+function parseBatch(request: LogStreamRequest, defaults: QueryDefaults, problems: Problems): LogQuery["batch"] {
+  const { batchMaxEntries: entries, batchMaxDelayMs: delayMs } = request;
+  if (!defaults.hasBatches) {
+    if (entries !== 0) problems.add("batch_max_entries", "is for StreamLogBatches");
+    if (delayMs !== 0) problems.add("batch_max_delay_ms", "is for StreamLogBatches");
+    return undefined;
+  }
+  if (entries < 0 || entries > BATCH_ENTRIES_MAX) {
+    problems.add("batch_max_entries", `${entries} is not from 1 to ${BATCH_ENTRIES_MAX}, or 0 for ${BATCH_ENTRIES}`);
+  }
+  if (delayMs < 0 || delayMs > BATCH_DELAY_MS_MAX) {
+    problems.add("batch_max_delay_ms", `${delayMs} is not from 0 to ${BATCH_DELAY_MS_MAX}`);
+  }
+  return { entriesMax: entries === 0 ? BATCH_ENTRIES : entries, delayMs };
 }
 
 function parseApplications(request: LogStreamRequest, limits: Limits): string[] {

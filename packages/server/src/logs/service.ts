@@ -21,6 +21,8 @@ import { BatchEncoder } from "../stream/batches.ts";
 import { ControlFrames } from "../stream/control.ts";
 import { Followers } from "../stream/followers.ts";
 import { listApplications } from "./applications.ts";
+import { getLogContext } from "./context.ts";
+import { countLogs, parseCountQuery } from "./count.ts";
 import type { AppendOptions } from "./ingest.ts";
 import { listLogs, type LogStatus } from "./list-logs.ts";
 import { type LogName, parseLogName } from "./log-name.ts";
@@ -158,6 +160,15 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
       },
       listApplications: (request, call) =>
         listApplications(openLog(subjectOf(call), "describe", parseLogName(request.log)).reader),
+      countLogs: (request, call) => {
+        const query = parseCountQuery(request, limits);
+        return countLogs(query, openLog(subjectOf(call), "read", query.log).reader, clock);
+      },
+      getLogContext: (request, call) =>
+        getLogContext(request, openLog(subjectOf(call), "read", parseLogName(request.log)).reader, {
+          clock,
+          isCancelled: () => call.isEnded,
+        }),
       listLogs: (_request, call) => listLogs(options.logs.filter(({ name }) => mayDescribe(subjectOf(call), name))),
     },
     seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs, hasBatches: false }) },

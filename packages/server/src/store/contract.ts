@@ -89,6 +89,11 @@ export interface LogReader {
   scan(after: number, query?: ScanQuery): Scan;
   /** Calls back (synchronously, in the turn of the commit) whenever the head has moved. Returns the unsubscribe. */
   onHead(listener: () => void): () => void;
+  /**
+   * Counts matching entries up to the head of the moment, from the index alone: entries that are damaged do not count.
+   * Rows come by time, then label id, then severity. @throws LimitExceeded when there are more than `rowsMax`
+   */
+  count(query: ScanQuery, options: CountOptions): Promise<CountRow[]>;
   /** The sequence before which `count` matching entries lie, counted back from `before` (exclusive): tail_lines. */
   findTail(count: number, before: number, query?: ScanQuery): Promise<number>;
 }
@@ -102,6 +107,33 @@ export interface ScanQuery {
   /** Event time, inclusive and exclusive, Unix ns. */
   readonly startTimestamp?: bigint;
   readonly endTimestamp?: bigint;
+  /**
+   * Marks (`FrameCodec.marks`) that every entry has which is looked for: segments whose filter lacks one are skipped
+   * unread. What is handed out may lack them all the same.
+   */
+  readonly marks?: Uint32Array;
+}
+
+/** What is counted apart. */
+export interface CountOptions {
+  /** Width of a bucket of event time, ns, above 0. Buckets are aligned to the Unix epoch. */
+  readonly bucketNs: bigint;
+  readonly byLabel: boolean;
+  /** In OpenTelemetry's ranges of four. */
+  readonly bySeverity: boolean;
+  readonly rowsMax: number;
+  /** Called between short pieces of work: what it answers is waited for, so that others have the event loop. */
+  readonly giveWay: () => Promise<void> | undefined;
+}
+
+export interface CountRow {
+  /** Event time of the beginning of the bucket, Unix ns; the least int64 when it would lie before that. */
+  readonly startNs: bigint;
+  /** Label id; 0 when labels are not counted apart. */
+  readonly label: number;
+  /** 1 (TRACE) to 6 (FATAL), 0 for none, and when severities are not counted apart. */
+  readonly severityRange: number;
+  readonly count: number;
 }
 
 /** A cursor in motion, pulled by one reader. */
@@ -133,6 +165,8 @@ export interface EntryRun {
   /** Whole frames, contiguous, only those that match the ScanQuery. Frame i starts at starts[i], ends at starts[i + 1]. */
   readonly bytes: Uint8Array;
   readonly starts: Uint32Array;
+  /** The same object is handed to all readers at this place: what becomes of it may be remembered for all. */
+  readonly isShared?: boolean;
 }
 
 export interface GapRun {
@@ -158,6 +192,11 @@ export interface FrameCodec {
    * format wrong. `expect` is where it must belong: a frame of another place is no proof.
    */
   describe(bytes: Uint8Array, start: number, end: number): FrameDescription | undefined;
+  /**
+   * Adds the marks of one frame: numbers of 32 bits that stand for what may be looked for in it. Who looks for something
+   * must know of a mark that every frame has which holds it.
+   */
+  marks?(bytes: Uint8Array, start: number, end: number, to: { add(mark: number): void }): void;
 }
 
 export interface FrameDescription {

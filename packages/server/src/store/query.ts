@@ -12,6 +12,8 @@ const INT64_MAX = 2n ** 63n - 1n;
 export class QueryPlan implements SummaryTest {
   /** True when every entry matches. */
   readonly isOpen: boolean;
+  /** Segments that lack one of them are skipped; undefined: none is. */
+  readonly marks: Uint32Array | undefined;
   readonly minSeverity: number;
   readonly hasTime: boolean;
   readonly startLow: number;
@@ -35,6 +37,7 @@ export class QueryPlan implements SummaryTest {
     this.endHigh = end.high;
     this.#labels = query?.labels;
     this.#dictionary = dictionary;
+    this.marks = query?.marks === undefined || query.marks.length === 0 ? undefined : query.marks;
     this.isOpen = this.minSeverity === 0 && !this.hasTime && this.#labels === undefined;
   }
 
@@ -47,6 +50,11 @@ export class QueryPlan implements SummaryTest {
     const low = columns.timestamps[2 * i]!;
     const high = columns.timestamps[2 * i + 1]!;
     return !isBefore(low, high, this.startLow, this.startHigh) && isBefore(low, high, this.endLow, this.endHigh);
+  }
+
+  /** Whether entries of a label are asked for. */
+  hasLabel(id: number): boolean {
+    return this.#labels === undefined || this.#labels.has(id);
   }
 
   labelBits(): Uint32Array | undefined {

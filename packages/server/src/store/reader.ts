@@ -1,6 +1,7 @@
 // The reading side of a log: needs the chain of segments, the tail and the head, and nothing of the writer.
-import type { LabelStatistics, LogReader, Position, Scan, ScanQuery } from "./contract.ts";
+import type { CountOptions, CountRow, LabelStatistics, LogReader, Position, Scan, ScanQuery } from "./contract.ts";
 import type { LogCore } from "./log-core.ts";
+import { countEntries } from "./count.ts";
 import { findTail } from "./find-tail.ts";
 import { LabelRows } from "./labels.ts";
 import { QueryPlan } from "./query.ts";
@@ -48,6 +49,10 @@ export class EmbeddedReader implements LogReader {
 
   scan(after: number, query?: ScanQuery): Scan {
     return new LogScan(this.#core, after, this.#plan(query));
+  }
+
+  count(query: ScanQuery, options: CountOptions): Promise<CountRow[]> {
+    return countEntries(this.#core, this.#plan(query), options);
   }
 
   findTail(count: number, before: number, query?: ScanQuery): Promise<number> {

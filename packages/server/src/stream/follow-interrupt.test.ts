@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { SluiceError } from "../errors.ts";
 import { parseCursor } from "./cursor.ts";
-import type { FollowOptions } from "./follow.ts";
+import type { FollowOptions } from "./follow-options.ts";
 import { endingIn, logOf, openStream, settle } from "./testing/open-stream.ts";
 import type { MemoryLog } from "./testing/memory-log.ts";
 import type { PulledStream } from "./testing/pulled-stream.ts";

@@ -8,42 +8,22 @@
 //     it neither repeats nor misses.
 // S5. Whatever ends the stream, `close` runs in that turn: the scan, the place among the followers, the heartbeat and a
 //     timer are all that there is to free.
+// S6. A follower that wants to be live (`manner.pace`) is judged by its position and the head before each step, and when
+//     the head moves: nothing waits for it here.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
-import { StreamInterrupted } from "../errors.ts";
+import { ReaderTooSlow, StreamInterrupted } from "../errors.ts";
 import type { EntryRun, LogReader, Run, Scan, ScanQuery } from "../store/contract.ts";
 import type { ControlFrames, GapControl } from "./control.ts";
-import { cursorOf, formatCursor, type Resumption } from "./cursor.ts";
+import { cursorOf, formatCursor } from "./cursor.ts";
 import { gapError, gapOfCut, gapOfRun } from "./gap.ts";
+import type { FollowOptions } from "./follow-options.ts";
 import type { Follower, Followers } from "./followers.ts";
-import { type FrameFilter, selectFrames } from "./frame-filter.ts";
+import { type FrameFilter, type Selection, selectFrames } from "./frame-filter.ts";
 import type { Beating } from "./heartbeat.ts";
+import { Manner } from "./manner.ts";
 
 /** How long one pull may filter, in ms. */
 const SELECT_MS = 3;
-
-export interface FollowOptions {
-  readonly reader: LogReader;
-  readonly followers: Followers;
-  /** Where to begin: after this sequence, or after the one that is found first. */
-  readonly after: number | (() => Promise<number>);
-  readonly query: ScanQuery;
-  /** What the index cannot answer. */
-  readonly filter: FrameFilter | undefined;
-  /** Called before each step, as long as it answers true: applications that may yet appear. */
-  readonly resolve: (() => boolean) | undefined;
-  /** Go on after history. */
-  readonly isFollowing: boolean;
-  /** End after so many entries; Infinity: never. */
-  readonly limit: number;
-  /** Sent when there are any; without them a gap ends the stream. */
-  readonly controls: ControlFrames | undefined;
-  /** A gap of retention or of an era ends the stream also with controls. */
-  readonly isStrict: boolean;
-  /** Ms; 0: none. */
-  readonly heartbeatMs: number;
-  /** What the reader's cursor stands for and is not there any more. */
-  readonly cut: Resumption["cut"];
-}
 
 /** Opens a stream. Whoever does must `close` it when the call ends. @throws LimitExceeded, CursorExpired */
 export function openFollow(options: FollowOptions): Follow {
@@ -75,6 +55,7 @@ export class Follow implements FrameSource, Follower, Beating {
   readonly #controls: ControlFrames | undefined;
   readonly #isStrict: boolean;
   readonly #isFollowing: boolean;
+  readonly #manner: Manner | undefined;
   /** History ends here: what the head was when the stream began. */
   readonly #historyEnd: number;
   #stream: FrameStream | undefined = undefined;
@@ -113,6 +94,10 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#resolve = options.resolve;
     this.#historyEnd = reader.head.sequence;
     this.#remaining = options.limit;
+    this.#manner = options.manner === undefined ? undefined : new Manner(options.manner, query);
+    if (controls !== undefined && options.notices.length > 0) {
+      this.#first = options.notices.map((notice) => controls.notice(notice));
+    }
     if (cut !== undefined) this.#tell(gapOfCut(reader, cut));
     if (typeof after === "number" && after < reader.first - 1) {
       this.#tell(gapOfRun(reader, { first: after + 1, last: reader.first - 1, reason: "retention" }));
@@ -145,11 +130,15 @@ export class Follow implements FrameSource, Follower, Beating {
     }
   }
 
+  /** The same for a batch, which has its own bound of entries. */
+  pullSome(maxBytes: number, entriesMax: number): Uint8Array | undefined {
+    this.#manner!.batchLeft = entriesMax;
+    return this.pull(maxBytes);
+  }
+
   onHead(): void {
-    if (!this.#isAtHead) return;
-    this.#isAtHead = false;
-    if (this.#step === "park") this.#step = "take";
-    this.#stream?.wake();
+    if (this.#manner !== undefined && !this.#mayLeaveHead(this.#manner)) return;
+    if (this.#isAtHead) this.#leaveHead();
   }
 
   beat(): void {
@@ -182,6 +171,7 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#arrived = undefined;
     this.#scan?.close();
     if (this.#turn !== undefined) clearImmediate(this.#turn);
+    this.#manner?.cancel();
     this.#followers.leave(this);
     this.#followers.heartbeats.remove(this);
   }
@@ -225,7 +215,8 @@ export class Follow implements FrameSource, Follower, Beating {
       return undefined;
     }
     if (this.#resolve?.() === false) this.#resolve = undefined;
-    if (this.#run !== undefined && this.#filter !== undefined) return this.#select(this.#run, this.#filter);
+    if (this.#manner !== undefined && !this.#mayGoOn(this.#manner)) return undefined;
+    if (this.#run !== undefined) return this.#goThrough(this.#run);
     const next = this.#arrived ?? this.#scan!.next(maxBytes);
     this.#arrived = undefined;
     if (next === undefined) this.#reachHead();
@@ -281,10 +272,10 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   #deliver(run: EntryRun): Uint8Array | undefined {
-    if (this.#filter !== undefined) {
-      this.#run = run;
+    if (this.#filter !== undefined || this.#manner !== undefined) {
+      this.#run = this.#manner?.cut(run) ?? run;
       this.#runNext = 0;
-      return this.#select(run, this.#filter);
+      return this.#goThrough(this.#run);
     }
     const isCut = run.count > this.#remaining;
     const bytes = isCut ? run.bytes.subarray(0, run.starts[this.#remaining]) : run.bytes;
@@ -293,25 +284,40 @@ export class Follow implements FrameSource, Follower, Beating {
     return bytes;
   }
 
-  /** Filters on, from where the last pull stopped. */
-  #select(run: EntryRun, filter: FrameFilter): Uint8Array | undefined {
+  /** Goes on with a run, from where the last pull stopped. */
+  #goThrough(run: EntryRun): Uint8Array | undefined {
+    const countMax = Math.min(this.#remaining, this.#manner?.entriesMax ?? Number.POSITIVE_INFINITY);
+    const { bytes, count, next } =
+      this.#filter === undefined ? this.#slice(run, countMax) : this.#select(run, this.#filter, countMax);
+    this.#remaining -= count;
+    this.#runNext = next;
+    if (this.#manner !== undefined) this.#manner.pace?.took(count, this.#followers.clock.monotonicMs());
+    if (next === run.count) {
+      this.#run = undefined;
+      this.#endHistory();
+    }
+    return bytes.length === 0 ? undefined : bytes;
+  }
+
+  #slice(run: EntryRun, countMax: number): Selection {
+    const { bytes, starts } = run;
+    const from = this.#runNext;
+    const next = Math.min(run.count, from + countMax);
+    return { bytes: bytes.subarray(starts[from], starts[next]), count: next - from, next };
+  }
+
+  #select(run: EntryRun, filter: FrameFilter, countMax: number): Selection {
     const { clock } = this.#followers;
     const startMs = clock.monotonicMs();
     const lateMs = startMs + SELECT_MS - this.#spentMs;
     const selection = selectFrames(run, filter, {
       from: this.#runNext,
-      countMax: this.#remaining,
+      countMax,
       isLate: () => clock.monotonicMs() >= lateMs,
     });
-    this.#remaining -= selection.count;
-    this.#runNext = selection.next;
-    if (selection.next === run.count) {
-      this.#run = undefined;
-      this.#endHistory();
-    }
     this.#spentMs += clock.monotonicMs() - startMs;
     if (this.#spentMs >= SELECT_MS) this.#giveWay();
-    return selection.bytes.length === 0 ? undefined : selection.bytes;
+    return selection;
   }
 
   /** Lets others have the event loop. */
@@ -332,8 +338,82 @@ export class Follow implements FrameSource, Follower, Beating {
       return;
     }
     const isPlain = this.#filter === undefined && this.#remaining === Number.POSITIVE_INFINITY;
-    this.#step = isPlain && this.#resolve === undefined ? "pass" : "park";
+    this.#step = isPlain && this.#manner === undefined && this.#resolve === undefined ? "pass" : "park";
     this.#isAtHead = true;
+  }
+
+  #leaveHead(): void {
+    this.#isAtHead = false;
+    if (this.#step === "park") this.#step = "take";
+    this.#stream?.wake();
+  }
+
+  /** The head has moved: whether a stream that waits for it goes on now. */
+  #mayLeaveHead(manner: Manner): boolean {
+    const lagEntries = this.reader.head.sequence - this.#position;
+    if (!this.#isAtHead) {
+      const { policy } = manner.pace ?? {};
+      // S6. A stream that stands still is pulled by nobody.
+      if (policy?.kind === "disconnect" && this.#isLive && lagEntries > policy.lagMaxEntries) {
+        this.fail(this.#tooSlow(lagEntries, policy.lagMaxEntries));
+      }
+      return false;
+    }
+    const { batch } = manner;
+    const isFull = this.#filter === undefined && batch !== undefined && lagEntries >= batch.entriesMax;
+    if (batch === undefined || batch.delayMs === 0 || isFull) {
+      manner.cancel();
+      return true;
+    }
+    manner.timer ??= this.#followers.clock.setTimer(() => {
+      manner.timer = undefined;
+      if (this.#isAtHead) this.#leaveHead();
+    }, batch.delayMs);
+    return false;
+  }
+
+  /** Before each step: whether there is something to take for a stream that does not take all. */
+  #mayGoOn(manner: Manner): boolean {
+    const position = this.#position;
+    if (position >= manner.until) {
+      this.#step = "end";
+      return false;
+    }
+    if (manner.pace === undefined || !this.#isLive) return true;
+    const verdict = manner.pace.judge(position, this.reader.head.sequence, this.#followers.clock.monotonicMs());
+    switch (verdict.kind) {
+      case "go":
+        manner.paceLeft = verdict.entriesMax;
+        return true;
+      case "skip":
+        this.#moveTo(verdict.to, manner);
+        this.#tell(gapOfRun(this.reader, { first: position + 1, last: verdict.to, reason: verdict.reason }));
+        return false;
+      case "hold":
+        this.#moveTo(position, manner);
+        this.#step = "wait";
+        manner.timer = this.#followers.clock.setTimer(() => {
+          manner.timer = undefined;
+          this.#goOn();
+        }, Math.ceil(verdict.ms));
+        return false;
+      case "disconnect":
+        throw this.#tooSlow(verdict.lagEntries, manner.pace.policy.lagMaxEntries);
+      default:
+        return verdict satisfies never;
+    }
+  }
+
+  /** Lets go of what was taken and not sent. */
+  #moveTo(position: number, manner: Manner): void {
+    this.#run = undefined;
+    this.#arrived = undefined;
+    this.#scan!.close();
+    this.#scan = this.reader.scan(position, manner.query);
+  }
+
+  #tooSlow(lagEntries: number, lagMaxEntries: number): ReaderTooSlow {
+    return new ReaderTooSlow({ cursor: this.#place, lagEntries, lagMaxEntries });
   }
 
   #endHistory(): void {
@@ -371,10 +451,10 @@ export class Follow implements FrameSource, Follower, Beating {
   /** Everything up to here was sent or left out. */
   get #position(): number {
     const run = this.#run;
-    const filter = this.#filter;
-    if (run !== undefined && filter !== undefined) {
+    if (run !== undefined) {
       const { bytes, starts } = run;
-      return filter.sequenceOf(bytes, starts[this.#runNext]!, starts[this.#runNext + 1]!) - 1;
+      const reading = this.#filter ?? this.#manner!;
+      return reading.sequenceOf(bytes, starts[this.#runNext]!, starts[this.#runNext + 1]!) - 1;
     }
     if (this.#arrived !== undefined) return this.#arrived.first - 1;
     if (this.#readAfter >= 0) return this.#readAfter;
@@ -382,16 +462,19 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   /** S4. While the beginning is looked for, or a gap waits to be told, there is no such place. */
-  #interruption(retryAfterMs: number | undefined): StreamInterrupted {
+  get #place(): string | undefined {
     const isPlace = this.#scan !== undefined && this.#first === undefined && this.#remaining > 0;
-    const cursor = isPlace ? cursorOf(this.reader, this.#position) : undefined;
-    return new StreamInterrupted({ cursor, retryAfterMs });
+    return isPlace ? cursorOf(this.reader, this.#position) : undefined;
+  }
+
+  #interruption(retryAfterMs: number | undefined): StreamInterrupted {
+    return new StreamInterrupted({ cursor: this.#place, retryAfterMs });
   }
 
   /** Sends a gap to whoever wants to hear of it, and ends the stream of others. @throws CursorExpired, DataLoss */
   #tell(gap: GapControl): void {
-    if (this.#controls === undefined || (this.#isStrict && gap.reason !== "corruption"))
-      throw gapError(this.reader, gap);
+    const isExpired = gap.reason === "retention" || gap.reason === "epoch";
+    if (this.#controls === undefined || (this.#isStrict && isExpired)) throw gapError(this.reader, gap);
     this.#sendFirst(this.#controls.gap(gap));
   }
 }

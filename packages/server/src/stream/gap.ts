@@ -1,11 +1,17 @@
 // What a reader is told of entries that it does not get: a control for who wants to hear of it, an error for others.
-import { CursorExpired, DataLoss, type SluiceError } from "../errors.ts";
-import type { GapRun, LogReader } from "../store/contract.ts";
+import { CursorExpired, DataLoss, SluiceError } from "../errors.ts";
+import type { LogReader } from "../store/contract.ts";
 import type { GapControl } from "./control.ts";
 import { cursorOf, formatCursor, type Resumption } from "./cursor.ts";
 
-/** A hole in what is stored. */
-export function gapOfRun(reader: LogReader, gap: Omit<GapRun, "kind">): GapControl {
+/** A hole: the entries first..last. */
+export interface Hole {
+  readonly first: number;
+  readonly last: number;
+  readonly reason: GapControl["reason"];
+}
+
+export function gapOfRun(reader: LogReader, gap: Hole): GapControl {
   return {
     afterCursor: cursorOf(reader, gap.first - 1),
     toCursor: cursorOf(reader, gap.last),
@@ -34,6 +40,16 @@ export function gapError(reader: LogReader, gap: GapControl): SluiceError {
   };
   const what = `Cannot go on after cursor ${gap.afterCursor} of the log "${reader.name}": ${gap.count} entries`;
   const advice = `go on after cursor ${gap.toCursor}`;
+  const left = LEFT_OUT[gap.reason];
+  if (left !== undefined) {
+    const reason = gap.reason.toUpperCase();
+    return new SluiceError("out-of-range", `${what} ${left}; ${advice}`, { reason, metadata });
+  }
   if (gap.reason === "corruption") return new DataLoss(`${what} do not match their checksum; ${advice}`, metadata);
   return new CursorExpired(`${what} are not there any more (${gap.reason}); ${advice}`, metadata);
 }
+
+const LEFT_OUT: Readonly<Partial<Record<GapControl["reason"], string>>> = {
+  slow_reader: "were left out because the reader is too slow",
+  sampled: "were left out of the sample",
+};

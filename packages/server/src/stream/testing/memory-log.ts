@@ -2,6 +2,8 @@
 // test says so, history can be "on disk" (runs as promises), cut by retention, damaged, or of several eras.
 import type {
   Batch,
+  CountOptions,
+  CountRow,
   EntryRun,
   LabelStatistics,
   LogReader,
@@ -214,6 +216,25 @@ export class MemoryLog implements LogReader, LogWriter {
       if (this.matches(sequence, query) && --left === 0) return sequence - 1;
     }
     return this.first - 1;
+  }
+
+  async count(query: ScanQuery, options: CountOptions): Promise<CountRow[]> {
+    const rows = new Map<string, CountRow>();
+    for (let sequence = this.first; sequence <= this.head.sequence; sequence++) {
+      if (this.damaged.has(sequence) || !this.matches(sequence, query)) continue;
+      const { timestamp, label, severity } = this.#rows[sequence - 1]!;
+      const startNs = timestamp - (((timestamp % options.bucketNs) + options.bucketNs) % options.bucketNs);
+      const row = {
+        startNs,
+        label: options.byLabel ? label : 0,
+        severityRange: options.bySeverity ? Math.ceil(severity / 4) : 0,
+      };
+      const key = Object.values(row).join(" ");
+      rows.set(key, { ...row, count: (rows.get(key)?.count ?? 0) + 1 });
+    }
+    return [...rows.values()].toSorted(
+      (a, b) => Number(a.startNs - b.startNs) || a.label - b.label || a.severityRange - b.severityRange,
+    );
   }
 
   frame(sequence: number): Uint8Array {

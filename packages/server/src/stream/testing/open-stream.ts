@@ -2,7 +2,8 @@
 import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach } from "vitest";
 import { ControlFrames } from "../control.ts";
-import { type Follow, type FollowOptions, openFollow } from "../follow.ts";
+import { type Follow, openFollow } from "../follow.ts";
+import type { FollowOptions } from "../follow-options.ts";
 import { Followers } from "../followers.ts";
 import type { FrameFilter } from "../frame-filter.ts";
 import { MemoryLog } from "./memory-log.ts";
@@ -29,6 +30,8 @@ export function openSource(log: MemoryLog, options: Partial<FollowOptions> = {})
     isStrict: false,
     heartbeatMs: 30_000,
     cut: undefined,
+    notices: [],
+    manner: undefined,
     ...options,
   });
   open.push(follow);

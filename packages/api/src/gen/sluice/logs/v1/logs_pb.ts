@@ -814,7 +814,7 @@ export const CountLogsRequestSchema: GenMessage<CountLogsRequest> = /*@__PURE__*
  */
 export type CountLogsResponse = Message<"sluice.logs.v1.CountLogsResponse"> & {
   /**
-   * Ascending by time, then application, then severity; what is empty is left out.
+   * Ascending by time; the levels of an application follow one another. What is empty is left out.
    *
    * @generated from field: repeated sluice.logs.v1.LogCount counts = 1;
    */
