@@ -12,6 +12,7 @@ const DEFAULT_LOG_SETTINGS: LogSettings = {
   retainAgeMs: undefined,
   quotaBytes: undefined,
   minFreeBytes: undefined,
+  compressAfterMs: undefined,
 };
 
 let folder: string;
@@ -150,6 +151,7 @@ describe("where values come from", () => {
       ...DEFAULT_LOG_SETTINGS,
       retainBytes: 2 ** 30,
       retainAgeMs: 36 * 3600_000,
+      compressAfterMs: 3600_000,
       segmentBytes: 2 ** 20,
     };
     const asYaml = [
@@ -157,6 +159,7 @@ describe("where values come from", () => {
       "listen: '[::1]:0'",
       "retainBytes: 1GiB",
       "retainAge: 1d12h",
+      "compressAfter: 1h",
       "segmentBytes: 1048576",
       "limits:",
       "  filtersMax: 3",
@@ -176,6 +179,7 @@ describe("where values come from", () => {
       SLUICE_LISTEN: "[::1]:0",
       SLUICE_RETAIN_BYTES: "1024MiB",
       SLUICE_RETAIN_AGE: "36h",
+      SLUICE_COMPRESS_AFTER: "60m",
       SLUICE_SEGMENT_BYTES: "1MiB",
       SLUICE_LIMITS_FILTERS_MAX: "3",
     };

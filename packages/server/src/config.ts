@@ -188,6 +188,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     retainAge,
     quotaBytes,
     minFreeBytes,
+    compressAfter,
     ...rest
   } = raw;
   const hasTls = tlsCert !== undefined && tlsKey !== undefined;
@@ -195,7 +196,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     ...rest,
     webOrigins,
     logs,
-    logDefaults: toLogSettings({ segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes }),
+    logDefaults: toLogSettings({ segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes, compressAfter }),
     routes,
     tls: hasTls
       ? {

@@ -78,16 +78,16 @@ async function findLogs({ config, folder, logger }: OpenLogsRequest): Promise<Ma
     logger.warn(facts, "the configuration does not name this log; it is served, and nothing of it is removed");
     const { segmentBytes } = config.logDefaults;
     const off = { retainBytes: undefined, retainAgeMs: undefined, quotaBytes: undefined, minFreeBytes: undefined };
-    settings.set(log, { segmentBytes, ...off });
+    settings.set(log, { segmentBytes, ...off, compressAfterMs: undefined });
   }
   return settings;
 }
 
 function optionsOf(settings: LogSettings, { limits }: Config) {
-  const { segmentBytes, retainBytes, retainAgeMs, quotaBytes } = settings;
+  const { segmentBytes, retainBytes, retainAgeMs, quotaBytes, compressAfterMs } = settings;
   const { pendingBytesMax, applicationsMax, producersMax } = limits;
   const bounds = { retentionBytes: retainBytes, retentionAgeMs: retainAgeMs, quotaBytes };
-  return { segmentBytes, ...bounds, pendingBytesMax, applicationsMax, producersMax };
+  return { segmentBytes, ...bounds, compressAfterMs, pendingBytesMax, applicationsMax, producersMax };
 }
 
 /** Of what one log alone would take (G2); a tail and a few files are needed to serve anybody at all. */

@@ -39,6 +39,12 @@ export const LOG_SETTINGS = {
     placeholder: "size|off",
     default: "off",
   },
+  compressAfter: {
+    type: orOff(duration("1s", "36500d")),
+    description: "Time after which a sealed segment is compressed (zstd).",
+    placeholder: "duration|off",
+    default: "off",
+  },
 } as const;
 
 export const LOG_SETTING_NAMES = Object.keys(LOG_SETTINGS) as (keyof typeof LOG_SETTINGS)[];
@@ -50,6 +56,7 @@ export const logSchema = z.strictObject({
   retainAge: LOG_SETTINGS.retainAge.type,
   quotaBytes: LOG_SETTINGS.quotaBytes.type,
   minFreeBytes: LOG_SETTINGS.minFreeBytes.type,
+  compressAfter: LOG_SETTINGS.compressAfter.type,
 });
 
 /** The settings of one log as the server takes them; undefined: off. */
@@ -59,9 +66,10 @@ export interface LogSettings {
   readonly retainAgeMs: number | undefined;
   readonly quotaBytes: number | undefined;
   readonly minFreeBytes: number | undefined;
+  readonly compressAfterMs: number | undefined;
 }
 
 export function toLogSettings(parsed: z.output<typeof logSchema>): LogSettings {
-  const { segmentBytes, retainBytes, retainAge: retainAgeMs, quotaBytes, minFreeBytes } = parsed;
-  return { segmentBytes, retainBytes, retainAgeMs, quotaBytes, minFreeBytes };
+  const { retainAge: retainAgeMs, compressAfter: compressAfterMs, ...rest } = parsed;
+  return { ...rest, retainAgeMs, compressAfterMs };
 }

@@ -185,13 +185,14 @@ function limitGroup(settings: Readonly<Record<string, LimitSetting>>) {
   return z.strictObject(Object.fromEntries(shape));
 }
 
-const { segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes } = LOG_SETTINGS;
+const { segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes, compressAfter } = LOG_SETTINGS;
 const perLog = {
   segmentBytes: setting(segmentBytes.type, aboutOf(segmentBytes)),
   retainBytes: setting(retainBytes.type, aboutOf(retainBytes)),
   retainAge: setting(retainAge.type, aboutOf(retainAge)),
   quotaBytes: setting(quotaBytes.type, aboutOf(quotaBytes)),
   minFreeBytes: setting(minFreeBytes.type, aboutOf(minFreeBytes)),
+  compressAfter: setting(compressAfter.type, aboutOf(compressAfter)),
 };
 
 function aboutOf({ description, placeholder, default: byDefault }: Omit<LimitSetting, "type">): About {
