@@ -40,7 +40,7 @@ const SAMPLES = [
   create(LogEntrySchema),
 ];
 const FRAMES = SAMPLES.map((entry) => frameOf(toBinary(LogEntrySchema, entry)));
-const DEFAULTS = { hasControls: true, heartbeatMs: 30_000 };
+const DEFAULTS = { hasControls: true, heartbeatMs: 30_000, hasBatches: false };
 const PAUSES_MAX = 1000;
 
 function run({ bytes, salt }: Input): void {

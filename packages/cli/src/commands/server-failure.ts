@@ -30,7 +30,6 @@ function exitCodeOf(error: SluiceError): ExitCode {
       return EXIT.unavailable;
     case "invalid-argument":
     case "out-of-range":
-    case "unimplemented":
       return EXIT.usage;
     case "aborted":
     case "failed-precondition":
