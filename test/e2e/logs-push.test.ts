@@ -1,5 +1,16 @@
 // `sluice logs push` against a real server: every line once, in order, whatever happens to files and process.
-import { appendFile, copyFile, readdir, readFile, rename, rm, truncate, utimes, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  truncate,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { gzipSync } from "node:zlib";
@@ -249,7 +260,14 @@ test("stdin: JSON, text, blank lines, invalid UTF-8 and a line that is too long 
   const { exitCode, stdout } = await callCli(words("--output", "json"), { folder: folder.path, input: textOf(input) })
     .ended;
   expect(exitCode).toBe(0);
-  expect(JSON.parse(stdout)).toMatchObject({ lines: 5, acknowledged: 5, blank: 1, json: 1, pieces: 2, rejected: 0 });
+  expect(JSON.parse(stdout)).toMatchObject({
+    lines: 5,
+    acknowledged: 5,
+    blank: 1,
+    pieces: 2,
+    rejected: 0,
+    formats: { json: 1, text: 4 },
+  });
   const found = await entries();
   expect(found.slice(0, 3)).toMatchObject([
     {
@@ -298,10 +316,12 @@ test("invalid UTF-8 is replaced and counted, and the entry is kept", async () =>
 
 test.each([
   { what: "a missing file", name: "missing.log", exitCode: 4, says: "there is no such file" },
-  { what: "a folder", name: ".", exitCode: 2, says: "it is a folder" },
+  { what: "a folder without text", name: "empty", exitCode: 4, says: "there is no file of text in it" },
+  { what: "a pattern that nothing matches", name: "*.txt", exitCode: 4, says: "there is no file of text in it" },
   { what: "a compressed file", name: "a.log.gz", exitCode: 1, says: "zcat" },
 ])("$what is refused with a sentence", async ({ name, exitCode, says }) => {
   await writeFile(path("a.log.gz"), gzipSync("line\n"));
+  await mkdir(path("empty"));
   const result = await push(name);
   expect(result.exitCode).toBe(exitCode);
   expect(result.stderr).toContain(says);
@@ -309,9 +329,10 @@ test.each([
 
 test("a file that cannot be read does not keep the others from being pushed", async () => {
   await writeFile(path("b.log"), textOf(["b"]));
-  const { exitCode, stderr } = await push("missing.log", "b.log", ".");
+  await writeFile(path("c.log.gz"), gzipSync("c"));
+  const { exitCode, stderr } = await push("missing.log", "b.log", "c.log.gz");
   expect([exitCode, await lines()]).toEqual([4, ["b"]]);
-  expect(stderr).toMatch(/missing\.log: there is no such file; Cannot push .*: it is a folder/u);
+  expect(stderr).toMatch(/missing\.log: there is no such file; Cannot push .*c\.log\.gz: it is compressed/u);
 });
 
 test("when one of several followed files fails, all end, with what was read acknowledged", async () => {

@@ -3,11 +3,13 @@ import { stat } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { connect, LogWriterFailed, RpcError, systemClock } from "@sluice/client";
-import { Command } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
 import { EXIT, exitCodeOfStatus } from "../exit-codes.ts";
+import type { JoinRule } from "../ingest/join-rule.ts";
 import { type PushCounts, noCounts } from "../ingest/push-counts.ts";
-import { type PushContext, pushFile, type PushFileOptions } from "../ingest/push-file.ts";
-import { pushStream } from "../ingest/push-stream.ts";
+import type { PushContext } from "../ingest/push-file.ts";
+import { findNamed, pushInTurn, type PushNamesOptions, pushTogether } from "../ingest/push-names.ts";
+import { LINE_FORMATS, type LineFormat } from "../ingest/read-line.ts";
 import {
   addOutputOption,
   addServerOption,
@@ -25,43 +27,69 @@ interface PushOptions {
   readonly fromStart?: boolean;
   readonly state?: string;
   readonly log?: string;
+  readonly format: LineFormat;
+  readonly join: JoinRule;
   readonly server: string;
   readonly output: OutputFormat;
 }
 
-/** Unacknowledged bytes of all files together. */
+/** Unacknowledged bytes: of files that are pushed in turn, and of each that is followed. */
 const BUFFER_BYTES = 16 * 1024 * 1024;
-const BUFFER_BYTES_MIN = 512 * 1024;
+const FOLLOWED_BUFFER_BYTES = 512 * 1024;
 /** Attempts in a row before a push that is not followed is given up: about three seconds. */
 const ATTEMPTS_MAX = 5;
 /** How long what was read may take to arrive after Ctrl-C. */
 const PATIENCE_MS = 10_000;
 const REJECTIONS_SHOWN = 10;
-const STDIN = "-";
 
 export function logsPushCommand(context: CommandContext): Command {
   const command = new Command("push")
     .summary("write lines of files or stdin into a log")
     .description(
-      "Writes lines of files, or of stdin, into a log. Lines of JSON (pino, zap, bunyan, winston, …) and of text are understood; " +
+      "Writes lines of files, or of stdin, into a log. Lines of JSON (pino, zap, bunyan, winston, …), logfmt, syslog, web " +
+        "servers' access logs, Docker's and Kubernetes' files, systemd's journal and text are understood, each by itself; " +
         "a line that fits nothing is kept as text. How far a file was pushed is remembered, so that a second run goes on " +
         'there. Blank lines are left out. Lines longer than 256 KiB become several entries, numbered by the field "part".',
     )
-    .argument("[files...]", 'files to read; none, or "-": stdin')
+    .argument("[files...]", 'files, folders, or patterns in quotes such as "logs/**/*.log"; none, or "-": stdin')
     .option("-a, --application <name>", "whose lines these are; default: what they say, else the file's name")
+    .addOption(
+      new Option("--format <name>", "what the lines are")
+        .choices(LINE_FORMATS)
+        .default("auto", '"auto": each says it itself'),
+    )
+    .addOption(
+      new Option(
+        "--join <rule>",
+        'which lines go on with the one before: "traces" (indented ones, stack traces), "time" (those without a time), ' +
+          '"none", or "/REGEX/" (those that it does not match)',
+      )
+        .argParser(parseJoinRule)
+        .default({ kind: "traces" }, '"traces"'),
+    )
     .option("-f, --follow", "go on when a file grows, is rotated or truncated, or appears later")
     .option("--from-start", "forget how far a file was pushed, and push it again from its beginning")
     .option("--state <folder>", "where to remember how far files were pushed (default: ~/.local/state/sluice/push)")
     .option("--log <name>", 'name of the log (default: "default")');
   addServerOption(addOutputOption(command));
   return command.action(async (files: string[], options: PushOptions) => {
-    await push(files.length === 0 ? [STDIN] : files, options, context);
+    await push(files, options, context);
   });
+}
+
+function parseJoinRule(text: string): JoinRule {
+  if (text === "none" || text === "traces" || text === "time") return { kind: text };
+  const source = /^\/(.+)\/$/u.exec(text)?.[1];
+  if (source === undefined) throw new InvalidArgumentError('Give "traces", "time", "none" or "/REGEX/".');
+  try {
+    return { kind: "start", pattern: new RegExp(source, "u") };
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? `${error.message}.` : "It is no regular expression.");
+  }
 }
 
 async function push(names: readonly string[], options: PushOptions, context: CommandContext): Promise<void> {
   const output = createOutput(context, options.output);
-  const files = names.map((name) => (name === STDIN ? STDIN : resolve(context.folder, name)));
   const counts = noCounts();
   const isFollowing = options.follow === true;
   const startedMs = systemClock.monotonicMs();
@@ -71,16 +99,17 @@ async function push(names: readonly string[], options: PushOptions, context: Com
     format: formatBytes,
     environment: context.environment,
   });
-  const failed = new AbortController();
-  let totalBytes = isFollowing ? undefined : await sizeOf(files);
+  let totalBytes: number | undefined;
   const pushContext: PushContext = {
     client,
     clock: systemClock,
-    stop: AbortSignal.any([context.stop, failed.signal]),
+    stop: context.stop,
     patienceMs: PATIENCE_MS,
     application: options.application,
     log: options.log,
-    bufferBytesMax: Math.max(BUFFER_BYTES_MIN, isFollowing ? BUFFER_BYTES / files.length : BUFFER_BYTES),
+    format: options.format,
+    rule: options.join,
+    bufferBytesMax: isFollowing ? FOLLOWED_BUFFER_BYTES : BUFFER_BYTES,
     attemptsMax: isFollowing ? Number.POSITIVE_INFINITY : ATTEMPTS_MAX,
     counts,
     onProgress: () => progress.update(counts.bytes, totalBytes),
@@ -89,15 +118,18 @@ async function push(names: readonly string[], options: PushOptions, context: Com
     },
     ...noteTo(output, progress, counts),
   };
-  const fileOptions: PushFileOptions = {
+  const pushOptions: PushNamesOptions = {
     follow: isFollowing,
     fromStart: options.fromStart === true,
     stateFolder: options.state === undefined ? stateFolderOf(context) : resolve(context.folder, options.state),
     target: [options.server, options.log ?? "", options.application ?? ""].join("\n"),
+    folder: context.folder,
+    stdin: context.stdin,
   };
-  const pushOne = (file: string): Promise<void> => pushAny(file, fileOptions, pushContext, context);
   try {
-    await (isFollowing ? pushTogether(files, pushOne, failed) : pushInTurn(files, pushOne));
+    const named = await findNamed(names, pushOptions, pushContext);
+    totalBytes = isFollowing ? undefined : await sizeOf(named.files.map(({ path }) => path));
+    await (isFollowing ? pushTogether : pushInTurn)(named, pushOptions, pushContext);
   } catch (error) {
     throw failureOf(error);
   } finally {
@@ -108,61 +140,6 @@ async function push(names: readonly string[], options: PushOptions, context: Com
   if (counts.rejected > 0) {
     throw new CommandFailure(`The server refused ${plural(counts.rejected, "line")}`, { exitCode: EXIT.failure });
   }
-}
-
-/** A file that cannot be read does not keep the others from being pushed; a server that cannot be written to does. */
-async function pushInTurn(files: readonly string[], pushOne: (file: string) => Promise<void>): Promise<void> {
-  const failures: CommandFailure[] = [];
-  for (const file of files) {
-    try {
-      await pushOne(file);
-    } catch (error) {
-      if (!(error instanceof CommandFailure)) throw error;
-      failures.push(error);
-    }
-  }
-  const [first, ...others] = failures;
-  if (first === undefined) return;
-  const more = others.map(({ message }) => message);
-  if (more.length === 0) throw first;
-  throw new CommandFailure([first.message, ...more].join("; "), { exitCode: first.exitCode });
-}
-
-/** A file that is followed has no end to wait for. When one fails, the others are stopped: nobody would see it otherwise. */
-async function pushTogether(
-  files: readonly string[],
-  pushOne: (file: string) => Promise<void>,
-  failed: AbortController,
-): Promise<void> {
-  const pushes = files.map((file) =>
-    pushOne(file).catch((error: unknown) => {
-      failed.abort();
-      throw error;
-    }),
-  );
-  for (const result of await Promise.allSettled(pushes)) if (result.status === "rejected") throw result.reason;
-}
-
-/** Regular files have a place; what else can be read is read once. */
-async function pushAny(
-  file: string,
-  options: PushFileOptions,
-  pushContext: PushContext,
-  context: CommandContext,
-): Promise<void> {
-  if (file === STDIN) return pushStream(context.stdin, { name: "stdin" }, pushContext);
-  const found = await stat(file).catch(() => undefined); // missing: `--follow` waits for it, and else it is said there
-  if (found?.isDirectory() === true) {
-    throw new CommandFailure(`Cannot push ${file}: it is a folder`, {
-      exitCode: EXIT.usage,
-      hint: `Name its files: ${file}/*.log`,
-    });
-  }
-  if (found !== undefined && !found.isFile()) {
-    const { createReadStream } = await import("node:fs");
-    return pushStream(createReadStream(file), { name: file }, pushContext);
-  }
-  return pushFile(file, options, pushContext);
 }
 
 /** What is said beside the summary. The bar makes room for it. */
@@ -192,7 +169,7 @@ function noteTo(
 async function sizeOf(files: readonly string[]): Promise<number | undefined> {
   let total = 0;
   for (const file of files) {
-    const found = file === STDIN ? undefined : await stat(file).catch(() => undefined);
+    const found = await stat(file).catch(() => undefined);
     if (found?.isFile() !== true) return undefined;
     total += found.size;
   }
@@ -220,11 +197,18 @@ function failureOf(error: unknown): unknown {
 
 function summaryOf(counts: PushCounts, seconds: number): string {
   const fresh = counts.acknowledged - counts.duplicates - counts.rejected;
+  const isJoined = counts.entries < counts.lines;
+  const what = isJoined
+    ? `${plural(fresh, "entry", "entries")} of ${plural(counts.lines, "line")}`
+    : plural(fresh, "line");
+  const open = counts.entries - counts.acknowledged;
+  const formats = Object.entries(counts.formats).filter(([format]) => format !== "text");
   const parts = [
-    `${plural(fresh, "line")} written (${formatBytes(counts.bytes)} in ${seconds.toFixed(1)} s)`,
+    `${what} written (${formatBytes(counts.bytes)} in ${seconds.toFixed(1)} s)`,
+    ...formats.map(([format, count]) => `${formatCount(count)} ${format}`),
     counts.duplicates === 0 ? "" : `${formatCount(counts.duplicates)} already there`,
     counts.rejected === 0 ? "" : `${formatCount(counts.rejected)} refused`,
-    counts.lines === counts.acknowledged ? "" : `${formatCount(counts.lines - counts.acknowledged)} not acknowledged`,
+    open === 0 ? "" : `${formatCount(open)} not acknowledged`,
     counts.blank === 0 ? "" : `${plural(counts.blank, "blank line")} left out`,
     counts.replaced === 0 ? "" : `${plural(counts.replaced, "invalid UTF-8 sequence")} replaced by U+FFFD`,
     counts.pieces === 0 ? "" : `${plural(counts.pieces, "piece")} of lines longer than 256 KiB`,

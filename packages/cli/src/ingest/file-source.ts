@@ -2,8 +2,10 @@
 //
 // F1. Bytes are read once, in order. Before new ones are believed, those before them are read again and compared: a file
 //     that was truncated and has grown past the old place does not pass for the old one.
+// F2. Where an earlier run ended what was open, this one does too: bytes behind a cut are another piece.
 import type { FileHandle } from "node:fs/promises";
-import { LineSplitter, type Piece } from "./line-splitter.ts";
+import { isJournalExport, JournalSplitter } from "./journal-export.ts";
+import { LineSplitter, type Piece, type Splitter } from "./line-splitter.ts";
 
 const CHUNK_BYTES = 256 * 1024;
 /** How much of what was read last is compared before going on. */
@@ -16,11 +18,15 @@ export interface StartPlace {
   readonly offset: number;
   /** How many pieces of the line at `offset` lie before it; 0: a line begins there. */
   readonly part: number;
+  /** Offsets behind it at which an earlier run ended lines and records that could have gone on. */
+  readonly cuts?: readonly number[];
 }
 
 /** What a look at the file's end brought. */
 export type ReadResult =
   | { readonly kind: "pieces"; readonly pieces: Piece[] }
+  /** An earlier run ended here what was open (F2). */
+  | { readonly kind: "cut" }
   /** Nothing new. */
   | { readonly kind: "end" }
   /** Other content stands where ours was: what follows is another file in all but name. */
@@ -50,7 +56,9 @@ export class FileSource {
   /** Device and inode: its identity as long as it is there. */
   readonly key: string;
   readonly #handle: FileHandle;
-  readonly #splitter: LineSplitter;
+  readonly #splitter: Splitter;
+  /** Still to come, in order. */
+  readonly #cuts: number[];
   readonly #startOffset: number;
   #offset: number;
   /** The bytes before `#offset`, at most OVERLAP_BYTES. */
@@ -58,13 +66,20 @@ export class FileSource {
   /** The file's first bytes, as far as they were read. */
   #head = Buffer.alloc(0);
 
-  /** Owns `handle`. */
-  constructor(handle: FileHandle, key: string, start: StartPlace = { offset: 0, part: 0 }) {
+  private constructor(handle: FileHandle, key: string, start: StartPlace, splitter: Splitter) {
     this.#handle = handle;
     this.key = key;
     this.#offset = start.offset;
     this.#startOffset = start.offset;
-    this.#splitter = new LineSplitter(start.offset, start.part);
+    this.#cuts = (start.cuts ?? []).filter((cut) => cut > start.offset);
+    this.#splitter = splitter;
+  }
+
+  /** Owns `handle` from now on. A journal's export is told by its beginning. */
+  static async open(handle: FileHandle, key: string, start: StartPlace = { offset: 0, part: 0 }): Promise<FileSource> {
+    const isJournal = await isJournalExport(handle);
+    const splitter = isJournal ? new JournalSplitter(start.offset) : new LineSplitter(start.offset, start.part);
+    return new FileSource(handle, key, start, splitter);
   }
 
   /** Where the next bytes are read. */
@@ -87,8 +102,11 @@ export class FileSource {
 
   /** Reads on. */
   async read(): Promise<ReadResult> {
+    const [cut] = this.#cuts;
+    if (cut === this.#offset) return this.#end();
     const before = this.#overlap.length;
-    const buffer = Buffer.allocUnsafeSlow(before + CHUNK_BYTES);
+    const room = Math.min(CHUNK_BYTES, (cut ?? Number.POSITIVE_INFINITY) - this.#offset);
+    const buffer = Buffer.allocUnsafeSlow(before + room);
     const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.#offset - before);
     if (bytesRead < before || !buffer.subarray(0, before).equals(this.#overlap)) return { kind: "truncated" }; // F1
     if (bytesRead === before && (await this.facts()).size < this.#offset) return { kind: "truncated" };
@@ -102,14 +120,22 @@ export class FileSource {
     return { kind: "pieces", pieces: [...this.#splitter.push(fresh)] };
   }
 
+  /** Ends the line at a cut (F2), then tells of the cut. */
+  #end(): ReadResult {
+    const rest = this.#splitter.end();
+    if (rest !== undefined) return { kind: "pieces", pieces: [rest] };
+    this.#cuts.shift();
+    return { kind: "cut" };
+  }
+
   /** The last line, when the file ends without a newline and nothing more will come. */
   takeRest(): Piece | undefined {
     return this.#splitter.end();
   }
 
   /** The file is gone on from its beginning, as another one. Owns the handle from now on; this source is over. */
-  restart(): FileSource {
-    return new FileSource(this.#handle, this.key);
+  restart(): Promise<FileSource> {
+    return FileSource.open(this.#handle, this.key);
   }
 
   async close(): Promise<void> {

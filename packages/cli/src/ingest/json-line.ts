@@ -3,6 +3,7 @@
 // J1. Nothing is lost: what has no place in an entry becomes a field, under its own name, nested names joined by points.
 // J2. Numbers keep the digits that were written, also those that a double cannot hold.
 import type { NewLogEntry } from "@sluice/client";
+import { entryOfJournal, findJournalFields } from "./journal-entry.ts";
 import { findLevelName, findSeverity } from "./severity.ts";
 import { findTimestamp } from "./timestamp.ts";
 
@@ -27,6 +28,12 @@ export function parseJsonLine(text: string): NewLogEntry | undefined {
   if (!/^\s*\{/u.test(text)) return undefined;
   const record = parseObject(text);
   if (record === undefined) return undefined;
+  const journal = findJournalFields(record);
+  return journal === undefined ? entryOfRecord(record) : entryOfJournal(journal)?.entry;
+}
+
+/** Finds in a record what an entry has a place for; the rest becomes fields. Undefined: it does not fit into one. */
+export function entryOfRecord(record: Readonly<Record<string, unknown>>): NewLogEntry | undefined {
   const rest = new Map(Object.entries(record));
   const entry: Writable<NewLogEntry> = { message: take(rest, MESSAGE_NAMES, textOf) ?? "" };
   const level = take(rest, LEVEL_NAMES, levelOf);

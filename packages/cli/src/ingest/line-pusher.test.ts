@@ -29,19 +29,20 @@ function openPusher(start = { offset: 0, part: 0, nextSequence: 1 }) {
     client,
     counts,
     start,
+    rule: { kind: "none" },
+    lines: { application: "a", isFixed: true, nowMs: 0 },
     writer: { producer: "p" },
     onRejected: nothing,
     onDisconnected: nothing,
     onProgress: nothing,
   });
   const splitter = new LineSplitter(start.offset, start.part);
-  const source = { application: "a", isFixed: true, nowMs: 0 };
   return {
     pusher,
     counts,
     written,
     push: async (text: string): Promise<void> => {
-      for (const piece of splitter.push(Buffer.from(text))) await pusher.push(piece, source);
+      for (const piece of splitter.push(Buffer.from(text))) await pusher.push(piece);
     },
     acknowledge: (through: number, duplicates = 0) => options.onAcknowledged?.(through, { duplicates, cursor: "c" }),
   };

@@ -23,9 +23,19 @@ export interface Piece {
   readonly part: number;
   /** The line ends here. */
   readonly isLast: boolean;
+  /** What the bytes are: absent for a line, "journal" for an entry of a journal (journal-export.ts). */
+  readonly kind?: "journal";
 }
 
-export class LineSplitter {
+/** Cuts a stream of bytes into what becomes an entry. */
+export interface Splitter {
+  /** Takes bytes; yields the pieces that they complete. */
+  push(chunk: Uint8Array): Iterable<Piece>;
+  /** The last piece, when it has no end. */
+  end(): Piece | undefined;
+}
+
+export class LineSplitter implements Splitter {
   /** What came since the last piece's end. */
   #rest: Uint8Array = new Uint8Array(0);
   /** Up to here `#rest` has no newline. */

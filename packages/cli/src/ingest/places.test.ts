@@ -12,7 +12,17 @@ async function makeFolder(): Promise<string> {
 
 function placeOf(producer: string, more: Partial<Place> = {}): Place {
   const head = fingerprintOf(Buffer.from("one\n"), 0);
-  return { key: "1:2", offset: 4, part: 0, head, producer, nextSequence: 2, isDone: false, ...more };
+  return {
+    key: "1:2",
+    offset: 4,
+    part: 0,
+    head,
+    producer,
+    nextSequence: 2,
+    isDone: false,
+    way: "1 auto none",
+    ...more,
+  };
 }
 const name = { target: "127.0.0.1:1", path: "/var/log/a.log" };
 

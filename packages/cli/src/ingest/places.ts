@@ -34,6 +34,10 @@ export interface Place {
   readonly producer: string;
   /** The producer's sequence of the entry that comes next. */
   readonly nextSequence: number;
+  /** See StartPlace. Stored before anything behind them is sent, so that another run makes the same records. */
+  readonly cuts?: readonly number[];
+  /** How lines were made into records: with another way the producer's sequences mean other entries. */
+  readonly way: string;
 }
 
 /** Of one name only so many files are remembered: the one that has it now, and those that had it last. */

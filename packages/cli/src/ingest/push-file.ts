@@ -4,17 +4,21 @@
 //
 // V1. The place of a file is on disk before its first line is sent (P1 of places.ts).
 // V2. Lines leave in the order of the file, files in the order in which they had the name.
+// V3. A line or a record that could still go on is ended only at a cut that is on disk: another run over the same bytes
+//     makes the same entries with the same numbers, though there may be more bytes by then.
 import { randomBytes } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
-import { basename, resolve } from "node:path";
+import { resolve } from "node:path";
 import { type Clock, pause, type RejectedLogEntry, type SluiceClient } from "@sluice/client";
 import { CommandFailure } from "../output.ts";
+import { describeFile } from "./file-names.ts";
 import type { FileSource, StartPlace } from "./file-source.ts";
+import type { JoinRule } from "./join-rule.ts";
 import { LinePusher } from "./line-pusher.ts";
 import type { Piece } from "./line-splitter.ts";
 import { fingerprintOf, isFileOf, type Place, PlaceFile } from "./places.ts";
 import type { PushCounts } from "./push-counts.ts";
-import type { LineSource } from "./read-line.ts";
+import type { LineFormat } from "./read-line.ts";
 import { findCopy, findEarlier } from "./rotated-files.ts";
 import { tailFile, type TailOptions } from "./tail.ts";
 import { untilStopped } from "./until-stopped.ts";
@@ -30,6 +34,8 @@ export interface PushContext {
   /** Named by the person who pushes; undefined: the lines, or their file, say it. */
   readonly application: string | undefined;
   readonly log: string | undefined;
+  readonly format: LineFormat;
+  readonly rule: JoinRule;
   readonly bufferBytesMax: number;
   /** Failed attempts in a row after which it gives up. */
   readonly attemptsMax: number;
@@ -49,6 +55,8 @@ export interface PushFileOptions {
   readonly stateFolder: string;
   /** Where to: another target has places of its own. */
   readonly target: string;
+  /** It is one of a set: what had its name before belongs to it, and when nothing has its name any more it is over. */
+  readonly isOfSet: boolean;
   readonly tail?: Pick<TailOptions, "pollMs" | "drainMs">;
 }
 
@@ -63,7 +71,6 @@ const MAGICS: readonly (readonly [string, string])[] = [
 /** One file that is open. */
 interface Job {
   readonly source: FileSource;
-  readonly lines: LineSource;
   readonly pusher: LinePusher;
   place: Place;
 }
@@ -82,6 +89,8 @@ class FilePush {
   readonly #context: PushContext;
   /** Open files, by their source. */
   readonly #jobs = new Map<FileSource, Job>();
+  /** Whose lines are being pushed. */
+  #current: FileSource | undefined;
   /** Places of files that were recognised when they were opened, by key. */
   readonly #recognised = new Map<string, Place>();
 
@@ -94,7 +103,8 @@ class FilePush {
 
   async run(): Promise<void> {
     const { clock, stop } = this.#context;
-    const { files, lost } = await findEarlier(this.#path, this.#places.places);
+    const isAll = this.#options.isOfSet;
+    const { files, lost } = await findEarlier(this.#path, this.#places.places, { isAll });
     if (lost > 0) {
       const text =
         "an earlier file was removed or compressed: what it got after the last push, if anything, is not in the log";
@@ -110,6 +120,7 @@ class FilePush {
       const tail = tailFile(this.#path, {
         ...this.#options.tail,
         follow: this.#options.follow,
+        endsWhenGone: this.#options.isOfSet,
         clock,
         signal: reading,
         earlier: files.map(({ source }) => source),
@@ -117,6 +128,8 @@ class FilePush {
       });
       for await (const event of tail) {
         if (event.kind === "piece") await this.#push(event.source, event.piece);
+        else if (event.kind === "cut") await this.#cutAgain(event.source);
+        else if (event.kind === "quiet") for (const job of this.#jobs.values()) await this.#cut(job);
         else if (event.kind === "closed") await this.#close(event.source, event.reason);
       }
       failed.signal.throwIfAborted();
@@ -139,35 +152,66 @@ class FilePush {
   }
 
   async #push(source: FileSource, piece: Piece): Promise<void> {
+    const { stop } = this.#context;
+    if (source !== this.#current) await this.#settleOthers(source);
     const job = this.#jobs.get(source) ?? (await this.#start(source));
+    const isEnded = piece.end > piece.start + piece.bytes.length || !piece.isLast;
+    if (!isEnded) await this.#storeCut(job, piece.end); // V3: it may grow into another line
     // Whoever is stopped while the server has no room for more must not wait for it here.
-    await untilStopped(job.pusher.push(piece, job.lines), this.#context.stop);
+    await untilStopped(job.pusher.push(piece), stop);
+    if (!isEnded) await untilStopped(job.pusher.cut(), stop);
+  }
+
+  /** What came of other files is in the log before anything of this one is sent (V2). */
+  async #settleOthers(source: FileSource): Promise<void> {
+    for (const job of this.#jobs.values()) {
+      if (job.source === source) continue;
+      await this.#cut(job);
+      await untilStopped(job.pusher.flush(), this.#context.stop);
+    }
+    this.#current = source;
+  }
+
+  /** Ends what is open: it is sent as it is. */
+  async #cut(job: Job): Promise<void> {
+    if (!job.pusher.isOpen) return;
+    await this.#storeCut(job, job.pusher.position.offset);
+    await untilStopped(job.pusher.cut(), this.#context.stop);
+  }
+
+  /** Ends what an earlier run had ended here. */
+  async #cutAgain(source: FileSource): Promise<void> {
+    await untilStopped(this.#jobs.get(source)?.pusher.cut() ?? Promise.resolve(), this.#context.stop);
+  }
+
+  async #storeCut(job: Job, cut: number): Promise<void> {
+    const { offset } = job.pusher.acknowledged;
+    const cuts = (job.place.cuts ?? []).filter((each) => each > offset && each !== cut);
+    job.place = { ...job.place, cuts: [...cuts, cut] };
+    await this.#places.store(job.place);
   }
 
   async #start(source: FileSource): Promise<Job> {
-    const { application, client, clock, counts, log, bufferBytesMax, attemptsMax } = this.#context;
-    const known = this.#recognised.get(source.key);
-    this.#recognised.delete(source.key);
-    const place: Place = {
-      ...(known ?? { offset: 0, part: 0, nextSequence: 1, producer: randomBytes(16).toString("hex") }),
-      key: source.key,
-      head: known?.head ?? fingerprintOf(source.head, 0),
-      isDone: false,
-    };
+    const { application, client, clock, counts, format, log, rule, bufferBytesMax, attemptsMax } = this.#context;
+    const place = this.#firstPlace(source);
     await this.#places.store(place); // V1
     this.#context.onResumed(place.offset);
     const { modifiedMs } = await source.facts();
+    const file = await describeFile(this.#path);
     const job: Job = {
       source,
       place,
-      lines: {
-        application: application ?? basename(this.#path).replace(/\.(?:log|txt|json|jsonl|ndjson)$/u, ""),
-        isFixed: application !== undefined,
-        nowMs: this.#options.follow ? Number(clock.nowNs() / 1_000_000n) : modifiedMs,
-      },
       pusher: new LinePusher({
         client,
         counts,
+        rule,
+        lines: {
+          application: application ?? file.application,
+          isFixed: application !== undefined,
+          nowMs: this.#options.follow ? Number(clock.nowNs() / 1_000_000n) : modifiedMs,
+          format,
+          fields: file.fields,
+        },
         start: place,
         writer: {
           producer: place.producer,
@@ -182,6 +226,21 @@ class FilePush {
     };
     this.#jobs.set(source, job);
     return job;
+  }
+
+  /** Where an earlier run came to, or the beginning; under the number that comes next there. */
+  #firstPlace(source: FileSource): Place {
+    const known = this.#recognised.get(source.key);
+    this.#recognised.delete(source.key);
+    const way = wayOf(this.#context);
+    const fresh = { nextSequence: 1, producer: randomBytes(16).toString("hex") };
+    if (known === undefined) {
+      const head = fingerprintOf(source.head, 0);
+      return { ...fresh, offset: 0, part: 0, way, key: source.key, head, isDone: false };
+    }
+    if (known.way === way) return { ...known, key: source.key, isDone: false };
+    // The same lines would get other numbers: what was sent and not remembered would hide others.
+    return { ...known, ...fresh, way, key: source.key, isDone: false };
   }
 
   async #refuseCompressed(handle: FileHandle): Promise<void> {
@@ -201,6 +260,7 @@ class FilePush {
     const job = this.#jobs.get(source);
     if (job === undefined) return;
     if (reason === "truncated") await this.#pushCopy(job);
+    await this.#cut(job);
     await untilStopped(job.pusher.close(), stop);
     if (stop.aborted) return; // `#finish` waits for it, and not for ever
     await this.#save(job, reason !== "end");
@@ -216,13 +276,14 @@ class FilePush {
     await untilStopped(job.pusher.flush(), stop);
     if (stop.aborted) return;
     await this.#save(job);
-    const copy = await findCopy(this.#path, job.place);
+    const copy = await findCopy(this.#path, job.place, job.pusher.position);
     const rest = job.source.takeRest();
     if (copy === undefined) {
       if (rest !== undefined) await this.#push(job.source, rest);
       return;
     }
     try {
+      // What was open goes on in the copy.
       for (let result = await copy.read(); result.kind === "pieces" && !stop.aborted; result = await copy.read()) {
         for (const piece of result.pieces) await this.#push(job.source, piece);
       }
@@ -259,8 +320,11 @@ class FilePush {
     const { tail, offset, part, nextSequence } = job.pusher.acknowledged;
     const { head } = job.source;
     if (offset === job.place.offset && part === job.place.part && !isDone) return;
+    const { cuts, ...place } = job.place;
+    const open = cuts?.filter((cut) => cut > offset) ?? [];
     job.place = {
-      ...job.place,
+      ...place,
+      ...(open.length === 0 ? {} : { cuts: open }),
       offset,
       part,
       nextSequence,
@@ -270,4 +334,9 @@ class FilePush {
     };
     await this.#places.store(job.place);
   }
+}
+
+/** See Place.way. The number counts changes of what is in join-rule.ts and record-joiner.ts. */
+function wayOf({ format, rule }: PushContext): string {
+  return `1 ${format} ${rule.kind === "start" ? String(rule.pattern) : rule.kind}`;
 }

@@ -130,12 +130,18 @@ test.each([
       level: "notice",
       severityNumber: 10,
       timestamp: ns("2026-11-21T08:43:01Z"),
-      fields: { host: "h", messageId: "ID47", structured: String.raw`[x@1 k="v\]\""]` },
+      fields: { host: "h", messageId: "ID47", facility: "local4", "x@1.k": 'v]"' },
     },
   ],
   [
     "<34>Nov 21 08:43:01 h su: failed",
-    { application: "su", level: "crit", severityNumber: 18, message: "failed", fields: { host: "h" } },
+    {
+      application: "su",
+      level: "crit",
+      severityNumber: 18,
+      message: "failed",
+      fields: { host: "h", facility: "auth" },
+    },
   ],
   ["2026-11-21T08:43:01Z ERROR main: broken", { message: "main: broken", level: "ERROR", severityNumber: 17 }],
   [
@@ -156,7 +162,7 @@ test.each([
   ],
   ["2026-11-21 08:43:01 error talking to db", { message: "error talking to db", level: "error" }],
   ["error: no such file", { message: "no such file", level: "error", severityNumber: 17 }],
-  ["time=x level=warn msg=y", { message: "time=x level=warn msg=y", level: "warn", severityNumber: 13 }],
+  ["time = x level=warn", { message: "time = x level=warn", level: "warn", severityNumber: 13 }],
   ['1.2.3.4 - - [21/Nov/2026:08:43:01 +0000] "GET /"', { timestamp: ns("2026-11-21T08:43:01Z") }],
 ])("text: %s", (line, expected) => {
   expect(read(line)).toMatchObject({ application: "file", ...expected });

@@ -1,8 +1,8 @@
 // Finds what became of files that were being pushed when nobody looked: log rotation gives them another name, or copies
 // them and truncates the original.
 import { type FileHandle, open, readdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { factsOf, type FileFacts, FileSource } from "./file-source.ts";
+import { basename, dirname, extname, join } from "node:path";
+import { factsOf, type FileFacts, FileSource, type StartPlace } from "./file-source.ts";
 import { isFileOf, type Place } from "./places.ts";
 
 /** Files that must be read before the one that has the name now. */
@@ -15,19 +15,44 @@ export interface EarlierFiles {
 
 /** What compressors put behind a name; what is in such a file was read before, or is lost. */
 const COMPRESSED = /\.(?:gz|bz2|xz|zst|lz4|Z)$/u;
+/** ".1", "-20261121", ".20261121-084301", ".2026-11-21.3", ".old": what rotation puts behind a name. */
+const ROTATED = /^(?:[.\-_](?:\d[\d\-_.:TZ+]*|old|bak|prev))+$/u;
+/** "-20261121", ".2026-11-21": what it puts before a name's ending. */
+const DATED = /^[.\-_]\d{4}[\d\-_.:TZ+]*$/u;
+
+export function isCompressed(name: string): boolean {
+  return COMPRESSED.test(name);
+}
+
+/** Whether a name is what log rotation makes of another one, `stem`. */
+export function isRotationOf(name: string, stem: string): boolean {
+  if (name.startsWith(stem) && ROTATED.test(name.slice(stem.length).replace(COMPRESSED, ""))) return true;
+  const ending = extname(stem);
+  const beginning = stem.slice(0, stem.length - ending.length);
+  const isBetween = ending !== "" && name.startsWith(beginning) && name.endsWith(ending) && name.length > stem.length;
+  return isBetween && DATED.test(name.slice(beginning.length, -ending.length));
+}
 
 interface OpenedFile extends FileFacts {
+  readonly name: string;
   readonly handle: FileHandle;
 }
 
-/** Looks for the files of `places`, and for those that had the name after the newest of them and were never seen. */
-export async function findEarlier(path: string, places: readonly Place[]): Promise<EarlierFiles> {
+/**
+ * Looks for the files of `places`, and for those that had the name after the newest of them and were never seen.
+ * @param options.isAll without any place: take all that had the name.
+ */
+export async function findEarlier(
+  path: string,
+  places: readonly Place[],
+  options: { readonly isAll: boolean },
+): Promise<EarlierFiles> {
   const current = await openIfThere(path);
   const siblings = await openSiblings(path, current?.key);
   const kept = new Map<OpenedFile, Place | undefined>();
   let lost = 0;
   try {
-    let newestMs: number | undefined;
+    let newestMs = options.isAll && places.length === 0 ? 0 : undefined;
     for (const place of places) {
       newestMs = undefined;
       if (current !== undefined && (await isFileOf(place, current.handle))) continue;
@@ -37,32 +62,33 @@ export async function findEarlier(path: string, places: readonly Place[]): Promi
       if (own !== undefined && !place.isDone && own.size > place.offset) kept.set(own, place);
     }
     for (const each of siblings) {
-      const isLater = newestMs !== undefined && each.modifiedMs >= newestMs && each.size > 0;
+      const isRotated = newestMs !== undefined && isRotationOf(each.name, basename(path));
+      const isLater = isRotated && each.modifiedMs >= (newestMs ?? 0) && each.size > 0;
       if (isLater && !kept.has(each) && !(await isKnown(each, places))) kept.set(each, undefined);
     }
     const files = Array.from(kept).toSorted(([a], [b]) => a.modifiedMs - b.modifiedMs);
-    return {
-      files: files.map(([{ handle, key }, place]) => ({ source: new FileSource(handle, key, place), place })),
-      lost,
-    };
+    const opened: { source: FileSource; place: Place | undefined }[] = [];
+    for (const [{ handle, key }, place] of files)
+      opened.push({ source: await FileSource.open(handle, key, place), place });
+    return { files: opened, lost };
   } finally {
     await current?.handle.close();
     for (const each of siblings) if (!kept.has(each)) await each.handle.close();
   }
 }
 
-/** The copy of a file that was truncated, at the place up to which it was pushed; undefined: there is none, or no more in it. */
-export async function findCopy(path: string, place: Place): Promise<FileSource | undefined> {
+/** The copy of a file that was truncated, from `start` on; undefined: there is none, or no more in it. */
+export async function findCopy(path: string, place: Place, start: StartPlace): Promise<FileSource | undefined> {
   const siblings = await openSiblings(path, place.key);
   const copy = await findOwn(siblings, place);
-  const hasMore = copy !== undefined && copy.size > place.offset;
+  const hasMore = copy !== undefined && copy.size > start.offset;
   for (const each of siblings) if (each !== copy || !hasMore) await each.handle.close();
-  return hasMore ? new FileSource(copy.handle, copy.key, place) : undefined;
+  return hasMore ? FileSource.open(copy.handle, copy.key, start) : undefined;
 }
 
 async function openIfThere(path: string): Promise<OpenedFile | undefined> {
   const handle = await open(path, "r").catch(() => undefined); // whoever reads it says why it cannot
-  return handle === undefined ? undefined : { handle, ...(await factsOf(handle)) };
+  return handle === undefined ? undefined : { handle, name: basename(path), ...(await factsOf(handle)) };
 }
 
 /** Files whose name is this one's with something behind it, oldest first, without the one that has the name itself. */
@@ -71,7 +97,8 @@ async function openSiblings(path: string, currentKey: string | undefined): Promi
   const stem = basename(path);
   const siblings: OpenedFile[] = [];
   for (const name of await readdir(folder).catch(() => [])) {
-    const isRotated = name.startsWith(stem) && /^[.\-_]/u.test(name.slice(stem.length)) && !COMPRESSED.test(name);
+    const isNamedAlike = name.startsWith(stem) && /^[.\-_]/u.test(name.slice(stem.length));
+    const isRotated = (isNamedAlike || isRotationOf(name, stem)) && !COMPRESSED.test(name);
     const file = isRotated ? await openIfThere(join(folder, name)) : undefined;
     if (file === undefined) continue;
     if (file.isFile && file.key !== currentKey) siblings.push(file);

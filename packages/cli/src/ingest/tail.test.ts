@@ -39,6 +39,7 @@ function startTail(path: string, options: Partial<TailOptions> = {}) {
       ...options,
     });
     for await (const event of tail) {
+      if (event.kind === "quiet") continue;
       if (event.kind === "piece") lines.push(Buffer.from(event.piece.bytes).toString());
       seen.push(event.kind === "piece" ? (lines.at(-1) ?? "") : event.kind === "closed" ? event.reason : event.kind);
     }

@@ -15,6 +15,8 @@ import { type FoundFile, NameWatch } from "./name-watch.ts";
 export interface TailOptions {
   /** Go on when the end is reached, and wait for a file that is not there yet. */
   readonly follow: boolean;
+  /** Following ends when no file has the name any more, and those that had it are read to their end. */
+  readonly endsWhenGone?: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   /** Where to begin in a file that is met for the first time. Default: at its beginning. See `nearEnd`. */
@@ -30,8 +32,12 @@ export interface TailOptions {
 export type TailEvent =
   | { readonly kind: "opened"; readonly source: FileSource }
   | { readonly kind: "piece"; readonly source: FileSource; readonly piece: Piece }
+  /** An earlier run ended here what was open in it. */
+  | { readonly kind: "cut"; readonly source: FileSource }
   /** Everything that is there was read. Said once until there is more. */
   | { readonly kind: "idle" }
+  /** Nothing came since for as long as one looks for news. Said once until there is more. */
+  | { readonly kind: "quiet" }
   /** Nothing more comes from it. What a truncated file held back of its last line is `source.takeRest()`. */
   | { readonly kind: "closed"; readonly source: FileSource; readonly reason: "end" | "rotated" | "truncated" };
 
@@ -55,7 +61,8 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
     if (follow) watch.start();
     else if (watch.currentKey === undefined && files.length === 0)
       throw new CommandFailure(`Cannot read ${path}: there is no such file`, { exitCode: EXIT.notFound });
-    let isIdle = false;
+    /** How often in a row nothing was new. */
+    let idle = 0;
     while (!signal.aborted) {
       for (let found = watch.take(); found !== undefined; found = watch.take()) {
         const source = await openSource(found, options);
@@ -64,13 +71,14 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
       }
       const news = await readNext(files, { ...options, currentKey: watch.currentKey });
       if (news !== undefined) {
-        isIdle = false;
+        idle = 0;
         yield* news;
         continue;
       }
-      if (!isIdle) yield { kind: "idle" };
-      isIdle = true;
-      if (!follow) {
+      idle++;
+      if (idle <= 2) yield { kind: idle === 1 ? "idle" : "quiet" };
+      const isGone = options.endsWhenGone === true && files.length === 0 && watch.currentKey === undefined;
+      if (!follow || isGone) {
         yield* closeAll(files, watch.currentKey);
         return;
       }
@@ -83,7 +91,7 @@ export async function* tailFile(path: string, options: TailOptions): AsyncGenera
 
 async function openSource({ handle, key }: FoundFile, options: Pick<TailOptions, "startOf">): Promise<FileSource> {
   try {
-    return new FileSource(handle, key, await options.startOf?.(handle, key));
+    return await FileSource.open(handle, key, await options.startOf?.(handle, key));
   } catch (error) {
     await handle.close();
     throw error;
@@ -103,8 +111,10 @@ async function readNext(
       case "pieces":
         file.idleSinceMs = undefined;
         return result.pieces.map((piece) => ({ kind: "piece", source, piece }));
+      case "cut":
+        return [{ kind: "cut", source }];
       case "truncated": {
-        const next = source.restart();
+        const next = await source.restart();
         file.source = next;
         file.idleSinceMs = undefined;
         return [

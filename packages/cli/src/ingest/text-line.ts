@@ -1,6 +1,7 @@
 // Lines that people read: a time, perhaps a host and a program, perhaps a severity, and a message.
 import type { NewLogEntry } from "@sluice/client";
 import { findSeverity } from "./severity.ts";
+import { findPriority, findSender, type SyslogPriority, type SyslogSender } from "./syslog-line.ts";
 import { findClfTimestamp, findLeadingIso, findLeadingSyslog } from "./timestamp.ts";
 
 export interface TextLineOptions {
@@ -14,50 +15,67 @@ const LEADING_LEVEL =
 const WORDS_SEARCHED = 6;
 const CAPITALS = /^[[(<]?([A-Z]{3,13})[\])>:|]*$/u;
 const LEVEL_PAIR = /^(?:level|lvl|severity)="?([A-Za-z]{3,13})"?$/u;
-/** RFC 3164 and, after an ISO time, what rsyslog and journald write: "host program[17]: message". */
-const SYSLOG_SENDER = /^ (?<host>[^\s:[\]]+) (?<program>[^\s:[\]]+)(?:\[(?<pid>\d+)\])?: ?/u;
-const PRIORITY = /^<(\d{1,3})>/u;
-const SYSLOG_SEVERITIES = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
-
-/** RFC 5424, behind its time: host, program, process, message id, structured data. */
-const SYSLOG_5424_SENDER =
-  /^ (?<host>\S+) (?<program>\S+) (?<pid>\S+) (?<messageId>\S+) (?<structured>-|(?:\[(?:[^\]\\]|\\.)*\])+)(?: |$)/u;
 const SYSLOG_5424_VERSION = "1 ";
+/** update-alternatives and its like: the program stands before the time. */
+const PROGRAM_FIRST = /^([A-Za-z][\w.-]*) (?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: )/u;
+
+export interface TextLine {
+  readonly entry: NewLogEntry;
+  /** Syslog says itself where a message ends: no other line belongs to it. */
+  readonly format: "syslog" | "text";
+}
 
 /** Reads a line of text. What is recognised moves into the entry's own fields; nothing is lost but the way it was written. */
-export function parseTextLine(text: string, options: TextLineOptions): NewLogEntry {
-  const priority = PRIORITY.exec(text);
-  const levelOfPriority = priority === null ? undefined : SYSLOG_SEVERITIES[Number(priority[1]) % 8];
-  const line = text.slice(priority?.[0].length ?? 0);
-  const is5424 = priority !== null && line.startsWith(SYSLOG_5424_VERSION);
+export function parseTextLine(text: string, options: TextLineOptions): TextLine {
+  const priority = findPriority(text);
+  const line = text.slice(priority?.length ?? 0);
+  const is5424 = priority !== undefined && line.startsWith(SYSLOG_5424_VERSION);
   const isBracketed = line.startsWith("[");
-  const timeAt = isBracketed ? 1 : is5424 ? SYSLOG_5424_VERSION.length : 0;
+  const program = priority === undefined ? PROGRAM_FIRST.exec(line) : null;
+  const timeAt = isBracketed ? 1 : is5424 ? SYSLOG_5424_VERSION.length : (program?.[0].length ?? 0);
   const time = findTime(line.slice(timeAt), options.nowMs);
-  if (time === undefined) {
-    const found = findLevel(text, { isAlone: true });
-    const clf = findClfTimestamp(text.slice(0, 256));
-    const level = levelFields(levelOfPriority ?? found.level);
-    return { message: found.message, ...level, ...(clf === undefined ? {} : { timestamp: clf }) };
-  }
+  if (time === undefined)
+    return { entry: withoutTime(text, priority), format: priority === undefined ? "text" : "syslog" };
 
   const timeEnd = timeAt + time.length;
   if (isBracketed && line[timeEnd] !== "]") {
-    return { timestamp: time.ns, message: text, ...levelFields(findLevel(text, { isAlone: true }).level) };
+    const { level } = findLevel(text, { isAlone: true });
+    return { entry: { timestamp: time.ns, message: text, ...levelFields(level) }, format: "text" };
   }
   const rest = line.slice(isBracketed ? timeEnd + 1 : timeEnd);
-  const sender = time.isSyslog ? findSender(rest, is5424 ? SYSLOG_5424_SENDER : SYSLOG_SENDER) : undefined;
-  if (sender !== undefined) {
-    const level = levelFields(levelOfPriority ?? findLevel(sender.message, { isAlone: true }).level);
-    return {
-      timestamp: time.ns,
-      application: sender.program,
-      message: sender.message,
-      fields: sender.fields,
-      ...level,
-    };
-  }
+  const sender = time.isSyslog ? findSender(rest, is5424 ? "RFC 5424" : "RFC 3164") : undefined;
+  if (sender !== undefined) return { entry: entryOfSender(sender, time.ns, priority), format: "syslog" };
   const found = findLevel(rest.replace(/^[:|]?\s+(?:[-|] +)?/u, ""), { isAlone: false });
-  return { timestamp: time.ns, message: found.message, ...levelFields(levelOfPriority ?? found.level) };
+  const entry = {
+    timestamp: time.ns,
+    message: found.message,
+    ...levelFields(priority?.level ?? found.level),
+    ...(program?.[1] === undefined ? {} : { application: program[1] }),
+    ...(priority === undefined ? {} : { fields: { facility: priority.facility } }),
+  };
+  return { entry, format: "text" };
+}
+
+/** A line whose beginning is no time. A priority says how bad it is, all the same. */
+function withoutTime(text: string, priority: SyslogPriority | undefined): NewLogEntry {
+  if (priority !== undefined) {
+    const { level, facility, length } = priority;
+    return { message: text.slice(length), ...levelFields(level), fields: { facility } };
+  }
+  const { message, level } = findLevel(text, { isAlone: true });
+  const timestamp = findClfTimestamp(text.slice(0, 256));
+  return { message, ...levelFields(level), ...(timestamp === undefined ? {} : { timestamp }) };
+}
+
+function entryOfSender(sender: SyslogSender, ns: bigint, priority: SyslogPriority | undefined): NewLogEntry {
+  const { program, message, fields } = sender;
+  return {
+    timestamp: ns,
+    message,
+    fields: priority === undefined ? fields : { facility: priority.facility, ...fields },
+    ...(program === undefined ? {} : { application: program }),
+    ...levelFields(priority?.level ?? findLevel(message, { isAlone: true }).level),
+  };
 }
 
 /** `isSyslog`: a host and a program may follow. */
@@ -66,22 +84,6 @@ function findTime(text: string, nowMs: number): { ns: bigint; length: number; is
   if (iso !== undefined) return { ...iso, isSyslog: iso.isStrict };
   const syslog = findLeadingSyslog(text, nowMs);
   return syslog === undefined ? undefined : { ...syslog, isSyslog: true };
-}
-
-/** Who sent a syslog line. A severity where the host or the program would be says that it is none. */
-function findSender(
-  rest: string,
-  form: RegExp,
-): { program: string; message: string; fields: Record<string, string> } | undefined {
-  const match = form.exec(rest);
-  if (match === null) return undefined;
-  const { program = "", ...others } = match.groups ?? {};
-  const named = Object.entries(others).filter(
-    (field): field is [string, string] => field[1] !== undefined && field[1] !== "-",
-  );
-  const fields = Object.fromEntries(named);
-  if (findSeverity(program) !== undefined || findSeverity(fields["host"] ?? "") !== undefined) return undefined;
-  return { program, message: rest.slice(match[0].length), fields };
 }
 
 /**
