@@ -32,6 +32,7 @@ import { SluiceError } from "./errors.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
+import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
 import { openLogs } from "./open-logs.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
@@ -131,11 +132,19 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   });
   const certificates =
     config.tls === undefined ? undefined : opened.use(await openCertificates(config.tls, { clock, logger }));
+  const otlpHttp = createOtlpHttpHandler({
+    exportLogs: logs.exportOtlp,
+    messageBytesMax: config.limits.messageBytesMax,
+    statusOf(error, request) {
+      if (isUnforeseen(error)) webErrors(logger)(error, request);
+      return statusOf(error);
+    },
+  });
   const web = { handlers: healthHandlers(health), onError: webErrors(logger) };
   const listeners = await openListeners(rpc, {
     ...config,
     certificates,
-    web: { ...web, origins: config.webOrigins },
+    web: { ...web, handlers: { ...web.handlers, [OTLP_LOGS_PATH]: otlpHttp }, origins: config.webOrigins },
     clock,
     environment: surroundings.environment ?? {},
   });

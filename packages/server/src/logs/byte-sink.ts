@@ -29,6 +29,19 @@ export class ByteSink {
     this.used = writeVarint64(this.bytes, this.used, low, high);
   }
 
+  fixed32Field(tag: number, value: number): void {
+    this.varint(tag);
+    this.reserve(4);
+    this.used = this.bytes.writeUInt32LE(value >>> 0, this.used);
+  }
+
+  /** A field of 64 bits in two halves. */
+  fixed64Field(tag: number, low: number, high: number): void {
+    this.fixed32Field(tag, low);
+    this.reserve(4);
+    this.used = this.bytes.writeUInt32LE(high >>> 0, this.used);
+  }
+
   varintField(tag: number, value: number): void {
     this.varint(tag);
     this.varint(value);

@@ -47,9 +47,9 @@ describe("what passes", () => {
 
   test("unknown fields above the numbers that are the server's, in every wire type but groups", () => {
     const bytes = written((writer) => {
-      writer.tag(32, WireType.Varint).uint64(2n ** 64n - 1n);
-      writer.tag(33, WireType.Bit64).fixed64(1n);
-      writer.tag(34, WireType.LengthDelimited).bytes(invalidText);
+      writer.tag(33, WireType.Varint).uint64(2n ** 64n - 1n);
+      writer.tag(34, WireType.Bit64).fixed64(1n);
+      writer.tag(35, WireType.LengthDelimited).bytes(invalidText);
       writer.tag(2 ** 29 - 1, WireType.Bit32).fixed32(1);
     });
     expect(scan(bytes).passes).toBe(true);

@@ -7,11 +7,11 @@
 // E3. Unknown fields pass (a newer producer's), but not numbers that are kept for the server. A known number with
 //     another wire type does not: decoders disagree about it.
 // E4. As in protobuf, the last occurrence of a field counts.
-import { isUtf8 } from "node:buffer";
 import type { Limits } from "../limits.ts";
 import { BytesTable } from "./bytes-table.ts";
 import { Severity, severityOfLevel } from "./severity.ts";
-import { WireReader } from "./wire.ts";
+import { ANY_VALUE, isPart, KEY_VALUE, RECORD_REST, type Shape } from "./otlp-shape.ts";
+import { isText, WireReader } from "./wire.ts";
 
 /** Why an entry was not taken; `reason` is stable, `text` is for people. */
 export interface Rejection {
@@ -43,6 +43,7 @@ export const Tag = {
   SEQUENCE: (8 << 3) | 0,
   CURSOR: (9 << 3) | 2,
   OBSERVED_TIMESTAMP: (10 << 3) | 0,
+  RESOURCE_ID: (11 << 3) | 0,
   PRODUCER: (13 << 3) | 2,
   PRODUCER_SEQUENCE: (14 << 3) | 0,
   CHECKSUM: (15 << 3) | 5,
@@ -54,12 +55,16 @@ export const Tag = {
   OTLP_BODY: (21 << 3) | 2,
   OTLP_ATTRIBUTES: (22 << 3) | 2,
   DROPPED_ATTRIBUTES: (23 << 3) | 0,
+  SCOPE_ID: (24 << 3) | 0,
+  OTLP_RESOURCE: (25 << 3) | 2,
+  OTLP_SCOPE: (26 << 3) | 2,
+  OTLP_REST: (32 << 3) | 2,
 } as const;
 
 /** Key and value of one entry of the map `fields`. */
 export const MapTag = { KEY: (1 << 3) | 2, VALUE: (2 << 3) | 2 } as const;
 
-/** The last field number that this server knows. */
+/** From here on to 31 numbers are kept for the server; what is behind them is a producer's. */
 const LAST_KNOWN = 24;
 
 function isReserved(number: number): boolean {
@@ -142,8 +147,13 @@ export class EntryScanner {
           if (!this.#scanText("event_name")) return false;
           break;
         case Tag.OTLP_BODY:
+          if (!this.#scanPart("otlp_body", ANY_VALUE)) return false;
+          break;
         case Tag.OTLP_ATTRIBUTES:
-          wire.pos = wire.span();
+          if (!this.#scanPart("a row of otlp_attributes", KEY_VALUE)) return false;
+          break;
+        case Tag.OTLP_REST:
+          if (!this.#scanPart("otlp_rest", RECORD_REST)) return false;
           break;
         default:
           if (!this.#scanOther(tag)) return false;
@@ -185,6 +195,18 @@ export class EntryScanner {
     wire.pos = end;
     this.#textStart = start;
     return isText(wire.bytes, start, end) || this.#reject("INVALID_UTF8", `${name} is not valid UTF-8`);
+  }
+
+  /** A field that holds a message of OTLP's, encoded: a reader of it must be able to decode that too (E1). */
+  #scanPart(name: string, shape: Shape): boolean {
+    const wire = this.#wire;
+    const end = wire.span();
+    const start = wire.pos;
+    wire.pos = end;
+    return (
+      isPart(wire.bytes, start, end, shape) ||
+      this.#reject("MALFORMED", `${name} has ${end - start} bytes that are not what OTLP has there`)
+    );
   }
 
   #scanMapEntry(): boolean {
@@ -230,7 +252,7 @@ export class EntryScanner {
     if (wire.hasFailed) return true;
     const number = tag >>> 3;
     if (isReserved(number)) return this.#reject("RESERVED_FIELD", `field ${number} is the server's own`);
-    if (number < LAST_KNOWN) wire.fail();
+    if (number < LAST_KNOWN || number === Tag.OTLP_REST >>> 3) wire.fail();
     else wire.skip(tag);
     return true;
   }
@@ -239,16 +261,4 @@ export class EntryScanner {
     this.rejection = { reason, text };
     return false;
   }
-}
-
-/** Longer ones are checked by native code; below, its call costs more than the loop. */
-const NATIVE_CHECK_BYTES = 128;
-
-function isText(bytes: Uint8Array, start: number, end: number): boolean {
-  let pos = start;
-  if (end - start <= NATIVE_CHECK_BYTES) {
-    while (pos < end && bytes[pos]! < 0x80) pos++;
-    if (pos === end) return true;
-  }
-  return isUtf8(bytes.subarray(pos, end));
 }

@@ -11,17 +11,13 @@ import {
   type Resource,
   ResourceSchema,
 } from "@sluice/api";
-import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DiskFull, InvalidRequest, LimitExceeded } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
-import { MemoryLog } from "../stream/testing/memory-log.ts";
-import { Ingest } from "./ingest.ts";
-import { parseLogName } from "./log-name.ts";
-import { findRecords } from "./otlp-records.ts";
-import { exportLogs } from "./otlp.ts";
+import { findRecords } from "./otlp-request.ts";
 import { severityName } from "./severity.ts";
+import { MemoryTarget } from "./testing/export-to-memory.ts";
 import { SDK_EXPORT } from "./testing/sdk-export.ts";
 
 type RecordInit = MessageInitShape<typeof LogRecordSchema>;
@@ -48,12 +44,11 @@ function encode(init: MessageInitShape<typeof ExportLogsServiceRequestSchema>): 
 async function send(
   request: Uint8Array,
   limits: Limits = DEFAULT_LIMITS,
-): Promise<{ entries: LogEntry[]; response: Awaited<ReturnType<typeof exportLogs>> }> {
-  const log = new MemoryLog();
-  const ingest = new Ingest({ log: parseLogName("default"), writer: log, clock: new ManualClock(), limits });
-  const response = await exportLogs(ingest, request, limits);
-  const entries = Array.from({ length: log.head.sequence }, (_, i) =>
-    fromBinary(LogEntrySchema, Uint8Array.from(log.frame(i + 1).subarray(5))),
+): Promise<{ entries: LogEntry[]; response: Awaited<ReturnType<MemoryTarget["export"]>> }> {
+  const target = new MemoryTarget(limits);
+  const response = await target.export(request);
+  const entries = Array.from({ length: target.log.head.sequence }, (_, i) =>
+    fromBinary(LogEntrySchema, target.message(i + 1)),
   );
   return { entries, response };
 }
@@ -308,10 +303,10 @@ describe("what cannot be taken", () => {
   });
 
   test("for now is an error that says when to try again", async () => {
-    const log = new MemoryLog();
+    const target = new MemoryTarget();
+    const { log } = target;
     log.isAutomatic = false;
-    const ingest = new Ingest({ log: parseLogName(""), writer: log, clock: new ManualClock(), limits: DEFAULT_LIMITS });
-    const exporting = exportLogs(ingest, requestOf({}), DEFAULT_LIMITS);
+    const exporting = target.export(requestOf({}));
     const refused = expect(exporting).rejects.toMatchObject({ kind: "unavailable", facts: { retryAfterMs: 5000 } });
     await new Promise((resolve) => {
       setImmediate(resolve);

@@ -26,9 +26,11 @@ import { countLogs, parseCountQuery } from "./count.ts";
 import type { AppendOptions } from "./ingest.ts";
 import { listLogs, type LogStatus } from "./list-logs.ts";
 import { type LogName, parseLogName } from "./log-name.ts";
+import { OtlpBatchEncoder } from "./otlp-batches.ts";
 import { exportLogs } from "./otlp.ts";
 import { parseLogQuery, type QueryDefaults } from "./query.ts";
-import { readLogs } from "./read.ts";
+import { readLogs, type ReadOptions } from "./read.ts";
+import { getResources } from "./resources.ts";
 import type { Route } from "./routing.ts";
 import { parseWriteRequest } from "./write-request.ts";
 import { createWriteTargets } from "./write-targets.ts";
@@ -62,6 +64,8 @@ export interface LogServiceHandle {
   readonly seedHandlers: ServiceHandlers<typeof SeedLogService>;
   /** Of OpenTelemetry's service. */
   readonly otlpHandlers: ServiceHandlers<typeof OtlpLogsService>;
+  /** Its Export, for other entrances. */
+  exportOtlp(subject: Subject, request: Uint8Array): ReturnType<typeof exportLogs>;
   /** WriteLogs without a network in between. */
   ingest(
     subject: Subject,
@@ -79,7 +83,12 @@ export interface LogServiceHandle {
 /** Numbers of LogEntry.control and LogBatch.control. */
 const CONTROL_FIELD = 12;
 const BATCH_CONTROL_FIELD = 2;
+/** Number of OtlpLogBatch.control. */
+const OTLP_CONTROL_FIELD = 1002;
 const DEFAULT_HEARTBEAT_MS = 30_000;
+
+/** In which form a stream gives batches. */
+type BatchForm = Pick<ReadOptions, "batchControls" | "encoder">;
 
 /** A log of the embedded engine, as the service wants it. */
 export function serveLog(name: string, log: Log, quotaBytes?: number): ServedLog {
@@ -100,11 +109,13 @@ export function serveLog(name: string, log: Log, quotaBytes?: number): ServedLog
 export function createLogService(options: LogServiceOptions): LogServiceHandle {
   const { authorize, clock, limits = DEFAULT_LIMITS, heartbeatMs = DEFAULT_HEARTBEAT_MS, routes = [] } = options;
   const controls = new ControlFrames(CONTROL_FIELD);
-  const batches = { batchControls: new ControlFrames(BATCH_CONTROL_FIELD), encoder: new BatchEncoder() };
+  const batchControls = new ControlFrames(BATCH_CONTROL_FIELD);
+  const batchEncoder = new BatchEncoder();
+  const otlpControls = new ControlFrames(OTLP_CONTROL_FIELD);
   const followers = new Followers({ clock, max: limits.followersMax });
   const logs = new Map(options.logs.map((log) => [log.name, log]));
   const targets = createWriteTargets({ logs: options.logs, routes, authorize, clock, limits });
-  const exporting = { ...targets, limits, dictionaryOf: (name: LogName) => logs.get(name)!.dictionary };
+  const otlpEncoders = new Map(options.logs.map(({ name, dictionary }) => [name, new OtlpBatchEncoder(dictionary)]));
   let isDraining = false;
 
   function openLog(subject: Subject, action: Action, name: LogName): ServedLog {
@@ -124,14 +135,18 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
     }
   }
 
+  const plainBatches = (_log: string): BatchForm => ({ batchControls, encoder: batchEncoder });
+  const otlpBatches = (log: string): BatchForm => ({ batchControls: otlpControls, encoder: otlpEncoders.get(log)! });
+
   function streamLogs(
     defaults: QueryDefaults,
+    batchesOf = plainBatches,
   ): (request: LogStreamRequest, call: Call) => FrameSource | AsyncIterable<Frames> {
     return (request, call) => {
       const query = parseLogQuery(request, limits, defaults);
       const { reader } = openLog(subjectOf(call), "read", query.log);
       if (isDraining && query.isFollowing) throw new Draining();
-      return readLogs(query, call, { reader, followers, controls, ...batches });
+      return readLogs(query, call, { reader, followers, controls, ...batchesOf(query.log) });
     };
   }
 
@@ -144,10 +159,17 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
     return await writeLogs(request, { ...targets, target: targets.find(subject, request.log), atBound });
   }
 
+  function exportOtlp(subject: Subject, request: Uint8Array): ReturnType<typeof exportLogs> {
+    const dictionaryOf = (name: LogName) => logs.get(name)!.dictionary;
+    return exportLogs(request, { ...targets, target: targets.find(subject, ""), limits, dictionaryOf });
+  }
+
   return {
+    exportOtlp,
     handlers: {
       streamLogs: streamLogs({ hasControls: true, heartbeatMs, hasBatches: false }),
       streamLogBatches: streamLogs({ hasControls: true, heartbeatMs, hasBatches: true }),
+      streamOtlpLogs: streamLogs({ hasControls: true, heartbeatMs, hasBatches: true }, otlpBatches),
       writeLogs: { raw: true, unary: (bytes, call) => write(subjectOf(call), bytes, { atBound: "refuse" }) },
       writeLogStream: {
         raw: true,
@@ -169,13 +191,15 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
           clock,
           isCancelled: () => call.isEnded,
         }),
+      getResources: (request, call) =>
+        getResources(openLog(subjectOf(call), "read", parseLogName(request.log)).dictionary, request),
       listLogs: (_request, call) => listLogs(options.logs.filter(({ name }) => mayDescribe(subjectOf(call), name))),
     },
     seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs, hasBatches: false }) },
     otlpHandlers: {
       export: {
         raw: true,
-        unary: (bytes, call) => exportLogs(bytes, { ...exporting, target: targets.find(subjectOf(call), "") }),
+        unary: (bytes, call) => exportOtlp(subjectOf(call), bytes),
       },
     },
     ingest: (subject, request) =>

@@ -2,7 +2,9 @@
 // Protobuf merges concatenated messages, so the result is one valid LogEntry without anything being encoded again.
 //
 // P1. Behind the producer's bytes: sequence, cursor, observed_timestamp; then, only where needed, producer and
-//     producer_sequence, severity_number (derived from the level), timestamp (the time of receipt).
+//     producer_sequence, severity_number (derived from the level), timestamp (the time of receipt). An OpenTelemetry
+//     program's entry has its origin (resource_id, scope_id) behind the cursor: behind observed_timestamp when that is the
+//     program's own, before it when it is the time of receipt. So its record can be made again as it was (otlp-read.ts).
 // P2. The last five bytes are always the checksum: CRC-32 (IEEE) of all message bytes before them.
 // P3. Sequences are given by the batch's first one and the place in the batch. They are right when the log takes the
 //     batch where it expects it; otherwise the log refuses it (Fenced) and nothing is stored.
@@ -17,12 +19,12 @@ import { writeVarint, writeVarint64 } from "./wire.ts";
 /** Tag and value of the checksum. */
 export const CHECKSUM_BYTES = 5;
 
-/** Frame header, sequence 9, cursor 16, observed_timestamp 11, severity_number 3, timestamp 11, checksum. */
+/** Frame header, sequence 9, cursor, observed_timestamp 11, severity_number 3, timestamp 11, checksum; no origin. */
 const STAMP_BYTES_MAX = FRAME_HEADER_BYTES + 9 + (2 + CURSOR_LENGTH) + 11 + 3 + 11 + CHECKSUM_BYTES;
 /** Tags and lengths of producer, producer_sequence and its value. */
 const PRODUCER_BYTES_MAX = 3 + 9;
 
-/** How much the frame of a producer's entry may be larger than the entry. `idBytes`: of the producer's id. */
+/** How much the frame of a producer's entry may be larger than the entry and its origin. `idBytes`: of the producer's id. */
 export function stampBytesMax(idBytes: number): number {
   return STAMP_BYTES_MAX + (idBytes === 0 ? 0 : PRODUCER_BYTES_MAX + idBytes);
 }
@@ -44,7 +46,7 @@ export interface StampOptions {
 
 /** Gathers entries into one batch. */
 export class BatchStamp {
-  /** At most so much larger is a frame than its entry. */
+  /** At most so much larger is a frame than its entry and origin. */
   readonly overheadMax: number;
 
   readonly #options: StampOptions;
@@ -63,6 +65,9 @@ export class BatchStamp {
   /** Halves of the next entry's observed time. */
   #observedLow = 0;
   #observedHigh = 0;
+  #isObservedHere = true;
+  /** Of the next entry. */
+  #origin: Uint8Array = NO_ORIGIN;
 
   constructor(options: StampOptions) {
     const { countMax } = options;
@@ -88,13 +93,19 @@ export class BatchStamp {
   /** Sets the observed time (halves, Unix ns) of the entries from here on; 0: the time of receipt. */
   observe(low: number, high: number): void {
     const received = this.#options.receivedNs;
+    this.#isObservedHere = (low | high) === 0;
     this.#observedLow = (low | high) === 0 ? Number(BigInt.asUintN(32, received)) : low;
     this.#observedHigh = (low | high) === 0 ? Number(BigInt.asUintN(32, received >> 32n)) : high;
   }
 
+  /** Sets the encoded fields that say where the entries from here on come from. */
+  originate(origin: Uint8Array): void {
+    this.#origin = origin;
+  }
+
   /** Adds the entry `bytes[start..end)`, which `row.scanned` has just passed. */
   add(bytes: Uint8Array, start: number, end: number, row: StampRow): void {
-    this.#reserve(end - start + this.overheadMax);
+    this.#reserve(end - start + this.#origin.length + this.overheadMax);
     const out = this.#bytes;
     const frameStart = this.#used;
     const messageStart = frameStart + FRAME_HEADER_BYTES;
@@ -141,8 +152,10 @@ export class BatchStamp {
     out[at++] = CURSOR_LENGTH;
     this.#cursors.write(out, at, sequence);
     at += CURSOR_LENGTH;
+    if (this.#isObservedHere) at = this.#writeOrigin(at);
     out[at++] = Tag.OBSERVED_TIMESTAMP;
     at = writeVarint64(out, at, this.#observedLow, this.#observedHigh);
+    if (!this.#isObservedHere) at = this.#writeOrigin(at);
     if (row.producerSequence !== 0) {
       out.set(this.#producerField, at);
       at += this.#producerField.length;
@@ -165,6 +178,11 @@ export class BatchStamp {
     return at;
   }
 
+  #writeOrigin(at: number): number {
+    this.#bytes.set(this.#origin, at);
+    return at + this.#origin.length;
+  }
+
   #reserve(size: number): void {
     if (this.#used + size <= this.#bytes.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#bytes.length, this.#used + size));
@@ -181,6 +199,8 @@ export interface StampRow {
   /** 0 without a producer. */
   producerSequence: number;
 }
+
+const NO_ORIGIN = new Uint8Array(0);
 
 function encodeProducer(id: string): Uint8Array {
   const text = Buffer.from(id, "utf8");

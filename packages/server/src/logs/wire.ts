@@ -4,6 +4,7 @@
 // W1. No read leaves `pos..end`. What is wrong makes the reader fail for good: `pos` jumps to `end`, every further read
 //     answers 0, `hasFailed` stays true. So a loop over fields needs one check, at its end, and no exception.
 // W2. Refused although some decoders take it: groups, tags over 5 bytes, field number 0, varints of more than 64 bits.
+import { isUtf8 } from "node:buffer";
 
 const WIRE_VARINT = 0;
 const WIRE_FIXED64 = 1;
@@ -154,6 +155,19 @@ export class WireReader {
         this.fail();
     }
   }
+}
+
+/** Longer ones are checked by native code; below, its call costs more than the loop. */
+const NATIVE_CHECK_BYTES = 128;
+
+/** Whether `bytes[start..end)` is UTF-8. */
+export function isText(bytes: Uint8Array, start: number, end: number): boolean {
+  let pos = start;
+  if (end - start <= NATIVE_CHECK_BYTES) {
+    while (pos < end && bytes[pos]! < 0x80) pos++;
+    if (pos === end) return true;
+  }
+  return isUtf8(bytes.subarray(pos, end));
 }
 
 /** The signed 64-bit value of two halves as a number; exact below 2^53. */

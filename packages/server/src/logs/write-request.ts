@@ -3,6 +3,7 @@ import { isUtf8 } from "node:buffer";
 import { Durability } from "@sluice/api";
 import { InvalidRequest, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
+import type { LogName } from "./log-name.ts";
 import { numberOf, WireReader } from "./wire.ts";
 
 /** Entries as they came, one after the other somewhere in `bytes`. */
@@ -13,6 +14,11 @@ export interface EntrySpans {
   readonly ends: readonly number[];
   /** Halves (low, high, …) of the observed time of each, where its source knows it; 0: the time of receipt. */
   readonly observed?: readonly number[];
+  /**
+   * The encoded fields that say where each comes from, as one log numbers them. Asked for before a slice of them is
+   * appended there, and waited for: what they refer to is durable then.
+   */
+  readonly originsIn?: (log: LogName) => readonly Uint8Array[] | Promise<readonly Uint8Array[]>;
 }
 
 export interface WriteRequest {

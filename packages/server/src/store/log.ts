@@ -12,6 +12,7 @@ import type { RecoveryReport } from "./recovery.ts";
 import type { DamagedRange, LogEvent } from "./events.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { makeFolderIn } from "./data-folder.ts";
+import { type Dictionary, type OpenDictionary, openDictionary } from "./dictionary.ts";
 import { Incidents } from "./events.ts";
 import { Scrubber } from "./scrubber.ts";
 import { FilePool } from "./file-pool.ts";
@@ -99,6 +100,8 @@ export interface LogState {
 export interface Log extends AsyncDisposable {
   readonly writer: LogWriter;
   readonly reader: LogReader;
+  /** What many of its entries share. */
+  readonly dictionary: Dictionary;
   readonly report: RecoveryReport;
   readonly state: LogState;
 }
@@ -135,6 +138,7 @@ interface LogParts {
   readonly upkeep: Upkeep;
   readonly scrubber: Scrubber;
   readonly writer: GroupCommit;
+  readonly dictionary: OpenDictionary;
   readonly report: RecoveryReport;
 }
 
@@ -161,7 +165,14 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
   const writer = new GroupCommit({ core, producers, segments: upkeep, file: recovered.file, incidents, options });
   const scrubOptions = { bytesPerSecond: options.scrubBytesPerSecond, restMs: options.scrubRestMs };
   const scrubber = new Scrubber({ chain, codec, clock, incidents, options: scrubOptions });
-  return { core, pool, incidents, upkeep, scrubber, writer, report: recovered.report };
+  const dictionary = await openDictionary({
+    folder,
+    fileSystem,
+    log: name,
+    next: () => writer.next,
+    first: () => chain.first,
+  });
+  return { core, pool, incidents, upkeep, scrubber, writer, dictionary, report: recovered.report };
 }
 
 class EmbeddedLog implements Log {
@@ -177,6 +188,10 @@ class EmbeddedLog implements Log {
 
   get writer(): LogWriter {
     return this.#parts.writer;
+  }
+
+  get dictionary(): Dictionary {
+    return this.#parts.dictionary;
   }
 
   get report(): RecoveryReport {
@@ -196,8 +211,9 @@ class EmbeddedLog implements Log {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { core, pool, upkeep, scrubber, writer } = this.#parts;
+    const { core, pool, upkeep, scrubber, writer, dictionary } = this.#parts;
     await scrubber.close();
+    await dictionary[Symbol.asyncDispose]();
     await writer.close();
     await upkeep.close();
     core.history.clear();

@@ -1,7 +1,8 @@
 // Entries of all shapes, for tests that want any.
 import { create, toBinary } from "@bufbuild/protobuf";
-import { type LogEntry, LogEntrySchema } from "@sluice/api";
+import { AnyValueSchema, KeyValueSchema, type LogEntry, LogEntrySchema } from "@sluice/api";
 import fc from "fast-check";
+import { anyValue, attribute } from "./arbitrary-otlp.ts";
 
 const text = fc.oneof(
   fc.string({ maxLength: 12 }),
@@ -33,7 +34,11 @@ export const producerEntry: fc.Arbitrary<LogEntry> = fc
     eventName: text,
     otlpBody: fc.oneof(
       fc.constant(new Uint8Array(0)),
-      fc.uint8Array({ maxLength: 5 }).map((body) => Uint8Array.from(body)),
+      anyValue.map((value) => toBinary(AnyValueSchema, value)),
+    ),
+    otlpAttributes: fc.array(
+      attribute.map((pair) => toBinary(KeyValueSchema, pair)),
+      { maxLength: 2 },
     ),
     droppedAttributes: fc.constantFrom(0, 1, 2 ** 32 - 1),
   })

@@ -11,6 +11,20 @@ interface Field {
 const TEXTS = new Set([2, 3, 4, 5, 20]);
 const VARINTS = new Set([1, 6, 16, 19, 23]);
 
+/** OTLP's messages: by field number, the wire type and, where more is to be looked at, what is within. */
+const OTLP: Readonly<Record<string, Readonly<Record<number, readonly [wireType: number, within?: string]>>>> = {
+  value: { 1: [2, "text"], 2: [0], 3: [0], 4: [1], 5: [2, "array"], 6: [2, "list"], 7: [2] },
+  array: { 1: [2, "value"] },
+  list: { 1: [2, "pair"] },
+  pair: { 1: [2, "text"], 2: [2, "value"] },
+  rest: { 1: [7], 2: [0], 3: [7], 5: [7], 6: [7], 7: [7], 8: [7], 9: [2], 10: [2], 11: [7], 12: [7] },
+};
+const OTLP_FIELDS = new Map([
+  [21, "value"],
+  [22, "pair"],
+  [32, "rest"],
+]);
+
 /** The reason for which an entry is to be rejected; undefined: it passes. */
 export function findFault(bytes: Uint8Array, limits: Limits): string | undefined {
   let applicationBytes = 0;
@@ -19,9 +33,10 @@ export function findFault(bytes: Uint8Array, limits: Limits): string | undefined
     if (field === "broken") return "MALFORMED";
     const { number, wireType, value } = field;
     if (isReserved(number)) return "RESERVED_FIELD";
-    if (number > 31) continue;
+    if (number > 32) continue;
     if (wireType !== (VARINTS.has(number) ? 0 : 2)) return "MALFORMED";
     if (TEXTS.has(number) && !isText(field.bytes)) return "INVALID_UTF8";
+    if (!isOtlp(field.bytes, OTLP_FIELDS.get(number))) return "MALFORMED";
     if (number === 3) applicationBytes = field.bytes.length;
     if (number === 7) {
       if (++fieldCount > limits.entryFieldsMax) return "TOO_MANY_FIELDS";
@@ -37,8 +52,20 @@ export function findFault(bytes: Uint8Array, limits: Limits): string | undefined
   return applicationBytes > limits.applicationBytesMax ? "APPLICATION_TOO_LONG" : undefined;
 }
 
+/** Whether bytes are one of OTLP's messages, or a text; of undefined, anything. */
+function isOtlp(bytes: Uint8Array, what: string | undefined): boolean {
+  if (what === undefined) return true;
+  if (what === "text") return isText(bytes);
+  for (const part of fieldsOf(bytes, { hasReserved: false })) {
+    if (part === "broken") return false;
+    const [wireType, within] = OTLP[what]?.[part.number] ?? [part.wireType];
+    if (part.wireType !== wireType || !isOtlp(part.bytes, within)) return false;
+  }
+  return true;
+}
+
 /** The fields of a message, one by one, and "broken" where they cannot be read on. */
-function* fieldsOf(bytes: Uint8Array): Generator<Field | "broken", void, void> {
+function* fieldsOf(bytes: Uint8Array, options = { hasReserved: true }): Generator<Field | "broken", void, void> {
   let at = 0;
   const varint = (bytesMax: number, bits: bigint): bigint | undefined => {
     let value = 0n;
@@ -55,7 +82,7 @@ function* fieldsOf(bytes: Uint8Array): Generator<Field | "broken", void, void> {
     const number = Number(tag >> 3n);
     const wireType = Number(tag & 7n);
     // Whatever follows such a tag, the field itself is refused first.
-    if (isReserved(number)) return yield { number, wireType, value: 0n, bytes };
+    if (options.hasReserved && isReserved(number)) return yield { number, wireType, value: 0n, bytes };
     const value = wireType === 0 || wireType === 2 ? varint(10, 64n) : 0n;
     const length = { 0: 0n, 1: 8n, 2: value, 5: 4n }[wireType];
     if (value === undefined || length === undefined || length > BigInt(bytes.length - at)) return yield "broken";

@@ -1,0 +1,104 @@
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  ExportLogsServiceRequestSchema,
+  InstrumentationScopeSchema,
+  LogRecordSchema,
+  type ResourceLogs,
+  ResourceSchema,
+} from "@sluice/api";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { otlpRequest } from "./testing/arbitrary-otlp.ts";
+import { MemoryTarget } from "./testing/export-to-memory.ts";
+import { SDK_EXPORT } from "./testing/sdk-export.ts";
+
+/** Bytes as protobuf-es writes them: equal for equal messages, and different for -0 and 0, for null and "nothing". */
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
+
+/**
+ * What a sender says, whichever way it grouped it: for each resource and scope, its records in their order. A resource
+ * that is not there and an empty one stay different.
+ */
+function content(all: readonly ResourceLogs[]): Record<string, string[]> {
+  const groups: Record<string, string[]> = {};
+  for (const { resource, schemaUrl, scopeLogs } of all) {
+    for (const { scope, schemaUrl: scopeUrl, logRecords } of scopeLogs) {
+      const key = JSON.stringify([
+        resource === undefined ? null : hex(toBinary(ResourceSchema, resource)),
+        schemaUrl,
+        scope === undefined ? null : hex(toBinary(InstrumentationScopeSchema, scope)),
+        scopeUrl,
+      ]);
+      if (logRecords.length === 0) continue;
+      groups[key] = [...(groups[key] ?? []), ...logRecords.map((record) => hex(toBinary(LogRecordSchema, record)))];
+    }
+  }
+  return groups;
+}
+
+function encode(init: MessageInitShape<typeof ExportLogsServiceRequestSchema>): Uint8Array {
+  return toBinary(ExportLogsServiceRequestSchema, create(ExportLogsServiceRequestSchema, init));
+}
+
+describe("what was sent by OTLP", () => {
+  test("comes back: every field of every record, resource and scope", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(otlpRequest, { minLength: 1, maxLength: 3 }),
+        fc.integer({ min: 1, max: 12 }),
+        fc.boolean(),
+        async (requests, entriesPerPiece, isFull) => {
+          const target = new MemoryTarget();
+          target.dictionary.isFull = isFull;
+          for (const request of requests) {
+            expect(await target.export(toBinary(ExportLogsServiceRequestSchema, request))).toEqual({});
+          }
+          const batches = target.readBack(entriesPerPiece);
+          expect(content(batches.flatMap((batch) => batch.resourceLogs))).toEqual(
+            content(requests.flatMap((request) => request.resourceLogs)),
+          );
+          expect(target.dictionary.openLeases).toBe(0);
+        },
+      ),
+      { numRuns: 300, endOnFailure: true },
+    );
+  });
+
+  test("comes back the same a second time, as what came back is sent again", async () => {
+    await fc.assert(
+      fc.asyncProperty(otlpRequest, async (request) => {
+        const first = new MemoryTarget();
+        await first.export(toBinary(ExportLogsServiceRequestSchema, request));
+        const second = new MemoryTarget();
+        for (const { resourceLogs } of first.readBack()) await second.export(encode({ resourceLogs }));
+        const [once, twice] = [first, second].map((target) =>
+          content(target.readBack().flatMap((b) => b.resourceLogs)),
+        );
+        expect(twice).toEqual(once);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("by the JavaScript SDK", async () => {
+    const target = new MemoryTarget();
+    await target.export(SDK_EXPORT);
+    const [batch] = target.readBack();
+    expect(batch?.resourceLogs).toHaveLength(1);
+    expect(batch?.resourceLogs[0]?.scopeLogs.map(({ scope }) => `${scope?.name} ${scope?.version}`)).toEqual([
+      "cart 1.2.3",
+    ]);
+    expect(batch?.resourceLogs[0]?.scopeLogs[0]?.logRecords[0]?.attributes.map(({ key }) => key)).toEqual([
+      "http.status",
+      "ok",
+      "ratio",
+      "big",
+      "negative",
+      "list",
+      "nested",
+      "bytes",
+      "text",
+      "nothing",
+    ]);
+  });
+});
