@@ -37,7 +37,7 @@ const suites: readonly Suite[] = [
     limitMinutes: 4,
     env: { ...full, UV_THREADPOOL_SIZE: "1" },
   },
-  { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 5, env: full },
+  { name: "crash", command: ["npm", "run", "crash"], limitMinutes: 8, env: full },
   { name: "abuse", command: ["npm", "run", "abuse"], limitMinutes: 8 },
   { name: "soak", command: ["npm", "run", "soak", "--", "--minutes", "2"], limitMinutes: 5 },
   { name: "packages", command: ["npm", "run", "pack-check"], limitMinutes: 2 },

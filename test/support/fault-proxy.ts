@@ -1,7 +1,9 @@
-// A TCP proxy that breaks connections at exact places: after so many bytes in one direction, or when it is told to.
+// A TCP proxy that breaks connections at exact places: after so many bytes in one direction, or when it is told to; and
+// that makes them slow or far away.
 //
 // X1. Up to the place of a fault every byte is passed on, and none behind it.
 // X2. Disposing it closes every socket.
+// X3. What waits in it is bounded: a line that is slower than its sender makes the sender wait.
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 
@@ -24,19 +26,29 @@ export interface Fault {
   readonly direction: "to-server" | "to-client";
 }
 
+/** What a connection is like while it holds. */
+export interface Line {
+  /** Each byte arrives so much later. Default: 0. */
+  readonly delayMs?: number;
+  /** In each direction. Default: no bound. */
+  readonly bytesPerSecond?: number;
+}
+
 export interface FaultProxyOptions {
   /** "127.0.0.1:8080": asked for each connection, so that a server may move. */
   readonly target: () => string;
   /** What happens to connection `number` (from 1); undefined: nothing. */
   readonly faultOf?: (number: number) => Fault | undefined;
-  /** Each chunk is passed on so much later. */
-  readonly delayMs?: number;
+  /** What connection `number` is like; undefined: near and fast. */
+  readonly lineOf?: (number: number) => Line | undefined;
 }
 
 export interface FaultProxy extends AsyncDisposable {
   readonly address: string;
   /** Connections that were accepted so far. */
   readonly connections: number;
+  /** Faults of `faultOf` that have happened. */
+  readonly faults: number;
   /** Breaks every connection that is open now. */
   breakAll(kind: FaultKind): void;
   /** Refuses new connections, as if nobody listened, until it is called with false. */
@@ -46,6 +58,7 @@ export interface FaultProxy extends AsyncDisposable {
 export async function openFaultProxy(options: FaultProxyOptions): Promise<FaultProxy> {
   const links = new Set<Link>();
   let connections = 0;
+  let faults = 0;
   let isRefusing = false;
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (client) => {
     if (isRefusing) {
@@ -53,7 +66,15 @@ export async function openFaultProxy(options: FaultProxyOptions): Promise<FaultP
       return;
     }
     connections++;
-    const link = new Link(client, options, options.faultOf?.(connections), () => links.delete(link));
+    const number = connections;
+    const link = new Link(client, options.target(), {
+      fault: options.faultOf?.(number),
+      line: options.lineOf?.(number) ?? {},
+      onFault: () => {
+        faults++;
+      },
+      onGone: () => links.delete(link),
+    });
     links.add(link);
   });
   server.listen(0, "127.0.0.1");
@@ -64,6 +85,9 @@ export async function openFaultProxy(options: FaultProxyOptions): Promise<FaultP
     address: `127.0.0.1:${bound.port}`,
     get connections() {
       return connections;
+    },
+    get faults() {
+      return faults;
     },
     breakAll(kind) {
       for (const link of Array.from(links)) link.break(kind, "to-client");
@@ -81,31 +105,50 @@ export async function openFaultProxy(options: FaultProxyOptions): Promise<FaultP
   };
 }
 
+interface LinkOptions {
+  readonly fault: Fault | undefined;
+  readonly line: Line;
+  readonly onFault: () => void;
+  readonly onGone: () => void;
+}
+
+/** What a slow line holds in one direction before its sender must wait. */
+const WAITING_BYTES_MAX = 64 * 1024;
+
+/** One direction of a link. */
+interface Way {
+  readonly direction: Fault["direction"];
+  readonly from: Socket;
+  readonly to: Socket;
+  /** What is on the line, in order: timers alone do not keep it. */
+  readonly queue: (() => void)[];
+  /** When the last byte that was taken in will have left. */
+  freeAtMs: number;
+  waitingBytes: number;
+}
+
 /** A pair of sockets. */
 class Link {
   readonly #client: Socket;
   readonly #server: Socket;
-  readonly #fault: Fault | undefined;
-  readonly #delayMs: number;
+  readonly #options: LinkOptions;
   readonly #timers = new Set<NodeJS.Timeout>();
-  readonly #onGone: () => void;
   /** Resolves when both sockets are closed. */
   readonly gone: Promise<unknown>;
   #passed = 0;
   #isStalled = false;
 
-  constructor(client: Socket, options: FaultProxyOptions, fault: Fault | undefined, onGone: () => void) {
-    const target = new URL(`tcp://${options.target()}`);
+  constructor(client: Socket, address: string, options: LinkOptions) {
+    const target = new URL(`tcp://${address}`);
     this.#client = client;
     this.#server = connect({ host: target.hostname, port: Number(target.port), allowHalfOpen: true });
-    this.#fault = fault;
-    this.#delayMs = options.delayMs ?? 0;
-    this.#onGone = onGone;
+    this.#options = options;
     this.gone = Promise.all(
       [client, this.#server].map((socket) => new Promise((resolve) => socket.once("close", resolve))),
     );
-    this.#pipe(client, this.#server, "to-server");
-    this.#pipe(this.#server, client, "to-client");
+    for (const socket of [client, this.#server]) socket.setNoDelay();
+    this.#pipe("to-server", client, this.#server);
+    this.#pipe("to-client", this.#server, client);
     client.resume();
   }
 
@@ -131,35 +174,52 @@ class Link {
     }
   }
 
-  #pipe(from: Socket, to: Socket, direction: Fault["direction"]): void {
-    from.on("data", (chunk: Buffer) => this.#later(() => this.#pass(chunk, to, direction)));
-    from.on("end", () => this.#later(() => this.#isStalled || to.end()));
+  #pipe(direction: Fault["direction"], from: Socket, to: Socket): void {
+    const way: Way = { direction, from, to, queue: [], freeAtMs: 0, waitingBytes: 0 };
+    from.on("data", (chunk: Buffer) => this.#carry(way, chunk.length, () => this.#pass(way, chunk)));
+    from.on("end", () => this.#carry(way, 0, () => this.#isStalled || to.end()));
     from.on("error", () => this.#destroy()); // one side has reset it: so does the other see it
     from.on("close", () => {
       if (this.#client.destroyed && this.#server.destroyed) this.#destroy();
     });
   }
 
-  #pass(chunk: Buffer, to: Socket, direction: Fault["direction"]): void {
+  /** Lets `arrive` happen when so many bytes have come to the line's other end. */
+  #carry(way: Way, bytes: number, arrive: () => void): void {
+    const { delayMs = 0, bytesPerSecond = Number.POSITIVE_INFINITY } = this.#options.line;
+    const nowMs = performance.now();
+    way.freeAtMs = Math.max(way.freeAtMs, nowMs) + (bytes * 1000) / bytesPerSecond;
+    if (way.queue.length === 0 && way.freeAtMs + delayMs <= nowMs) return arrive();
+    way.waitingBytes += bytes;
+    way.queue.push(() => {
+      way.waitingBytes -= bytes;
+      if (way.waitingBytes <= WAITING_BYTES_MAX && !this.#isStalled) way.from.resume();
+      arrive();
+    });
+    if (way.waitingBytes > WAITING_BYTES_MAX) way.from.pause(); // X3
+    const timer = setTimeout(
+      () => {
+        this.#timers.delete(timer);
+        way.queue.shift()?.();
+      },
+      way.freeAtMs + delayMs - nowMs,
+    );
+    this.#timers.add(timer);
+  }
+
+  #pass({ direction, to }: Way, chunk: Buffer): void {
     if (this.#isStalled || to.destroyed || to.writableEnded) return;
-    const fault = this.#fault?.direction === direction ? this.#fault : undefined;
+    const fault = this.#options.fault?.direction === direction ? this.#options.fault : undefined;
     const room = fault === undefined ? chunk.length : Math.max(0, fault.afterBytes - this.#passed);
     if (fault !== undefined) this.#passed += chunk.length;
     if (room >= chunk.length) {
       to.write(chunk);
     } else if (fault !== undefined) {
+      if (this.#passed - chunk.length > fault.afterBytes) return;
+      this.#options.onFault();
       // What was passed on must be on its way before a reset overtakes it.
       to.write(chunk.subarray(0, room), () => this.break(fault.kind, direction));
     }
-  }
-
-  #later(action: () => void): void {
-    if (this.#delayMs === 0) return action();
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
-      action();
-    }, this.#delayMs);
-    this.#timers.add(timer);
   }
 
   #destroy(): void {
@@ -170,6 +230,6 @@ class Link {
       if (socket.connecting) socket.destroy();
       else if (!socket.destroyed) socket.resetAndDestroy();
     }
-    this.#onGone();
+    this.#options.onGone();
   }
 }
