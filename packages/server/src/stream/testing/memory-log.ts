@@ -28,6 +28,7 @@ interface Row {
 
 interface Append {
   readonly rows: readonly Row[];
+  readonly producer: { readonly id: string; readonly state: ProducerState } | undefined;
   readonly resolve: (last: number) => void;
   readonly reject: (error: Error) => void;
 }
@@ -121,7 +122,7 @@ export class MemoryLog implements LogReader, LogWriter {
   }
 
   producer(id: string): ProducerState | undefined {
-    return this.#producers.get(id);
+    return this.#pending.findLast(({ producer }) => producer?.id === id)?.producer?.state ?? this.#producers.get(id);
   }
 
   append(expectedNext: number, batch: Batch): Promise<number> {
@@ -134,12 +135,10 @@ export class MemoryLog implements LogReader, LogWriter {
       label: batch.labels[i]!,
     }));
     this.#next += rows.length;
-    if (batch.producer !== undefined) {
-      const { id, lastSequence } = batch.producer;
-      this.#producers.set(id, { lastProducerSequence: lastSequence, lastSequence: this.#next - 1 });
-    }
+    const state = { lastProducerSequence: batch.producer?.lastSequence ?? 0, lastSequence: this.#next - 1 };
+    const producer = batch.producer === undefined ? undefined : { id: batch.producer.id, state };
     return new Promise((resolve, reject) => {
-      this.#pending.push({ rows, resolve, reject });
+      this.#pending.push({ rows, producer, resolve, reject });
       if (this.isAutomatic) this.commit();
     });
   }
@@ -164,8 +163,9 @@ export class MemoryLog implements LogReader, LogWriter {
 
   /** Makes all that was appended durable. */
   commit(): void {
-    for (const { rows, resolve } of this.#pending.splice(0)) {
+    for (const { rows, producer, resolve } of this.#pending.splice(0)) {
       this.#rows.push(...rows);
+      if (producer !== undefined) this.#producers.set(producer.id, producer.state);
       resolve(this.#rows.length);
       for (const listener of this.#listeners) listener();
     }
