@@ -18,6 +18,7 @@ const LEVEL_PAIR = /^(?:level|lvl|severity)="?([A-Za-z]{3,13})"?$/u;
 const SYSLOG_5424_VERSION = "1 ";
 /** update-alternatives and its like: the program stands before the time. */
 const PROGRAM_FIRST = /^([A-Za-z][\w.-]*) (?=\d{4}-\d\d-\d\d \d\d:\d\d:\d\d: )/u;
+const PROGRAM_TIME_LENGTH = "2025-06-24 14:36:53".length;
 
 export interface TextLine {
   readonly entry: NewLogEntry;
@@ -33,7 +34,8 @@ export function parseTextLine(text: string, options: TextLineOptions): TextLine 
   const isBracketed = line.startsWith("[");
   const program = priority === undefined ? PROGRAM_FIRST.exec(line) : null;
   const timeAt = isBracketed ? 1 : is5424 ? SYSLOG_5424_VERSION.length : (program?.[0].length ?? 0);
-  const time = findTime(line.slice(timeAt), options.nowMs);
+  const timeLengthMax = program === null ? line.length : PROGRAM_TIME_LENGTH;
+  const time = findTime(line.slice(timeAt, timeAt + timeLengthMax), options.nowMs);
   if (time === undefined)
     return { entry: withoutTime(text, priority), format: priority === undefined ? "text" : "syslog" };
 
