@@ -1,8 +1,8 @@
 // `sluice demo`: what a newcomer sees first. All of it is real, and the lines it suggests work as they stand.
-import { appendFile, mkdir, readdir, writeFile } from "node:fs/promises";
+import { appendFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { once } from "node:events";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { expect, test } from "vitest";
 import { runCli, startCli } from "../support/cli-process.ts";
 import { collect, openLogClient, takeEntries } from "../support/log-client.ts";
@@ -56,7 +56,7 @@ test("it reads the machine's logs, follows them, says what it did, and leaves no
     { path: join(logs, "install.log"), lines: 2, refused: 0 },
   ]);
   expect(read?.notRead).toEqual([{ path: join(logs, "binary.log"), reason: "binary" }]);
-  expect(suggested?.lines).toHaveLength(3);
+  expect(suggested?.lines).toHaveLength(5);
 
   await using client = openLogClient(serving?.address ?? "");
   const stream = client.seed.streamLogs({ application: "install", follow: true });
@@ -97,9 +97,13 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   const { words, options } = await prepare(folder.path);
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], options);
   await demo.waitFor("stdout", /"event":"try"/u);
-  const [grpcurl = "", read = "", push = ""] = toldBy(demo.stdout()).at(-1)?.lines ?? [];
+  const [grpcurl = "", read = "", push = "", download = "", get = ""] = toldBy(demo.stdout()).at(-1)?.lines ?? [];
   expect(grpcurl).toMatch(
     /^grpcurl -plaintext -d '\{"application":"\w+","follow":true\}' localhost:\d+ LogService\/StreamLogs$/u,
+  );
+
+  expect(download).toMatch(
+    /^grpcurl -plaintext -d '\{"file_path":"test\.txt","chunk_size":1024\}' localhost:\d+ FileService\/DownloadFile$/u,
   );
 
   const wordsOf = (line: string) => line.slice(line.indexOf("npx sluice ") + "npx sluice ".length).split(" ");
@@ -109,6 +113,15 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   await reader.waitFor("stdout", /hello from a program/u);
   reader.kill("SIGINT");
   expect((await reader.ended()).exitCode).toBe(0);
+
+  // The node that runs the demo: a large file, and one that can be compared with itself.
+  const got = await runCli(wordsOf(get.replace("--to /tmp/", `--to ${folder.path}`)), options);
+  expect(got).toMatchObject({ exitCode: 0 });
+  const [here, there] = [
+    await readFile(join(folder.path, basename(process.execPath))),
+    await readFile(process.execPath),
+  ];
+  expect(here.equals(there)).toBe(true);
 });
 
 /** Another program on a port, until it is disposed; on a port that is taken already it is that program. */

@@ -33,6 +33,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/logs.ts")).logsCommand,
   },
   {
+    name: "files",
+    summary: "list, show, get and verify files",
+    load: async () => (await import("./commands/files.ts")).filesCommand,
+  },
+  {
     name: "applications",
     summary: "list who has written",
     load: async () => (await import("./commands/applications.ts")).applicationsCommand,
@@ -75,7 +80,7 @@ export async function runProcess(): Promise<void> {
 
 async function createProgram(words: readonly string[], context: CommandContext): Promise<Command> {
   const program = new Command("sluice")
-    .description("Sluice streams logs over gRPC from one port.")
+    .description("Sluice streams logs and files over gRPC from one port.")
     .version(readVersion())
     .helpCommand("help [command]", "say what a command does")
     .addHelpText("after", exitCodeHelp());

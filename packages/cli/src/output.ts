@@ -47,8 +47,8 @@ export interface Output {
    * Await it: undefined when there is room, a promise when the reader is behind.
    */
   result(forms: { readonly text: () => string; readonly json: () => object }): Promise<void> | undefined;
-  /** Writes whole lines or objects already made, each ended by a newline. */
-  write(lines: string): Promise<void> | undefined;
+  /** Writes whole lines or objects already made, each ended by a newline; or a file's bytes. */
+  write(lines: string | Uint8Array): Promise<void> | undefined;
   /** Says something beside the results, to people, on stderr. */
   note(text: string): void;
 }
@@ -57,7 +57,7 @@ export interface Output {
 export function createOutput(context: CommandContext, format: OutputFormat): Output {
   const { stdout, stderr, stop } = context;
 
-  function write(lines: string): Promise<void> | undefined {
+  function write(lines: string | Uint8Array): Promise<void> | undefined {
     if (!stdout.writable) return undefined;
     return stdout.write(lines) ? undefined : untilDrained(stdout, stop);
   }

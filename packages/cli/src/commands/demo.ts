@@ -1,10 +1,11 @@
 // `sluice demo` (`npm start`): a server with this machine's own logs in it, and what to type next.
 //
-// Everything it shows is real: text files of the system's log folder, the server's own log, and what is piped in.
+// Everything it shows is real: text files of the system's log folder, the server's own log, what is piped in, and as a
+// large file the program that runs it all.
 import { fstatSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { constants, copyFile, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { type LoadedConfig, loadConfig, OWN_APPLICATION, PortInUse, systemClock } from "@sluice/server";
 import { Command } from "commander";
 import { findMachineLogs, type LeftOut } from "../demo/machine-logs.ts";
@@ -25,6 +26,9 @@ import { toServerFailure } from "./server-failure.ts";
 const LOG_FOLDER = "/var/log";
 /** What the demo's data may take of the temporary folder. */
 const RETENTION = "1GiB";
+const TEXT_FILE = "test.txt";
+/** The program that runs the demo: a large file that every machine has. */
+const LARGE_FILE = basename(process.execPath);
 
 interface DemoOptions {
   readonly listen?: string;
@@ -36,7 +40,7 @@ export function demoCommand(context: CommandContext): Command {
   return addOutputOption(new Command("demo"))
     .description(
       "Runs a server with real logs in it: this machine's own (the end of each text file of the log folder, and what is " +
-        "added to it), the server's own, and what is piped in. Its data goes to a temporary folder that is removed at the " +
+        "added to it), the server's own, and what is piped in; and with a few files to read. Its data goes to a temporary folder that is removed at the " +
         'end; "sluice serve --data FOLDER" keeps it. Ctrl-C ends it.',
     )
     .option("--listen <host:port>", "address to serve on (default: 127.0.0.1:8080, or another port when that is taken)")
@@ -53,7 +57,8 @@ export function demoCommand(context: CommandContext): Command {
 
 async function runDemo(options: DemoOptions, data: string, context: CommandContext): Promise<void> {
   const output = createOutput(context, options.output);
-  const loaded = await loadDemoConfig(options, data, context);
+  const shared = await shareFiles(data);
+  const loaded = await loadDemoConfig(options, { data, shared }, context);
   const running = await startOnFreePort(loaded, output, context);
   const { server } = running;
   const { files, leftOut } = await findMachineLogs(options.logs);
@@ -83,15 +88,26 @@ async function runDemo(options: DemoOptions, data: string, context: CommandConte
   }
 }
 
+/** A folder with something to read. */
+async function shareFiles(data: string): Promise<string> {
+  const shared = join(data, "shared");
+  await mkdir(shared);
+  const text = "This file is served by Sluice, chunk by chunk; the last chunk has the SHA-256 of what was sent.\n";
+  await writeFile(join(shared, TEXT_FILE), text);
+  await copyFile(process.execPath, join(shared, LARGE_FILE), constants.COPYFILE_FICLONE);
+  return shared;
+}
+
 /** The user's own settings hold, but the data goes to a temporary folder: each demo reads the machine's logs anew. */
 async function loadDemoConfig(
   { listen }: DemoOptions,
-  data: string,
+  { data, shared }: { readonly data: string; readonly shared: string },
   { environment, folder }: CommandContext,
 ): Promise<LoadedConfig> {
   const flags = new Map([
     ["data", data],
     ["retainBytes", RETENTION],
+    ["files", shared],
   ]);
   if (listen !== undefined) flags.set("listen", listen);
   try {
@@ -146,17 +162,21 @@ async function reportReadings(
   });
 }
 
-/** Three lines to paste into another terminal. */
+/** Lines to paste into another terminal. */
 async function suggest(output: Output, address: string, outcomes: readonly FileOutcome[]): Promise<void> {
   const port = Number(address.slice(address.lastIndexOf(":") + 1));
   const place = address.startsWith("127.") ? `localhost:${port}` : address;
   const server = place === DEFAULT_SERVER ? "" : ` --server ${place}`;
   const shown = outcomes.find((each) => each.kind === "read" && each.counts.lines > 0);
   const application = shown?.kind === "read" ? shown.counts.application : OWN_APPLICATION;
+  const grpcurl = (request: object, method: string): string =>
+    `grpcurl -plaintext -d ${quoteForShell(JSON.stringify(request))} ${place} ${method}`;
   const lines = [
-    `grpcurl -plaintext -d ${quoteForShell(JSON.stringify({ application, follow: true }))} ${place} LogService/StreamLogs`,
+    grpcurl({ application, follow: true }, "LogService/StreamLogs"),
     `npx sluice logs -f${server}`,
     `some-program | npx sluice logs push --application myapp${server}`,
+    grpcurl({ file_path: TEXT_FILE, chunk_size: 1024 }, "FileService/DownloadFile"),
+    `npx sluice files get ${LARGE_FILE} --to /tmp/${server}`,
   ];
   await output.result({
     text: () =>
