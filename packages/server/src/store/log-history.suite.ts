@@ -1,7 +1,7 @@
 // Any history of a log against a model of it.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import type { LogReader, ScanQuery } from "./contract.ts";
+import type { CountOptions, LogReader, ScanQuery } from "./contract.ts";
 import type { StoredEntry, TestEntry } from "./testing/frames.ts";
 import type { LogPlace } from "./testing/log-place.ts";
 import { readThrough } from "./testing/reading.ts";
@@ -11,7 +11,13 @@ import { append } from "./testing/writing.ts";
 type Action =
   | { readonly kind: "append"; readonly entries: readonly TestEntry[] }
   | { readonly kind: "reopen" }
-  | { readonly kind: "read"; readonly after: number; readonly maxBytes: number; readonly query: Asked };
+  | {
+      readonly kind: "read";
+      readonly after: number;
+      readonly maxBytes: number;
+      readonly query: Asked;
+      readonly counting: Pick<CountOptions, "bucketNs" | "byLabel" | "bySeverity">;
+    };
 
 interface Asked {
   readonly minSeverity: number | undefined;
@@ -49,6 +55,11 @@ const actionArbitrary: fc.Arbitrary<Action> = fc.oneof(
         labels: fc.option(fc.subarray(LABELS), { nil: undefined }),
         start: fc.option(fc.bigInt(-6n, 6n), { nil: undefined }),
         end: fc.option(fc.bigInt(-6n, 6n), { nil: undefined }),
+      }),
+      counting: fc.record({
+        bucketNs: fc.oneof(fc.bigInt(1n, 4n), fc.constantFrom(2n ** 20n, 2n ** 61n, 2n ** 62n + 1n)),
+        byLabel: fc.boolean(),
+        bySeverity: fc.boolean(),
       }),
     }),
   },
@@ -92,11 +103,50 @@ async function compare(reader: LogReader, model: readonly TestEntry[], read: Act
   const found = await readThrough(reader, { after, maxBytes, query: toScanQuery(reader, query) });
   expect(found.gaps).toEqual([]);
   expect(found.entries.map(pick)).toEqual(expected);
+  await compareCount(
+    reader,
+    model.filter((entry) => isAsked(entry, query)),
+    read,
+  );
   const before = model.length + 1;
   const tail = expected.slice(-3);
   if (after === 0 && tail.length === 3) {
     expect(await reader.findTail(3, before, toScanQuery(reader, query))).toBe(tail[0]!.sequence - 1);
   }
+}
+
+/** What the index counts is what a reader of all entries counts. */
+async function compareCount(
+  reader: LogReader,
+  matching: readonly TestEntry[],
+  { query, counting }: Action & { kind: "read" },
+): Promise<void> {
+  const rows = await reader.count(toScanQuery(reader, query), {
+    ...counting,
+    rowsMax: 10_000,
+    giveWay: () => undefined,
+  });
+  const found = rows.map(({ label, ...row }) => ({ ...row, label: counting.byLabel ? reader.labelName(label) : "" }));
+  const expected = new Map<string, (typeof found)[number]>();
+  for (const { timestamp, severity, label } of matching) {
+    const { bucketNs, byLabel, bySeverity } = counting;
+    const intoBucket = ((timestamp % bucketNs) + bucketNs) % bucketNs;
+    const row = {
+      startNs: timestamp - intoBucket < -(2n ** 63n) ? -(2n ** 63n) : timestamp - intoBucket,
+      severityRange: bySeverity ? Math.ceil(severity / 4) : 0,
+      label: byLabel ? label : "",
+    };
+    const key = `${row.startNs} ${row.severityRange} ${row.label}`;
+    expected.set(key, { ...row, count: (expected.get(key)?.count ?? 0) + 1 });
+  }
+  const byKey = (a: (typeof found)[number], b: (typeof found)[number]): number =>
+    Number(a.startNs - b.startNs) || a.severityRange - b.severityRange || (a.label < b.label ? -1 : 1);
+  expect(found.map(({ startNs }) => startNs)).toEqual(found.map(({ startNs }) => startNs).toSorted(compareBigInt));
+  expect(found.toSorted(byKey)).toEqual([...expected.values()].toSorted(byKey));
+}
+
+function compareBigInt(a: bigint, b: bigint): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function isAsked({ severity, label, timestamp }: TestEntry, { minSeverity, labels, start, end }: Asked): boolean {
