@@ -1,119 +1,15 @@
+// WriteLogStream: batches in, acknowledgements out.
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import {
-  Durability,
-  WriteLogsRequestSchema,
-  type WriteLogStreamResponseSchema,
-  WriteLogStreamRequestSchema,
-} from "@sluice/api";
-import { ManualClock } from "@sluice/rpc/testing";
+import { Durability, type WriteLogStreamResponseSchema, WriteLogStreamRequestSchema } from "@sluice/api";
 import { afterEach, describe, expect, test } from "vitest";
-import { DiskFull, InvalidRequest, NotFound } from "../errors.ts";
+import { DiskFull, NotFound } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
-import { formatCursor } from "../stream/cursor.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
-import { Ingest, ProducerGap, type WriteTarget } from "./ingest.ts";
-import { parseLogName } from "./log-name.ts";
+import { ProducerGap, type WriteTarget } from "./ingest.ts";
 import { FakeCall } from "./testing/fake-call.ts";
+import { bad, cursor, newBudget, settle, targetOf } from "./testing/write-target.ts";
 import { WriteBudget } from "./write-budget.ts";
-import { parseWriteRequest } from "./write-request.ts";
-import { writeLogs, writeLogStream } from "./write.ts";
-
-function targetOf(log: MemoryLog): WriteTarget {
-  const place = { log: parseLogName(log.name), reader: log, writer: log };
-  return new Ingest({ ...place, clock: new ManualClock(), limits: DEFAULT_LIMITS });
-}
-
-const newBudget = (): WriteBudget => new WriteBudget(DEFAULT_LIMITS.writesBytesMax);
-
-async function settle(): Promise<void> {
-  for (let i = 0; i < 20; i++) {
-    await new Promise((resolve) => {
-      setImmediate(resolve);
-    });
-  }
-}
-
-const cursor = (sequence: number): string => formatCursor("default", { epoch: 1, sequence });
-/** An entry that is rejected. */
-const bad = { sequence: 1n };
-
-describe("one batch", () => {
-  function write(log: MemoryLog, init: MessageInitShape<typeof WriteLogsRequestSchema>): ReturnType<typeof writeLogs> {
-    const bytes = toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, init));
-    const request = parseWriteRequest(bytes, DEFAULT_LIMITS);
-    return writeLogs(request, { target: targetOf(log), budget: newBudget(), atBound: "refuse" });
-  }
-
-  test("is answered with what became of it", async () => {
-    const log = new MemoryLog();
-    await log.write({}, {});
-    expect(await write(log, { entries: [{ message: "a" }, bad, { message: "b" }] })).toMatchObject({
-      accepted: 2n,
-      duplicates: 0n,
-      rejected: [{ index: 1n, reason: "RESERVED_FIELD" }],
-      lastSequence: 4n,
-      lastCursor: cursor(4),
-    });
-  });
-
-  test("of nothing, or of nothing good, is answered too", async () => {
-    const log = new MemoryLog();
-    const nothing = { accepted: 0n, duplicates: 0n, lastSequence: 0n, lastCursor: "" };
-    expect(await write(log, {})).toMatchObject({ ...nothing, rejected: [] });
-    expect(await write(log, { entries: [bad] })).toMatchObject({ ...nothing, rejected: [{ index: 0n }] });
-  });
-
-  test("is answered when it is durable, or at once when that is asked for", async () => {
-    const log = new MemoryLog();
-    log.isAutomatic = false;
-    const answered: string[] = [];
-    const disk = write(log, { entries: [{}] }).then(() => answered.push("disk"));
-    await write(log, { entries: [{}], durability: Durability.MEMORY }).then(() => answered.push("memory"));
-    expect(answered).toEqual(["memory"]);
-    log.commit();
-    await disk;
-    expect(answered).toEqual(["memory", "disk"]);
-  });
-
-  test("of more than a slice is answered when the last of its slices is durable", async () => {
-    const log = new MemoryLog();
-    log.isAutomatic = false;
-    let isAnswered = false;
-    const entries = Array.from({ length: 5000 }, () => ({}));
-    const writing = write(log, { entries }).then((response) => {
-      isAnswered = true;
-      return response;
-    });
-    await expect.poll(() => log.batches.length).toBe(1);
-    log.commit();
-    await settle();
-    expect([log.batches.length, log.head.sequence, isAnswered]).toEqual([2, 4096, false]);
-    log.commit();
-    expect(await writing).toMatchObject({ accepted: 5000n, lastSequence: 5000n, lastCursor: cursor(5000) });
-  });
-
-  test("that cannot become durable fails", async () => {
-    const log = new MemoryLog();
-    log.isAutomatic = false;
-    const writing = write(log, { entries: [{}] });
-    const rejected = expect(writing).rejects.toBeInstanceOf(DiskFull);
-    await settle();
-    log.failPending(new DiskFull("default"));
-    await rejected;
-  });
-
-  test("sent again is answered as the first time, with the duplicates counted", async () => {
-    const log = new MemoryLog();
-    const request = { producer: "p", firstProducerSequence: 1n, entries: [{ message: "a" }, bad, { message: "b" }] };
-    const first = await write(log, request);
-    expect(await write(log, request)).toEqual({ ...first, duplicates: 2n });
-    expect(log.head.sequence).toBe(2);
-  });
-
-  test("with numbers that do not fit is refused whole", async () => {
-    await expect(write(new MemoryLog(), { producer: "p", entries: [{}] })).rejects.toBeInstanceOf(InvalidRequest);
-  });
-});
+import { writeLogStream } from "./write.ts";
 
 type StreamRequest = MessageInitShape<typeof WriteLogStreamRequestSchema>;
 type StreamResponse = MessageInitShape<typeof WriteLogStreamResponseSchema>;
@@ -196,8 +92,8 @@ class StreamClient {
 
 const clients: StreamClient[] = [];
 
-function connect(log: MemoryLog): StreamClient {
-  const client = new StreamClient(log);
+function connect(log: MemoryLog, budget?: WriteBudget): StreamClient {
+  const client = new StreamClient(log, budget);
   clients.push(client);
   return client;
 }
@@ -378,6 +274,45 @@ describe("a stream of batches", () => {
     for (let i = 0; i < 50; i++) await settle();
     expect(client.outcome).toBe("ended");
     expect(client.acknowledgements.reduce((sum, each) => sum + (each.rejected?.length ?? 0), 0)).toBe(100_000);
+  });
+
+  test("has a share of what all streams may send, which follows their number", async () => {
+    const log = new MemoryLog();
+    const budget = new WriteBudget(8 * 1024 * 1024);
+    const windowOf = ({ responses }: StreamClient) => responses.at(-1)?.flow?.windowBytes;
+    const first = connect(log, budget);
+    await settle();
+    const others = Array.from({ length: 3 }, () => connect(log, budget));
+    await settle();
+    expect([windowOf(first), windowOf(others[2]!)]).toEqual([4_194_304n, 1_048_576n]);
+    first.send({ entries: [{}] });
+    await settle();
+    expect(windowOf(first)).toBe(1_048_576n);
+    for (const other of others) other.call.end();
+    first.send({ entries: [{}] });
+    await settle();
+    expect(windowOf(first)).toBe(4_194_304n);
+  });
+
+  test("waits for room with what it has in hand, and is refused when all that wait have too much", async () => {
+    const log = new MemoryLog();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    log.roomGate = promise;
+    const budget = new WriteBudget(1500);
+    const entries = [{ message: "x".repeat(1000) }];
+    const waiting = connect(log, budget);
+    waiting.send({ entries });
+    await settle();
+    const refused = connect(log, budget);
+    refused.send({ entries });
+    await settle();
+    expect([waiting.outcome, log.batches.length]).toEqual(["open", 0]);
+    expect(refused.outcome).toMatchObject({ error: { name: "LimitExceeded", facts: { retryAfterMs: 500 } } });
+    log.roomGate = undefined;
+    resolve();
+    await settle();
+    expect(waiting.acknowledgements).toMatchObject([{ acknowledged: 1n }]);
+    expect(budget.held).toBe(0);
   });
 
   test("that is cut off ends without waiting for anything", async () => {
