@@ -26,9 +26,12 @@ const plain: Scenario = (seed, ignoredSite) =>
 const SYNCS: readonly { readonly site: string; readonly scenario: Scenario }[] = [
   { site: "sync #commit", scenario: plain },
   { site: "sync openLast", scenario: plain },
+  { site: "sync #append", scenario: plain },
+  { site: "sync-folder #beginFile", scenario: plain },
   { site: "sync writeAtomically FORMAT.part", scenario: plain },
   { site: "sync writeAtomically EPOCHS.part", scenario: plain },
   { site: "sync writeAtomically .producers.part", scenario: idleProducerRetired },
+  { site: "sync writeAtomically .dictionary.part", scenario: plain },
   { site: "sync-folder writeAtomically", scenario: newEpochThenPowerCut },
   { site: "sync-folder takeStock", scenario: newEpochInterrupted },
   { site: "sync-folder createSegmentFile", scenario: plain },
@@ -89,8 +92,9 @@ test("no sync is missing in the list", async () => {
 test("no sync is in code that is never reached", async () => {
   const files = (await readdir(STORE)).filter((name) => /^(?!file-system).*(?<!\.(test|suite))\.ts$/.test(name));
   const sources = await Promise.all(files.map((name) => readFile(new URL(name, STORE), "utf8")));
-  // The writer's file syncs what it writes (mode "append").
-  const calls = sources.flatMap((source) => source.match(/\.(sync|syncFolder)\(|this\.#file\.write\(/g) ?? []);
+  // The files of the writer and of the dictionary sync what is written to them (mode "append").
+  const syncs = /\.(sync|syncFolder)\(|(this\.#|open\.)file\.write\(/g;
+  const calls = sources.flatMap((source) => source.match(syncs) ?? []);
   const functions = new Set(SYNCS.map(({ site }) => site.split(" ").slice(0, 2).join(" ")));
   expect(calls).toHaveLength(functions.size);
 });

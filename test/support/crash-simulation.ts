@@ -29,7 +29,11 @@ const SMALL: Partial<LogOptions> = {
   tickMs: 100,
   scrubBytesPerSecond: 1024,
   scrubRestMs: 500,
+  dictionary: { fileEntriesMax: 4, filesMax: 3 },
 };
+
+/** Kind of what the simulation's entries share. */
+const SHARED = 1;
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -80,6 +84,8 @@ class Simulation {
   readonly #checker: CrashChecker;
   /** Batches of idempotent producers, by producer: sent once or more. */
   readonly #batches = new Map<string, number>();
+  /** What an entry refers to in the dictionary, by its payload. */
+  readonly #references = new Map<string, { readonly id: number; readonly text: string }>();
   #payloads = 0;
 
   constructor(options: SimulationOptions) {
@@ -133,6 +139,12 @@ class Simulation {
   async #verify(log: Log): Promise<void> {
     const found = await readAll(log.reader);
     this.violations.push(...this.#checker.check(found));
+    for (const { payload } of found.entries) {
+      const reference = this.#references.get(payload);
+      const known = reference && log.dictionary.find(reference.id);
+      if (reference === undefined || (known && Buffer.from(known.bytes).toString() === reference.text)) continue;
+      this.violations.push(`entry ${payload} refers to ${reference.id}, which the dictionary does not know`);
+    }
   }
 
   async #work(log: Log, isLast: boolean): Promise<void> {
@@ -174,6 +186,12 @@ class Simulation {
       await writer.durable(known.lastSequence);
       return;
     }
+    const text = `shared by ${number % 23}`;
+    using lease = log.dictionary.lease();
+    const id = await lease.intern(SHARED, Buffer.from(text));
+    // Somebody else may have been quicker meanwhile.
+    if ((writer.producer(producer)?.lastProducerSequence ?? 0) >= number) return;
+    if (id !== undefined) this.#references.set(payload, { id, text });
     this.#checker.attempt(payload);
     this.#payloads++;
     const entry = {

@@ -128,31 +128,41 @@ export class RecordWriter {
           this.resource.read(wire);
           this.isOtlp = true;
           break;
-        case Tag.SCOPE_ID:
-          this.scopeId = wire.varint();
-          break;
-        case Tag.LINE_NUMBER:
-          numbers.line = wire.varint() | 0;
-          break;
-        case Tag.TRACE_FLAGS:
-          numbers.flags = wire.varint();
-          break;
-        case Tag.DROPPED_ATTRIBUTES:
-          numbers.dropped = wire.varint();
-          break;
-        case Tag.MESSAGE:
-          numbers.hasMessage = true;
-          this.#message.read(wire);
-          break;
-        case Tag.OTLP_BODY:
-          numbers.hasBody = true;
-          this.#body.read(wire);
-          break;
-        default: {
-          const span = this.#spanOf(tag);
-          if (span === undefined) wire.skip(tag);
-          else span.read(wire);
-        }
+        default:
+          this.#readOther(tag);
+      }
+    }
+  }
+
+  /** A field whose place among the others says nothing. */
+  #readOther(tag: number): void {
+    const wire = this.#wire;
+    const numbers = this.#numbers;
+    switch (tag) {
+      case Tag.SCOPE_ID:
+        this.scopeId = wire.varint();
+        break;
+      case Tag.LINE_NUMBER:
+        numbers.line = wire.varint() | 0;
+        break;
+      case Tag.TRACE_FLAGS:
+        numbers.flags = wire.varint();
+        break;
+      case Tag.DROPPED_ATTRIBUTES:
+        numbers.dropped = wire.varint();
+        break;
+      case Tag.MESSAGE:
+        numbers.hasMessage = true;
+        this.#message.read(wire);
+        break;
+      case Tag.OTLP_BODY:
+        numbers.hasBody = true;
+        this.#body.read(wire);
+        break;
+      default: {
+        const span = this.#spanOf(tag);
+        if (span === undefined) wire.skip(tag);
+        else span.read(wire);
       }
     }
   }

@@ -263,19 +263,17 @@ class FileDictionary implements OpenDictionary {
     await full?.file.close();
     const made = new DictionaryFile(folder, generation, start);
     await (await fileSystem.open(made.path, "create")).close();
-    const file = await fileSystem.open(made.path, "append");
+    const open = { file: await fileSystem.open(made.path, "append"), end: 0, count: 0 };
     try {
-      const header = encodeHeader(start);
-      const records = pinned.map(encodeRecord);
-      await file.write([Buffer.concat([header, ...records])], 0);
+      await this.#append(open, [encodeHeader(start), ...pinned.map(encodeRecord)]);
       await fileSystem.syncFolder(folder);
-      const end = header.length + records.reduce((sum, { length }) => sum + length, 0);
-      this.#open = { file, end, count: pinned.length };
     } catch (error) {
-      await file.close();
+      await open.file.close();
       await removeIfThere(fileSystem, made.path).catch(() => undefined);
       throw error;
     }
+    open.count = pinned.length;
+    this.#open = open;
     this.#files.push(made);
     for (const known of pinned) known.generation = generation;
   }
@@ -284,12 +282,16 @@ class FileDictionary implements OpenDictionary {
     const open = this.#open;
     const missing = [...new Set(wanted)].filter(({ generation }) => generation !== this.#generation);
     if (open === undefined || missing.length === 0) return;
-    const bytes = Buffer.concat(missing.map(encodeRecord));
-    // At the same place again when it failed before: what lies there proves nothing.
-    await open.file.write([bytes], open.end);
-    open.end += bytes.length;
+    await this.#append(open, missing.map(encodeRecord));
     open.count += missing.length;
     for (const known of missing) known.generation = this.#generation;
+  }
+
+  /** Durable when it resolves. At the same place again when it failed before: what lies there proves nothing. */
+  async #append(open: OpenFile, pieces: readonly Uint8Array[]): Promise<void> {
+    const bytes = Buffer.concat(pieces);
+    await open.file.write([bytes], open.end);
+    open.end += bytes.length;
   }
 
   /** D2: removes the oldest files, as long as the log begins behind what they are needed for. */

@@ -12,7 +12,7 @@ import type { RecoveryReport } from "./recovery.ts";
 import type { DamagedRange, LogEvent } from "./events.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { makeFolderIn } from "./data-folder.ts";
-import { type Dictionary, type OpenDictionary, openDictionary } from "./dictionary.ts";
+import { type Dictionary, type DictionaryOptions, type OpenDictionary, openDictionary } from "./dictionary.ts";
 import { Incidents } from "./events.ts";
 import { Scrubber } from "./scrubber.ts";
 import { FilePool } from "./file-pool.ts";
@@ -49,6 +49,7 @@ export interface LogOptions {
   readonly retentionBytes?: number | undefined;
   /** The oldest segments are dropped when their newest entry came longer ago; undefined: never. */
   readonly retentionAgeMs?: number | undefined;
+  readonly dictionary?: Partial<DictionaryOptions>;
   /** Between two looks at retention by age and at what is to be tried again. */
   readonly tickMs: number;
   /** How fast sealed segments are read through, to find damage early. */
@@ -171,6 +172,7 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
     log: name,
     next: () => writer.next,
     first: () => chain.first,
+    ...(options.dictionary === undefined ? {} : { options: options.dictionary }),
   });
   return { core, pool, incidents, upkeep, scrubber, writer, dictionary, report: recovered.report };
 }
