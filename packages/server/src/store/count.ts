@@ -188,7 +188,7 @@ class Tally {
     this.#untilHigh = words.high;
     this.#hasBucket = true;
     const known = this.#buckets.get(startNs);
-    this.#bucket = known ?? new Map();
+    this.#bucket = known ?? new Map<number, { count: number }>();
     if (known === undefined) this.#buckets.set(startNs, this.#bucket);
   }
 
