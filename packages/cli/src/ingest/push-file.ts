@@ -187,7 +187,7 @@ class FilePush {
   async #storeCut(job: Job, cut: number): Promise<void> {
     const { offset } = job.pusher.acknowledged;
     const cuts = (job.place.cuts ?? []).filter((each) => each > offset && each !== cut);
-    job.place = { ...job.place, cuts: [...cuts, cut] };
+    job.place = { ...job.place, cuts: [...cuts, cut].toSorted((a, b) => a - b) };
     await this.#places.store(job.place);
   }
 

@@ -162,7 +162,7 @@ describe("containers", () => {
       cri("stderr", "P", "  at ") +
       cri("stderr", "F", "c");
     const { messages, entries, counts } = join(text);
-    expect(messages.toSorted()).toEqual(["broken\n  at b\n  at c", "one line", "two"]);
+    expect(messages).toEqual(["one line", "broken\n  at b\n  at c", "two"]);
     expect(entries.map(({ fields }) => fields?.["stream"])).toEqual(["stdout", "stderr", "stdout"]);
     expect(counts.lines).toBe(7);
   });

@@ -1,0 +1,209 @@
+// A file that grows between runs, each of which may end at any point with any of its answers lost: the log has every byte of
+// it, once and in order. The server is a model that does with producers' sequences what the real one does.
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type LogWriterOptions, type NewLogEntry, type SluiceClient, systemClock } from "@sluice/client";
+import fc from "fast-check";
+import { expect, onTestFinished, test } from "vitest";
+import type { JoinRule } from "./join-rule.ts";
+import { noCounts } from "./push-counts.ts";
+import { pushFile } from "./push-file.ts";
+
+/** What the log has of each producer, and what it has in all, in order. */
+class ModelLog {
+  readonly messages: string[] = [];
+  readonly #lengths = new Map<string, number>();
+
+  /** @throws when a sequence is passed over: an entry would be missing. */
+  write(producer: string, sequence: number, message: string): void {
+    const length = this.#lengths.get(producer) ?? 0;
+    if (sequence <= length) return; // sent again
+    if (sequence > length + 1 && length > 0) throw new Error(`${sequence} follows ${length}`);
+    this.#lengths.set(producer, sequence);
+    this.messages.push(message);
+  }
+}
+
+/** How a run ends: so many of its entries arrive, and so many of those are answered. Infinity: it goes well. */
+interface Fate {
+  readonly arrive: number;
+  readonly answered: number;
+}
+const well: Fate = { arrive: Number.POSITIVE_INFINITY, answered: Number.POSITIVE_INFINITY };
+
+interface RunOptions {
+  readonly log: ModelLog;
+  readonly path: string;
+  readonly fate: Fate;
+  readonly rule: JoinRule;
+  readonly follow?: boolean;
+  readonly stop?: AbortSignal;
+}
+
+async function run({ log, path, fate, rule, follow = false, stop }: RunOptions): Promise<void> {
+  const killed = new AbortController();
+  let written = 0;
+  const client = {
+    openLogWriter({ producer = "", firstSequence = 1, onAcknowledged }: LogWriterOptions) {
+      let next = firstSequence;
+      const answer = (): void => {
+        const through = next - 1 - Math.max(0, written - fate.answered);
+        if (through >= firstSequence) onAcknowledged?.(through, { duplicates: 0, cursor: "c" });
+      };
+      const end = async (): Promise<void> => {
+        answer();
+        if (written >= fate.arrive) throw new Error("killed");
+      };
+      return {
+        get nextSequence() {
+          return next;
+        },
+        write(entry: NewLogEntry): Promise<void> {
+          written++;
+          if (written <= fate.arrive) log.write(producer, next, entry.message ?? "");
+          else killed.abort();
+          next++;
+          return Promise.resolve();
+        },
+        flush: end,
+        close: end,
+      };
+    },
+  } as unknown as SluiceClient;
+  const pushed = pushFile(
+    path,
+    {
+      follow,
+      fromStart: false,
+      stateFolder: `${path}.places`,
+      target: "t",
+      isOfSet: false,
+      tail: { pollMs: 1, drainMs: 0 },
+    },
+    {
+      client,
+      clock: systemClock,
+      stop: stop === undefined ? killed.signal : AbortSignal.any([killed.signal, stop]),
+      patienceMs: 1000,
+      application: "a",
+      log: undefined,
+      format: "auto",
+      rule,
+      bufferBytesMax: 1_000_000,
+      attemptsMax: 1,
+      counts: noCounts(),
+      onProgress: () => undefined,
+      onResumed: () => undefined,
+      onRejected: () => undefined,
+      onDisconnected: () => undefined,
+      note: () => undefined,
+    },
+  );
+  await pushed.catch((error: unknown) => {
+    if (!(error instanceof Error) || error.message !== "killed") throw error;
+  });
+}
+
+async function makeFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "sluice-push-file-"));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+/** Not only whole lines: what is appended may end anywhere. Each "@" becomes another word. */
+const anyAppend = fc
+  .array(
+    fc.constantFrom("@\n", "  @\n", "\n", "\t@", "@", "@ @", "\n", "  ", "Caused by: @\n", "2026-11-21 08:43:01 @\n"),
+    {
+      maxLength: 12,
+    },
+  )
+  .map((parts) => parts.join(""));
+const wordsOf = (text: string): string[] => text.match(/w\d+;/gu) ?? [];
+const anyFate = fc
+  .tuple(fc.nat(6), fc.nat(6))
+  .map(([arrive, lost]): Fate => ({ arrive, answered: Math.max(0, arrive - lost) }));
+const anyRule = fc.constantFrom<JoinRule>({ kind: "traces" }, { kind: "time" }, { kind: "none" });
+
+test("however a file grows, and wherever runs over it end, the log has all of it once and in order", async () => {
+  const folder = await makeFolder();
+  let files = 0;
+  let words = 0;
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.tuple(anyAppend, fc.option(anyFate, { nil: well })), { minLength: 1, maxLength: 6 }),
+      anyRule,
+      async (steps, rule) => {
+        const path = join(folder, `${files++}.log`);
+        const log = new ModelLog();
+        await writeFile(path, "");
+        for (const [text, fate] of steps) {
+          await appendFile(
+            path,
+            text.replace(/@/gu, () => `w${words++};`),
+          );
+          await run({ log, path, fate, rule });
+        }
+        await run({ log, path, fate: well, rule });
+        expect(wordsOf(log.messages.join("\n"))).toEqual(wordsOf(await readFile(path, "utf8")));
+      },
+    ),
+    { numRuns: 80 },
+  );
+});
+
+test("what was ended because nothing more came stays ended, though more came before the next run", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  await writeFile(path, "one\n  two\n");
+  const stop = new AbortController();
+  const first = run({
+    log,
+    path,
+    fate: { arrive: 9, answered: 0 },
+    rule: { kind: "traces" },
+    follow: true,
+    stop: stop.signal,
+  });
+  await expect.poll(() => log.messages).toEqual(["one\n  two"]);
+  stop.abort();
+  await first;
+  await appendFile(path, "  three\nfour\n");
+  await run({ log, path, fate: well, rule: { kind: "traces" } });
+  expect(log.messages).toEqual(["one\n  two", "  three", "four"]);
+});
+
+test("the end of a file is such an end too: half a line stays one, and the rest of it is another", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  await writeFile(path, "one\nhal");
+  await run({ log, path, fate: { arrive: 2, answered: 0 }, rule: { kind: "none" } });
+  expect(log.messages).toEqual(["one", "hal"]);
+  await appendFile(path, "f\ntwo\n");
+  await run({ log, path, fate: well, rule: { kind: "none" } });
+  expect(log.messages).toEqual(["one", "hal", "f", "two"]);
+});
+
+test("another rule than the last run's begins another producer, and loses nothing", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  await writeFile(path, "one\n  two\nthree\n");
+  await run({ log, path, fate: { arrive: 2, answered: 1 }, rule: { kind: "traces" } });
+  await run({ log, path, fate: well, rule: { kind: "none" } });
+  expect(log.messages).toEqual(["one\n  two", "three", "three"]);
+});
+
+test("a place does not remember cuts that lie behind it", async () => {
+  const folder = await makeFolder();
+  const path = join(folder, "a.log");
+  const log = new ModelLog();
+  for (const text of ["one\n", "two\n", "three"]) {
+    await appendFile(path, text);
+    await run({ log, path, fate: well, rule: { kind: "traces" } });
+  }
+  const [name = ""] = await readdir(`${path}.places`);
+  const { places } = JSON.parse(await readFile(join(`${path}.places`, name), "utf8")) as { places: object[] };
+  expect(places).toEqual([expect.objectContaining({ offset: 13, nextSequence: 4 })]);
+  expect(places[0]).not.toHaveProperty("cuts");
+});
