@@ -13,6 +13,7 @@ export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
 export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
+export { type BackupRequest, backUp, type LogBackup, restoreBackup } from "./store/backup.ts";
 export { systemClock } from "./store/clock.ts";
 export { type DoctorReport, examineDataFolder, type LogHealth, type SegmentHealth } from "./store/doctor.ts";
 export type { FileSystem } from "./store/file-system.ts";

@@ -10,7 +10,6 @@ import { readWhole, writeAtomically } from "./atomic-file.ts";
 import { lockFolder } from "./lock.ts";
 
 export const FORMAT_FILE = "FORMAT";
-const FORMAT_NAME = "sluice-data";
 const FORMAT_VERSION = 1;
 
 /** An open data folder; disposing gives it free. */
@@ -61,24 +60,40 @@ export async function makeFolderIn(fileSystem: FileSystem, parent: string, folde
   await fileSystem.syncFolder(parent);
 }
 
-/** Refuses what a later version wrote; in a new folder, says on disk what this one writes. */
+/** What a folder of Sluice's is: one that a server may open, or a copy that waits to be restored. */
+export type FolderKind = "data" | "backup";
+
+const FORMAT_NAMES: Readonly<Record<FolderKind, string>> = { data: "sluice-data", backup: "sluice-backup" };
+
+/** Refuses what a later version wrote, and backups; in a new folder, says on disk what this one writes. */
 export async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
-  const stored = await readWhole(fileSystem, `${folder}/${FORMAT_FILE}`);
-  if (stored === undefined) {
-    await writeAtomically(fileSystem, folder, FORMAT_FILE, Buffer.from(`${FORMAT_NAME} ${FORMAT_VERSION}\n`));
-    return;
+  const kind = await readKind(fileSystem, folder);
+  if (kind === undefined) await writeKind(fileSystem, folder, "data");
+  if (kind === "backup") {
+    throw unusable(folder, "is a backup; make a data folder of it with sluice logs restore");
   }
+}
+
+/** What the folder is; undefined: nothing of Sluice's. @throws SluiceError when a later version of Sluice wrote it */
+export async function readKind(fileSystem: FileSystem, folder: string): Promise<FolderKind | undefined> {
+  const stored = await readWhole(fileSystem, `${folder}/${FORMAT_FILE}`);
+  if (stored === undefined) return undefined;
   const [name, version] = stored.toString("utf8").trim().split(" ");
-  if (name === FORMAT_NAME && version === String(FORMAT_VERSION)) return;
-  const found =
-    name === FORMAT_NAME
-      ? `is in format ${version}, this version of Sluice reads ${FORMAT_VERSION}`
-      : "is not one of Sluice's";
-  throw new SluiceError(
-    "failed-precondition",
-    `Cannot open the data folder ${folder}: it ${found}; choose another with --data`,
-    {
-      reason: "FOLDER_FORMAT",
-    },
-  );
+  const kind = (["data", "backup"] as const).find((each) => FORMAT_NAMES[each] === name);
+  if (kind === undefined) throw unusable(folder, "is not one of Sluice's; choose another with --data");
+  if (version !== String(FORMAT_VERSION)) {
+    const reads = `is in format ${version}, this version of Sluice reads ${FORMAT_VERSION}`;
+    throw unusable(folder, `${reads}; choose another with --data`);
+  }
+  return kind;
+}
+
+/** Says what the folder is from now on; durable when it resolves. */
+export async function writeKind(fileSystem: FileSystem, folder: string, kind: FolderKind): Promise<void> {
+  await writeAtomically(fileSystem, folder, FORMAT_FILE, Buffer.from(`${FORMAT_NAMES[kind]} ${FORMAT_VERSION}\n`));
+}
+
+function unusable(folder: string, why: string): SluiceError {
+  const message = `Cannot open the data folder ${folder}: it ${why}`;
+  return new SluiceError("failed-precondition", message, { reason: "FOLDER_FORMAT" });
 }

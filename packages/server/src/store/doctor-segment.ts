@@ -80,7 +80,8 @@ export async function examineSegment(
   };
 }
 
-function collectDamage(damaged: DamagedRange[], batch: WalkedBatch, first: number): void {
+/** Adds the damaged entries of a batch that begins at `first` to the ranges before. */
+export function collectDamage(damaged: DamagedRange[], batch: WalkedBatch, first: number): void {
   batch.descriptions.forEach((description, i) => {
     if (description !== undefined) return;
     const sequence = first + i;

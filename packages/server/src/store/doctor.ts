@@ -6,15 +6,14 @@ import type { DurableMark } from "./epochs.ts";
 import type { DamagedRange } from "./events.ts";
 import type { FileSystem } from "./file-system.ts";
 import { NotFound } from "../errors.ts";
-import { PART_SUFFIX, readWhole } from "./atomic-file.ts";
-import { FORMAT_FILE, checkFormat } from "./data-folder.ts";
+import { PART_SUFFIX } from "./atomic-file.ts";
+import { FORMAT_FILE, readKind } from "./data-folder.ts";
 import { examineSegment } from "./doctor-segment.ts";
 import { epochOf, readEpochs } from "./epochs.ts";
 import { FilePool } from "./file-pool.ts";
 import { LabelDictionary } from "./labels.ts";
 import { lockFolder } from "./lock.ts";
-import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, parseSegmentFile, sequenceName } from "./segment.ts";
-import { openFrames } from "./segment-files.ts";
+import { findSegments, openFrames } from "./segment-files.ts";
 
 export type { SegmentHealth } from "./doctor-segment.ts";
 
@@ -64,12 +63,11 @@ export interface LogHealth {
 /** @throws FolderInUse; NotFound when the folder is none of Sluice's */
 export async function examineDataFolder(request: DoctorRequest): Promise<DoctorReport> {
   const { folder, fileSystem } = request;
-  if ((await readWhole(fileSystem, `${folder}/${FORMAT_FILE}`)) === undefined) {
+  if ((await readKind(fileSystem, folder)) === undefined) {
     throw new NotFound("data folder", folder, `it has no file ${FORMAT_FILE}; check the path`);
   }
   const lock = (request.lock ?? lockFolder)(folder);
   try {
-    await checkFormat(fileSystem, folder);
     return await examineLogs(request);
   } finally {
     lock[Symbol.dispose]();
@@ -104,16 +102,8 @@ interface Examination {
 async function takeStock({ folder, fileSystem }: DoctorRequest, name: string): Promise<Examination> {
   const logFolder = `${folder}/logs/${name}`;
   const names = await fileSystem.list(logFolder);
-  const parse = (suffix: string) =>
-    names.map((each) => parseSegmentFile(each, suffix)).filter((first) => first !== undefined);
-  const plain = new Set(parse(FRAMES_SUFFIX));
-  const compressed = parse(COMPRESSED_SUFFIX);
-  const firsts = [...plain, ...compressed.filter((first) => !plain.has(first))].sort((a, b) => a - b);
-  const unfinished = compressed.filter((first) => plain.has(first));
-  const leftovers = [
-    ...names.filter((each) => each.endsWith(PART_SUFFIX)),
-    ...unfinished.map((first) => sequenceName(first) + COMPRESSED_SUFFIX),
-  ];
+  const { firsts, unfinished } = findSegments(names);
+  const leftovers = [...names.filter((each) => each.endsWith(PART_SUFFIX)), ...unfinished];
   let bytesTotal = 0;
   for (const first of firsts) {
     const file = await openFrames({ fileSystem, folder: logFolder }, first);

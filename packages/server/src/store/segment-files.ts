@@ -9,7 +9,14 @@ import { errorCode } from "./file-system.ts";
 import { readGroupTable } from "./group-table.ts";
 import { FileIndex, readIndexEnd, writeIndexFile } from "./index-file.ts";
 import { MemoryIndex } from "./memory-index.ts";
-import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, INDEX_SUFFIX, segmentFile } from "./segment.ts";
+import {
+  COMPRESSED_SUFFIX,
+  FRAMES_SUFFIX,
+  INDEX_SUFFIX,
+  parseSegmentFile,
+  segmentFile,
+  sequenceName,
+} from "./segment.ts";
 import { attempt } from "./step.ts";
 import { walkFrames } from "./walk.ts";
 
@@ -34,6 +41,29 @@ export async function createSegmentFile(fileSystem: FileSystem, folder: string, 
   const file = await attempt("creating a segment", fileSystem.open(path, "append"));
   await attempt("syncing the folder", fileSystem.syncFolder(folder));
   return file;
+}
+
+/** The segments whose files are among the names of a folder. */
+export interface FoundSegments {
+  /** First sequences, ascending. */
+  readonly firsts: readonly number[];
+  /** Those of them that are compressed, and not plain as well (Z1). */
+  readonly compressed: ReadonlySet<number>;
+  /** Names of compressed files beside which the plain one is still there: perhaps not durable, not needed. */
+  readonly unfinished: readonly string[];
+}
+
+export function findSegments(names: readonly string[]): FoundSegments {
+  const parse = (suffix: string) =>
+    names.map((name) => parseSegmentFile(name, suffix)).filter((first) => first !== undefined);
+  const plain = new Set(parse(FRAMES_SUFFIX));
+  const compressed = parse(COMPRESSED_SUFFIX);
+  const only = compressed.filter((first) => !plain.has(first));
+  return {
+    firsts: [...plain, ...only].sort((a, b) => a - b),
+    compressed: new Set(only),
+    unfinished: compressed.filter((first) => plain.has(first)).map((first) => sequenceName(first) + COMPRESSED_SUFFIX),
+  };
 }
 
 /** The frames of a segment, wherever they are. While the plain file is there, it counts (Z1). */
