@@ -1,61 +1,11 @@
 // What a log does when its disk fails: it says so, loses nothing it acknowledged, and goes on where that is safe.
 import { describe, expect, test } from "vitest";
-import type { Log, LogOptions } from "../../packages/server/src/store/log.ts";
-import type { LogEvent } from "../../packages/server/src/store/events.ts";
-import type { Fate, Operation } from "../support/fake-file-system.ts";
+import type { Fate } from "../support/fake-file-system.ts";
 import { DataLoss, DiskFull, LogReadOnly } from "../../packages/server/src/errors.ts";
-import { openDataFolder } from "../../packages/server/src/store/data-folder.ts";
-import { openLog } from "../../packages/server/src/store/log.ts";
-import { makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
-import { ManualClock } from "@sluice/rpc/testing";
+import { makeBatch } from "../../packages/server/src/store/testing/frames.ts";
 import { range, readThrough, sequencesOf } from "../../packages/server/src/store/testing/reading.ts";
 import { append, makeEntry } from "../../packages/server/src/store/testing/writing.ts";
-import { seededRandom } from "../support/crash-random.ts";
-import { FakeFileSystem } from "../support/fake-file-system.ts";
-
-const FOLDER = "/data/logs/default";
-const FIRST_FRAMES = `${FOLDER}/00000000000000000001.frames`;
-
-const isFrames = ({ path }: Operation) => path.endsWith(".frames");
-
-class Place {
-  readonly disk = new FakeFileSystem(seededRandom(1));
-  readonly clock = new ManualClock();
-  readonly events: LogEvent[] = [];
-  readonly #options: Partial<LogOptions>;
-
-  constructor(options: Partial<LogOptions> = {}) {
-    this.#options = options;
-  }
-
-  async open(): Promise<Log> {
-    const { fileSystem } = this.disk;
-    const lock = () => ({ [Symbol.dispose]: () => undefined });
-    const folder = await openDataFolder({ folder: "/data", fileSystem, lock });
-    return openLog({
-      folder: folder.logFolder("default"),
-      name: "default",
-      fileSystem,
-      clock: this.clock,
-      codec: testCodec,
-      options: this.#options,
-      onEvent: (event) => this.events.push(event),
-    });
-  }
-
-  /** Lets operations fail from now on. */
-  fail(which: (operation: Operation) => boolean, code: "EIO" | "ENOSPC"): void {
-    this.disk.plan = (operation): Fate => (which(operation) ? { code } : "done");
-  }
-
-  heal(): void {
-    this.disk.plan = () => "done";
-  }
-}
-
-async function write(log: Log, first: number, last: number): Promise<void> {
-  for (const number of range(first, last)) await append(log.writer, [makeEntry(number)]);
-}
+import { FIRST_FRAMES, FOLDER, isFrames, Place, write } from "../support/fake-log-place.ts";
 
 describe("a sync that fails", () => {
   test("makes the log read-only, with the reason; what was acknowledged is read on", async () => {

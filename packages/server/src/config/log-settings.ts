@@ -28,7 +28,7 @@ export const LOG_SETTINGS = {
   },
   quotaBytes: {
     type: SIZE_OR_OFF,
-    description: "Bytes on disk at which a log refuses writes.",
+    description: "Bytes on disk, indexes included, at which a log refuses writes.",
     placeholder: "size|off",
     default: "off",
   },

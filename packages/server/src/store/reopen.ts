@@ -2,25 +2,27 @@
 // restart of the server would do with it (`open-segment.ts`), for a log that goes on being read meanwhile.
 //
 // E1. What is behind the durable end is cut: its writers were refused, so nobody may read it.
-// E2. What is durable is written once more and synced. A failed sync may have marked pages clean that never reached the
-//     disk, also the one that the durable end shares with what failed; a sync that follows a new write is an answer again.
+// E2. The page that the durable end shares with what failed is written once more and synced: the failed sync may have
+//     marked it clean although it never reached the disk. Everything before it was synced, and not touched since.
 // E3. The new file of a segment whose name may not be durable is removed: it will be made anew, and its name with it.
-import type { DurableMark } from "./epochs.ts";
 import type { File } from "./file-system.ts";
 import type { Segment } from "./segment.ts";
 import type { IsExpected, SegmentSource } from "./segment-files.ts";
 import { DataLoss } from "../errors.ts";
 import { LabelDictionary } from "./labels.ts";
-import { durableBytes, rewrite } from "./open-segment.ts";
+import { rewrite } from "./open-segment.ts";
 import { removeIfThere } from "./retention.ts";
 import { FRAMES_SUFFIX, segmentFile } from "./segment.ts";
 import { walkFrames } from "./walk.ts";
+
+/** The largest page of any system that Node runs on. */
+const PAGE_BYTES = 64 * 1024;
 
 /** Opens `segment` for appending behind its durable end. @throws what the file system says; DataLoss when it is not whole */
 export async function reopenSegment(
   source: Omit<SegmentSource, "labels">,
   segment: Segment,
-  known: { readonly mark: DurableMark; readonly isExpected: IsExpected },
+  isExpected: IsExpected,
 ): Promise<File> {
   const { fileSystem, folder, codec } = source;
   const { first, last, bytes } = segment;
@@ -36,7 +38,7 @@ export async function reopenSegment(
       size: bytes,
       codec,
       first,
-      isExpected: known.isExpected,
+      isExpected,
       label: (name) => labels.restore(name),
       searchUntil: bytes,
       onEntries: () => undefined,
@@ -45,7 +47,7 @@ export async function reopenSegment(
       const text = `Cannot open ${path} again: of its ${bytes} durable bytes ${walked.end} prove themselves`;
       throw new DataLoss(text, { file: path });
     }
-    await rewrite(file, Math.min(durableBytes(known.mark, first, bytes), bytes), bytes); // E2
+    await rewrite(file, bytes - (bytes % PAGE_BYTES), bytes); // E2
     await file.sync();
   } finally {
     await file.close();

@@ -119,7 +119,7 @@ export class Upkeep implements SegmentMaker {
   reopen(): Promise<File> {
     const { epochs } = this.#parts.recovered;
     const isExpected = (epoch: number, sequence: number) => epochOf(epochs, sequence) === epoch;
-    return reopenSegment(this.#parts, this.chain.open, { mark: this.#mark, isExpected });
+    return reopenSegment(this.#parts, this.chain.open, isExpected);
   }
 
   /** When the oldest segment was sealed; undefined: there is none that could be dropped. */
@@ -144,6 +144,7 @@ export class Upkeep implements SegmentMaker {
   #addSegment(first: number, index: MemoryIndex | FileIndex, compressedBytes?: number): void {
     const { folder, pool } = this.#parts;
     const host = {
+      pool,
       nextOrdinal: () => this.#ordinals++,
       rebuild: (segment: Segment) => this.#rebuild(segment),
       onTableLoaded: (segment: Segment) => this.chain.noteTable(segment),
