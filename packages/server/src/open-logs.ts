@@ -4,6 +4,7 @@
 //     configuration must not lose what the log holds.
 // G2. What the logs keep in memory is bounded for all of them together.
 import type { Config, LogSettings } from "./config.ts";
+import { ThreadFilterMaker } from "./logs/filter-maker.ts";
 import { entryFrameCodec } from "./logs/frame-codec.ts";
 import { isLogName } from "./logs/log-name.ts";
 import { serveLog, type ServedLog } from "./logs/service.ts";
@@ -39,6 +40,7 @@ export async function openLogs(request: OpenLogsRequest): Promise<OpenLogs> {
     clock,
     onFault: (text) => logger.warn({ event: "fault" }, text),
   });
+  const filterMaker = opened.use(new ThreadFilterMaker());
   const served: ServedLog[] = [];
   for (const [name, own] of settings) {
     const reporter = createLogReporter(logger, { log: name, clock });
@@ -49,6 +51,7 @@ export async function openLogs(request: OpenLogsRequest): Promise<OpenLogs> {
         fileSystem,
         clock,
         codec: entryFrameCodec,
+        filterMaker,
         options: { ...optionsOf(own, config), ...shareOf(settings.size) },
         onEvent(event) {
           reporter.onEvent(event);

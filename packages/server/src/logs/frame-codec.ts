@@ -7,6 +7,7 @@ import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import type { FrameCodec, FrameDescription } from "../store/contract.ts";
 import { readEpoch } from "../stream/cursor.ts";
 import { Tag } from "./entry-scan.ts";
+import { entryMarks } from "./marks.ts";
 import { CHECKSUM_BYTES } from "./stamp.ts";
 import { bigintOf, numberOf, WireReader } from "./wire.ts";
 
@@ -22,6 +23,7 @@ export const entryFrameCodec: FrameCodec = {
     if (view.getUint32(checksum + 1 - start, true) !== crc32(bytes.subarray(message, checksum))) return undefined;
     return describeMessage(bytes, message, checksum);
   },
+  marks: entryMarks,
 };
 
 function describeMessage(bytes: Uint8Array, start: number, end: number): FrameDescription | undefined {

@@ -12,6 +12,7 @@ import { findTail, type TailOptions } from "../stream/tail.ts";
 import { readBackwards } from "./backward.ts";
 import { sequenceOf } from "./frame-fields.ts";
 import { impossibility } from "./impossible.ts";
+import { marksOf } from "./marks.ts";
 import { EntryMatcher } from "./matcher.ts";
 import type { LogQuery } from "./query.ts";
 
@@ -88,7 +89,9 @@ function tailOptions(tail: Pick<TailOptions, "count" | "query" | "filter">, call
 }
 
 function scanQueryOf(query: LogQuery, labels: ApplicationLabels | undefined): ScanQuery {
+  const marks = marksOf(query.terms);
   return {
+    ...(marks.length === 0 ? {} : { marks }),
     minSeverity: query.minSeverity,
     ...(labels === undefined ? {} : { labels: labels.ids }),
     ...(query.startTimestamp === undefined ? {} : { startTimestamp: query.startTimestamp }),

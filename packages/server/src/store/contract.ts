@@ -196,7 +196,7 @@ export interface FrameCodec {
    * Adds the marks of one frame: numbers of 32 bits that stand for what may be looked for in it. Who looks for something
    * must know of a mark that every frame has which holds it.
    */
-  marks?(bytes: Uint8Array, start: number, end: number, to: { add(mark: number): void }): void;
+  readonly marks?: (bytes: Uint8Array, start: number, end: number, to: { add(mark: number): void }) => void;
 }
 
 export interface FrameDescription {

@@ -16,11 +16,16 @@ export async function findTail(core: LogCore, count: number, before: number, pla
   let left = count;
   while (left > 0 && end > core.chain.first) {
     const segment = core.chain.find(end - 1);
-    const found = plan.isOpen ? skipAll(segment, left, end) : await countIn(core, segment, plan, { left, end });
+    const found = await countOne(core, segment, plan, { left, end });
     left = found.left;
     end = found.end;
   }
   return Math.max(end, core.chain.first) - 1;
+}
+
+async function countOne(core: LogCore, segment: Segment, plan: QueryPlan, { left, end }: Counted): Promise<Counted> {
+  if (plan.marks !== undefined && (await segment.lacks(plan.marks))) return { left, end: segment.first };
+  return plan.isOpen ? skipAll(segment, left, end) : await countIn(core, segment, plan, { left, end });
 }
 
 interface Counted {

@@ -152,7 +152,8 @@ export class FileIndex {
   readonly pageCount: number;
   readonly #pool: FilePool;
   readonly #path: string;
-  readonly #pagesCrc: number;
+  /** Of the page table: no two indexes that say different things have the same, but by chance. */
+  readonly pagesCrc: number;
 
   constructor(pool: FilePool, path: string, end: DecodedEnd) {
     this.#pool = pool;
@@ -161,14 +162,14 @@ export class FileIndex {
     this.whole = end.whole;
     this.rows = end.rows;
     this.pageCount = end.pageCount;
-    this.#pagesCrc = end.pagesCrc;
+    this.pagesCrc = end.pagesCrc;
   }
 
   /** The page table, from disk. @throws IndexDamaged */
   async readTable(): Promise<PageTable> {
     const bytes = new Uint8Array(this.pageCount * ROW_BYTES);
     await this.#read(bytes, this.pageCount * RECORD_BYTES);
-    if (crc32(bytes) !== this.#pagesCrc) throw new IndexDamaged(this.#path);
+    if (crc32(bytes) !== this.pagesCrc) throw new IndexDamaged(this.#path);
     return new PageTable(new Uint32Array(bytes.buffer), this.pageCount);
   }
 

@@ -16,6 +16,7 @@ import { type Dictionary, type DictionaryOptions, type OpenDictionary, openDicti
 import { Incidents } from "./events.ts";
 import { Scrubber } from "./scrubber.ts";
 import { FilePool } from "./file-pool.ts";
+import { FilterBuilder, type FilterMaker } from "./filter-builder.ts";
 import { GroupCommit } from "./group-commit.ts";
 import { History } from "./history.ts";
 import { LabelDictionary } from "./labels.ts";
@@ -49,6 +50,10 @@ export interface LogOptions {
   readonly retentionBytes?: number | undefined;
   /** The oldest segments are dropped when their newest entry came longer ago; undefined: never. */
   readonly retentionAgeMs?: number | undefined;
+  /** Writes are refused when frames and indexes would take more; undefined: never. */
+  readonly quotaBytes?: number | undefined;
+  /** Segments are compressed when they have been sealed for so long; undefined: never. */
+  readonly compressAfterMs?: number | undefined;
   readonly dictionary?: Partial<DictionaryOptions>;
   /** Between two looks at retention by age and at what is to be tried again. */
   readonly tickMs: number;
@@ -56,6 +61,8 @@ export interface LogOptions {
   readonly scrubBytesPerSecond: number;
   /** Between two such rounds. */
   readonly scrubRestMs: number;
+  /** How fast the filters of sealed segments are made, in bytes of frames. */
+  readonly filterBytesPerSecond: number;
 }
 
 export const DEFAULT_LOG_OPTIONS: LogOptions = {
@@ -72,6 +79,8 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   tickMs: 5_000,
   scrubBytesPerSecond: 8 * MIB,
   scrubRestMs: 24 * 60 * 60 * 1000,
+  // About a quarter of what the thread that makes them can do: it shares the machine with those who write.
+  filterBytesPerSecond: 32 * MIB,
 };
 
 export interface OpenLogRequest {
@@ -82,6 +91,8 @@ export interface OpenLogRequest {
   readonly clock: Clock;
   readonly codec: FrameCodec;
   readonly options?: Partial<LogOptions>;
+  /** Makes the filters of sealed segments; without it there are none. */
+  readonly filterMaker?: FilterMaker;
   /** Hears of what happens in the background. */
   readonly onEvent?: (event: LogEvent) => void;
 }
@@ -90,6 +101,10 @@ export interface LogState {
   readonly writer: WriterState;
   readonly segments: number;
   readonly bytes: number;
+  /** Frames and indexes, compressed or not. */
+  readonly diskBytes: number;
+  /** Why writes are refused now, in a sentence; empty: they are not. */
+  readonly refusal: string;
   readonly pendingBytes: number;
   /** Entries found damaged since the log was opened: told to readers as gaps. Bounded; `damage.length` may be less. */
   readonly damage: readonly DamagedRange[];
@@ -105,6 +120,12 @@ export interface Log extends AsyncDisposable {
   readonly dictionary: Dictionary;
   readonly report: RecoveryReport;
   readonly state: LogState;
+  /** When the oldest segment that could be dropped was sealed, Unix ns; undefined: there is none. */
+  readonly oldestSealedAtNs: bigint | undefined;
+  /** Drops the oldest sealed segment because the disk has too little space. Returns its bytes; 0: it could not go. */
+  dropOldest(): Promise<number>;
+  /** Refuses writes for this reason; undefined: no longer. */
+  hold(why: string | undefined): void;
 }
 
 /** Opens a log, or makes it; recovers it first. One process, one opener: see `data-folder.ts`. */
@@ -138,6 +159,8 @@ interface LogParts {
   readonly incidents: Incidents;
   readonly upkeep: Upkeep;
   readonly scrubber: Scrubber;
+  /** Undefined: no filters are made. */
+  readonly filters: FilterBuilder | undefined;
   readonly writer: GroupCommit;
   readonly dictionary: OpenDictionary;
   readonly report: RecoveryReport;
@@ -151,8 +174,9 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
   const incidents = new Incidents(request.onEvent);
   const source = { folder, fileSystem, codec, pool, labels, clock, producers };
   const recovered = await recoverLog(source);
+  const { compressAfterMs } = options;
   const retention = { bytes: options.retentionBytes, ageMs: options.retentionAgeMs };
-  const upkeep = new Upkeep({ ...source, recovered, incidents, retention, tickMs: options.tickMs });
+  const upkeep = new Upkeep({ ...source, recovered, incidents, retention, compressAfterMs, tickMs: options.tickMs });
   const { chain } = upkeep;
   const core = new LogCore({
     name,
@@ -166,6 +190,10 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
   const writer = new GroupCommit({ core, producers, segments: upkeep, file: recovered.file, incidents, options });
   const scrubOptions = { bytesPerSecond: options.scrubBytesPerSecond, restMs: options.scrubRestMs };
   const scrubber = new Scrubber({ chain, codec, clock, incidents, options: scrubOptions });
+  const filterOptions = { bytesPerSecond: options.filterBytesPerSecond, tickMs: options.tickMs };
+  const { filterMaker: maker } = request;
+  const filters =
+    maker && new FilterBuilder({ chain, clock, fileSystem, pool, incidents, maker, options: filterOptions });
   const dictionary = await openDictionary({
     folder,
     fileSystem,
@@ -174,7 +202,7 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
     first: () => chain.first,
     ...(options.dictionary === undefined ? {} : { options: options.dictionary }),
   });
-  return { core, pool, incidents, upkeep, scrubber, writer, dictionary, report: recovered.report };
+  return { core, pool, incidents, upkeep, scrubber, filters, writer, dictionary, report: recovered.report };
 }
 
 class EmbeddedLog implements Log {
@@ -184,8 +212,9 @@ class EmbeddedLog implements Log {
   constructor(parts: LogParts) {
     this.#parts = parts;
     this.reader = new EmbeddedReader(parts.core);
-    parts.upkeep.start(() => parts.writer.roll());
+    parts.upkeep.start(parts.writer);
     parts.scrubber.start();
+    parts.filters?.start();
   }
 
   get writer(): LogWriter {
@@ -206,15 +235,30 @@ class EmbeddedLog implements Log {
       writer: writer.state,
       segments: core.chain.all.length,
       bytes: core.chain.bytes,
+      diskBytes: core.chain.diskBytes,
+      refusal: writer.refusal,
       pendingBytes: writer.pendingBytes,
       damage: incidents.damage,
       faults: incidents.faults,
     };
   }
 
+  get oldestSealedAtNs(): bigint | undefined {
+    return this.#parts.upkeep.oldestSealedAtNs;
+  }
+
+  dropOldest(): Promise<number> {
+    return this.#parts.upkeep.dropOldest();
+  }
+
+  hold(why: string | undefined): void {
+    this.#parts.writer.hold(why);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    const { core, pool, upkeep, scrubber, writer, dictionary } = this.#parts;
+    const { core, pool, upkeep, scrubber, filters, writer, dictionary } = this.#parts;
     await scrubber.close();
+    await filters?.close();
     await dictionary[Symbol.asyncDispose]();
     await writer.close();
     await upkeep.close();

@@ -22,6 +22,7 @@ import {
   COMPRESSED_SUFFIX,
   FRAMES_SUFFIX,
   INDEX_SUFFIX,
+  MARKS_SUFFIX,
   parseSegmentFile,
   segmentFile,
   sequenceName,
@@ -196,6 +197,8 @@ async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock
   const isStale = (first: number) => !compressed.has(first) && (!plain.has(first) || first === last);
   const stale = parse(INDEX_SUFFIX).filter(isStale);
   removed.push(...stale.map((first) => sequenceName(first) + INDEX_SUFFIX));
+  const staleMarks = parse(MARKS_SUFFIX).filter(isStale);
+  removed.push(...staleMarks.map((first) => sequenceName(first) + MARKS_SUFFIX));
   for (const name of removed) await fileSystem.remove(`${folder}/${name}`);
   return { frames, compressed, snapshots, isLastMissing: compressed.has(last) || stale.includes(last), removed };
 }

@@ -32,16 +32,18 @@ export function findReason(chain: SegmentChain, policy: RetentionPolicy, nowNs: 
 /** Removes the files of a segment that nobody finds any more. Reads of it that have begun end well. */
 export async function removeSegment(segment: Segment, host: { fileSystem: FileSystem; pool: FilePool }): Promise<void> {
   const { fileSystem, pool } = host;
-  const { indexPath } = segment;
+  const { indexPath, marksPath } = segment;
   const folder = dirname(indexPath);
   pool.forget(segment.frames.path);
   pool.forget(indexPath);
+  pool.forget(marksPath);
   // Both forms: a change from one to the other may have been interrupted.
   for (const suffix of [COMPRESSED_SUFFIX, FRAMES_SUFFIX]) {
     await removeIfThere(fileSystem, segmentFile(folder, segment.first, suffix));
   }
   await fileSystem.syncFolder(folder);
   await removeIfThere(fileSystem, indexPath);
+  await removeIfThere(fileSystem, marksPath);
 }
 
 /** Removes a derived file, which may never have been written. */

@@ -7,7 +7,7 @@ import type { HistoryBlock } from "./history.ts";
 import type { LogCore } from "./log-core.ts";
 import type { QueryPlan } from "./query.ts";
 import { allMatch, nextRun } from "./block.ts";
-import { IndexReplaced } from "./segment.ts";
+import { IndexReplaced, type Segment } from "./segment.ts";
 
 /** Without a release, a reader's blocks are given up one by one: their memory is left to the garbage collector. */
 const BORROWED_MAX = 16;
@@ -24,6 +24,8 @@ export class LogScan implements Scan {
   #block: HistoryBlock | undefined = undefined;
   /** Blocks that handed-out runs lie in, since the last release. One that has left keeps no memory. */
   #borrowed: HistoryBlock[] = NONE;
+  /** The segment whose filter was last asked, and whether it lacks what is looked for. */
+  #judged: { readonly segment: Segment; readonly isLacking: boolean } | undefined = undefined;
   #isClosed = false;
 
   constructor(core: LogCore, after: number, plan: QueryPlan) {
@@ -49,6 +51,7 @@ export class LogScan implements Scan {
   close(): void {
     this.#isClosed = true;
     this.#block = undefined;
+    this.#judged = undefined;
   }
 
   async #wait(reading: Promise<unknown>, maxBytes: number): Promise<Run | undefined> {
@@ -105,6 +108,14 @@ export class LogScan implements Scan {
       this.#position = segment.last;
       return undefined;
     }
+    if (this.#plan.marks !== undefined) {
+      const judging = this.#judge(segment, this.#plan.marks);
+      if (judging !== undefined) return judging;
+      if (this.#judged!.isLacking) {
+        this.#position = segment.last;
+        return undefined;
+      }
+    }
     const table = segment.table();
     if (table instanceof Promise) return table;
     const page = table.find(next - segment.first);
@@ -117,6 +128,19 @@ export class LogScan implements Scan {
     this.#block = found;
     this.#core.history.readAhead(found, table, this.#plan, this.#core.tail.first);
     return undefined;
+  }
+
+  /** Asks the segment's filter, once; undefined: `#judged` has the answer. */
+  #judge(segment: Segment, marks: Uint32Array): Promise<void> | undefined {
+    if (this.#judged?.segment === segment) return undefined;
+    const lacks = segment.lacks(marks);
+    if (typeof lacks === "boolean") {
+      this.#judged = { segment, isLacking: lacks };
+      return undefined;
+    }
+    return lacks.then((isLacking) => {
+      this.#judged = { segment, isLacking };
+    });
   }
 
   #blockAt(next: number): HistoryBlock | undefined {

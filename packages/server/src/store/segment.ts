@@ -5,17 +5,20 @@
 // S3. An index that does not prove itself is rebuilt from the frames before anything is read through it.
 import type { Columns } from "./columns.ts";
 import type { FramesPlace } from "./frames-place.ts";
+import type { FilePool } from "./file-pool.ts";
 import type { FileIndex } from "./index-file.ts";
 import type { LabelRows } from "./labels.ts";
 import type { MemoryIndex } from "./memory-index.ts";
 import type { PageTable } from "./page-table.ts";
 import { IndexDamaged, PAGE_INDEX_BYTES } from "./index-file.ts";
+import { FilterDamaged, SegmentFilter } from "./segment-filter.ts";
 
 const NAME_DIGITS = 20;
 export const FRAMES_SUFFIX = ".frames";
 /** A compressed segment: what it holds is what the file of frames held (`group-table.ts`). */
 export const COMPRESSED_SUFFIX = ".frames.zst";
 export const INDEX_SUFFIX = ".index";
+export const MARKS_SUFFIX = ".marks";
 
 /** The file name of a segment: its first sequence, so that names sort as sequences do. */
 export function segmentFile(folder: string, first: number, suffix: string): string {
@@ -50,6 +53,7 @@ export class IndexReplaced extends Error {
 
 /** What a segment needs of its surroundings. */
 export interface SegmentHost {
+  readonly pool: FilePool;
   nextOrdinal(): number;
   /** Builds the index anew from the frames, and attaches it. */
   rebuild(segment: Segment): Promise<void>;
@@ -66,6 +70,7 @@ export class Segment {
   readonly ordinal: number;
   readonly first: number;
   readonly indexPath: string;
+  readonly marksPath: string;
   /** Unix ns; undefined while it is open. */
   sealedAtNs: bigint | undefined;
   readonly #host: SegmentHost;
@@ -74,6 +79,8 @@ export class Segment {
   /** What is known of each page's bytes on disk, in this process. */
   #proofs = new Uint8Array(0);
   #rebuilding: Promise<void> | undefined;
+  /** "unknown": nobody has looked for it yet. */
+  #filter: SegmentFilter | "unknown" | "none" = "unknown";
 
   constructor(
     host: SegmentHost,
@@ -85,6 +92,7 @@ export class Segment {
     this.first = first;
     this.#frames = parts.frames;
     this.indexPath = segmentFile(folder, first, INDEX_SUFFIX);
+    this.marksPath = segmentFile(folder, first, MARKS_SUFFIX);
     this.#state = "pages" in index ? { kind: "memory", index } : { kind: "file", index, table: undefined };
     this.sealedAtNs = "pages" in index ? undefined : index.facts.sealedAtNs;
   }
@@ -133,11 +141,56 @@ export class Segment {
   }
 
   attachMemory(index: MemoryIndex): void {
+    this.#filter = "none";
     this.#state = { kind: "memory", index };
   }
 
   attachFile(index: FileIndex): void {
+    this.#filter = "unknown";
     this.#state = { kind: "file", index, table: undefined };
+  }
+
+  /** Which index a filter must be of (F2); undefined while the index is in memory: it has no filter then. */
+  get indexId(): number | undefined {
+    return this.#state.kind === "file" ? this.#state.index.pagesCrc : undefined;
+  }
+
+  /** Whether it has a filter; looks for it when nobody did. */
+  async hasFilter(): Promise<boolean> {
+    return (await this.#findFilter()) !== undefined;
+  }
+
+  /** There is a filter now: looked for with the next question. */
+  noteFilter(): void {
+    this.#host.pool.forget(this.marksPath);
+    this.#filter = "unknown";
+  }
+
+  /** Whether no entry has all of these marks for certain; false when nobody can tell. */
+  lacks(marks: Uint32Array): boolean | Promise<boolean> {
+    return this.#state.kind === "memory" || this.#filter === "none" ? false : this.#askFilter(marks);
+  }
+
+  async #askFilter(marks: Uint32Array): Promise<boolean> {
+    const filter = await this.#findFilter();
+    if (filter === undefined) return false;
+    try {
+      return await filter.lacks(marks);
+    } catch (error) {
+      if (!(error instanceof FilterDamaged)) throw error;
+      this.#filter = "none";
+      return false;
+    }
+  }
+
+  async #findFilter(): Promise<SegmentFilter | undefined> {
+    const { indexId } = this;
+    if (indexId === undefined || this.#filter === "none") return undefined;
+    if (this.#filter !== "unknown") return this.#filter;
+    const found = await SegmentFilter.find(this.#host.pool, this.marksPath, indexId);
+    // Another index may have come meanwhile.
+    if (indexId === this.indexId) this.#filter = found ?? "none";
+    return found;
   }
 
   /** Reads the same frames from another file from now on. What was proven of the old one says nothing of it. */

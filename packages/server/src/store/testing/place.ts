@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Clock } from "../contract.ts";
 import type { DoctorReport } from "../doctor.ts";
 import type { LogEvent } from "../events.ts";
-import type { Log, LogOptions } from "../log.ts";
+import type { Log, LogOptions, OpenLogRequest } from "../log.ts";
 import type { LogPlace } from "./log-place.ts";
 import { openDataFolder } from "../data-folder.ts";
 import { examineDataFolder } from "../doctor.ts";
@@ -28,8 +28,14 @@ export interface EmbeddedPlace extends LogPlace {
   isDamaged: boolean;
 }
 
+/** What a log may be opened with instead of what logs in tests have. */
+export type LogSurroundings = Partial<Pick<OpenLogRequest, "fileSystem" | "codec" | "filterMaker">>;
+
 /** @param defaults of the logs opened here */
-export async function openEmbeddedPlace(defaults: Partial<LogOptions> = {}): Promise<EmbeddedPlace> {
+export async function openEmbeddedPlace(
+  defaults: Partial<LogOptions> = {},
+  surroundings: LogSurroundings = {},
+): Promise<EmbeddedPlace> {
   const folder = await mkdtemp(join(tmpdir(), "sluice-store-"));
   const clock = new ManualClock();
   const events: LogEvent[] = [];
@@ -44,7 +50,12 @@ export async function openEmbeddedPlace(defaults: Partial<LogOptions> = {}): Pro
     isDamaged: false,
     examine,
     open: (options = {}) =>
-      openIn(folder, { clock, options: { ...defaults, ...options }, onEvent: (event) => events.push(event) }),
+      openIn(folder, {
+        ...surroundings,
+        clock,
+        options: { ...defaults, ...options },
+        onEvent: (event) => events.push(event),
+      }),
     async [Symbol.asyncDispose]() {
       try {
         if (clock.timers > 0) throw new Error(`${clock.timers} timers of a log were left`);
@@ -61,7 +72,7 @@ export async function openEmbeddedPlace(defaults: Partial<LogOptions> = {}): Pro
 
 async function openIn(
   folder: string,
-  request: { clock: Clock; options: Partial<LogOptions>; onEvent: (event: LogEvent) => void },
+  request: LogSurroundings & { clock: Clock; options: Partial<LogOptions>; onEvent: (event: LogEvent) => void },
 ): Promise<Log> {
   const owned = await openDataFolder({ folder, fileSystem });
   try {
