@@ -29,6 +29,7 @@ import {
 } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { SluiceError } from "./errors.ts";
+import { FILES_PATH } from "./files/http.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
@@ -132,25 +133,16 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   });
   const certificates =
     config.tls === undefined ? undefined : opened.use(await openCertificates(config.tls, { clock, logger }));
-  const otlpHttp = createOtlpHttpHandler({
-    exportLogs: logs.exportOtlp,
-    messageBytesMax: config.limits.messageBytesMax,
-    statusOf(error, request) {
-      if (isUnforeseen(error)) webErrors(logger)(error, request);
-      return statusOf(error);
-    },
-  });
-  const web = { handlers: healthHandlers(health), onError: webErrors(logger) };
   const listeners = await openListeners(rpc, {
     ...config,
     certificates,
-    web: { ...web, handlers: { ...web.handlers, [OTLP_LOGS_PATH]: otlpHttp }, origins: config.webOrigins },
+    web: { ...plainHttp(config, { logs, files, health, logger }), origins: config.webOrigins },
     clock,
     environment: surroundings.environment ?? {},
   });
   // Closed last, on the way down: what it says is asked for until then. Until here it would be too early to say anything.
   for (const listener of listeners) opened.use(listener);
-  const healthListener = config.healthListen && opened.use(await openHealthListener(config, { health, web, clock }));
+  const healthListener = config.healthListen && opened.use(await openHealthListener(config, { health, logger, clock }));
   // Scripts wait for these: they are said whatever the level is.
   const always = logger.child({}, { level: "info" });
   for (const { address } of listeners) always.info({ event: "listening", address }, `listening on ${address}`);
@@ -161,12 +153,35 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   return new RunningServer({ listeners, healthListener, rpc, logs, files, health, opened: opened.move() });
 }
 
+/** What is served beside gRPC. */
+function plainHttp(
+  config: Config,
+  parts: { logs: LogServiceHandle; files: FileServiceHandle; health: HealthRegistry; logger: Logger },
+): WebOptions {
+  const { logs, files, health, logger } = parts;
+  const onError = webErrors(logger);
+  const otlp = createOtlpHttpHandler({
+    exportLogs: (subject, request) => logs.exportOtlp(subject, request),
+    messageBytesMax: config.limits.messageBytesMax,
+    statusOf(error, request) {
+      if (isUnforeseen(error)) onError(error, request);
+      return statusOf(error);
+    },
+  });
+  return {
+    handlers: { ...healthHandlers(health), [OTLP_LOGS_PATH]: otlp, [FILES_PATH]: files.httpHandler },
+    mapError: (error) => (isUnforeseen(error) ? undefined : statusOf(error)),
+    onError,
+  };
+}
+
 /** Another server, which knows of nothing but health: a probe cannot show a certificate. */
 async function openHealthListener(
   { healthListen, connections, http2, http1 }: Config,
-  { health, web, clock }: { health: HealthRegistry; web: WebOptions; clock: Clock },
+  { health, logger, clock }: { health: HealthRegistry; logger: Logger; clock: Clock },
 ): Promise<Listener> {
   try {
+    const web = { handlers: healthHandlers(health), onError: webErrors(logger) };
     const server = createServer({ services: [serveHealth(health)], clock });
     return await listen(server, { ...healthListen, web, http2: { ...connections, limits: http2 }, http1, clock });
   } catch (error) {

@@ -6,7 +6,7 @@
 //     the call ends with the offset reached.
 // D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
 //     computed beside the sending.
-// D4. A block's memory is used again when it was sent and hashed. The descriptor is closed when no read is under way.
+// D4. A block's memory is used again when it was sent and hashed.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
 import { PermissionDenied } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
@@ -130,7 +130,7 @@ export class Download implements FrameSource {
     this.#timer?.cancel();
     this.#hash?.forget();
     this.#stream = undefined;
-    if (!this.#isReading) void this.#file.close();
+    void this.#file.close();
   }
 
   /** Where the call's data ends, as far as it is known. */
@@ -185,8 +185,7 @@ export class Download implements FrameSource {
       })
       .finally(() => {
         this.#isReading = false;
-        if (this.#step === "closed") void this.#file.close();
-        else this.#readOn();
+        this.#readOn();
       });
   }
 
@@ -204,7 +203,7 @@ export class Download implements FrameSource {
       },
       this.#resources.pool,
     );
-    const isWhole = await block.read(this.#file.fd);
+    const isWhole = await this.#file.hold(() => block.read(this.#file.fd));
     await this.#verify(isWhole);
     this.#addToHash(block);
     if (block.isLast) block.putChecksum(this.#known ?? (await this.#computed()));

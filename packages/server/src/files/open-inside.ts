@@ -27,7 +27,8 @@ export class OpenFile implements AsyncDisposable {
   readonly fd: number;
   readonly isFolder: boolean;
   readonly version: FileVersion;
-  #closed: Promise<void> | undefined;
+  #held = 0;
+  #closing: PromiseWithResolvers<void> | undefined;
 
   constructor(fd: number, stats: BigIntStats) {
     this.fd = fd;
@@ -37,12 +38,35 @@ export class OpenFile implements AsyncDisposable {
 
   /** The version that the descriptor has now. */
   async currentVersion(): Promise<FileVersion> {
-    return versionOf(await statFd(this.fd, { bigint: true }));
+    return versionOf(await this.hold(() => statFd(this.fd, { bigint: true })));
   }
 
-  /** Idempotent. Never fails: of what was only read nothing can be lost by that. */
+  /**
+   * Keeps the descriptor open until `work` with it is done: else its number could be another file's by then.
+   * @throws DOMException AbortError when it was closed before
+   */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) throw new DOMException("The file was closed", "AbortError");
+    this.#held++;
+    try {
+      return await work();
+    } finally {
+      this.#held--;
+      if (this.#closing !== undefined && this.#held === 0) this.#closeNow(this.#closing);
+    }
+  }
+
+  /** Closes it as soon as nothing holds it. Idempotent. Never fails: of what was only read nothing can be lost by that. */
   close(): Promise<void> {
-    return (this.#closed ??= closeFd(this.fd).catch(() => {}));
+    if (this.#closing === undefined) {
+      this.#closing = Promise.withResolvers();
+      if (this.#held === 0) this.#closeNow(this.#closing);
+    }
+    return this.#closing.promise;
+  }
+
+  #closeNow({ resolve }: PromiseWithResolvers<void>): void {
+    closeFd(this.fd).then(resolve, () => resolve());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

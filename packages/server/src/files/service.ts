@@ -3,7 +3,7 @@
 // V1. Every entrance asks `authorize` before it opens anything.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type FileInfoSchema, type FileRequest, type FileService, type SeedFileService } from "@sluice/api";
-import type { Call, ServiceHandlers } from "@sluice/rpc";
+import type { Call, HttpHandler, ServiceHandlers } from "@sluice/rpc";
 import { Draining, type FieldViolation, InvalidRequest, LimitExceeded } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../security/authorize.ts";
@@ -17,6 +17,7 @@ import { fileInfo } from "./file-info.ts";
 import { type FilePath, type FileRoot, parseFilePath } from "./file-path.ts";
 import { etagOf } from "./file-version.ts";
 import { Hasher } from "./hasher.ts";
+import { createFileHttpHandler } from "./http.ts";
 import { listFiles, parseListQuery } from "./list.ts";
 import { openFileInside, openInside } from "./open-inside.ts";
 
@@ -31,6 +32,8 @@ export interface FileServiceHandle extends AsyncDisposable {
   readonly handlers: ServiceHandlers<typeof FileService>;
   /** Of the unversioned service. */
   readonly seedHandlers: ServiceHandlers<typeof SeedFileService>;
+  /** Of FILES_PATH. */
+  readonly httpHandler: HttpHandler;
   /** Refuses further downloads; those that run go on. Idempotent. */
   drain(): void;
   /** How many downloads run now. */
@@ -58,17 +61,22 @@ export async function openFileService(options: FileServiceOptions): Promise<File
     return path;
   }
 
-  async function downloadFile(request: FileRequest, call: Call): Promise<Download> {
-    const asked = parseDownload(request, pathOf(request, subjectOf(call), "read"));
+  /** Counts a download. Returns what counts it off again. @throws Draining, LimitExceeded */
+  function admit(): () => void {
     if (isDraining) throw new Draining();
     if (downloads >= downloadsMax) {
       const message = `Cannot open another download: the limit is ${downloadsMax} at the same time; try again later`;
       throw new LimitExceeded(message, "downloads", { retryAfterMs: 1_000 });
     }
     downloads++;
-    call.onEnd(() => {
+    return () => {
       downloads--;
-    });
+    };
+  }
+
+  async function downloadFile(request: FileRequest, call: Call): Promise<Download> {
+    const asked = parseDownload(request, pathOf(request, subjectOf(call), "read"));
+    call.onEnd(admit());
     const download = await openDownload(request, asked, resources);
     call.onEnd(() => {
       download.close();
@@ -90,6 +98,14 @@ export async function openFileService(options: FileServiceOptions): Promise<File
       },
     },
     seedHandlers: { downloadFile, getFileInfo },
+    httpHandler: createFileHttpHandler({
+      checksums: resources.checksums,
+      admit(filePath, request) {
+        const path = pathOf({ filePath }, subjectOf(request), "read");
+        request.signal.addEventListener("abort", admit(), { once: true });
+        return path;
+      },
+    }),
     drain() {
       isDraining = true;
     },
