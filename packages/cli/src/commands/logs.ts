@@ -1,12 +1,10 @@
 // `sluice logs`: reads logs, and follows them over lost connections.
 import {
-  codeName,
   connect,
   GapReason,
   type LogEvent,
   type LogQuery,
   logEntryToJson,
-  RpcError,
   systemClock,
 } from "@sluice/client";
 import { Command, InvalidArgumentError } from "commander";
@@ -18,10 +16,13 @@ import {
   type Output,
   type OutputFormat,
 } from "../output.ts";
+import { reasonOf } from "../failure.ts";
 import { formatCount } from "../terminal.ts";
 import { applicationsCommand } from "./applications.ts";
 import { formatLogLine } from "./log-line.ts";
+import { logsBackupCommand, logsRestoreCommand } from "./logs-backup.ts";
 import { logsLsCommand } from "./logs-ls.ts";
+import { logsForwardCommand } from "./logs-forward.ts";
 import { logsPushCommand } from "./logs-push.ts";
 import { parseTimeArgument } from "./time-argument.ts";
 
@@ -69,8 +70,11 @@ export function logsCommand(context: CommandContext): Command {
   command.action(async (options: LogsOptions) => readLogs(options, context));
   return command
     .addCommand(logsPushCommand(context))
+    .addCommand(logsForwardCommand(context))
     .addCommand(applicationsCommand(context))
-    .addCommand(logsLsCommand(context));
+    .addCommand(logsLsCommand(context))
+    .addCommand(logsBackupCommand(context))
+    .addCommand(logsRestoreCommand(context));
 }
 
 async function readLogs(options: LogsOptions, context: CommandContext): Promise<void> {
@@ -160,12 +164,6 @@ const GAP_TEXTS: Readonly<Record<GapReason, string>> = {
   [GapReason.EPOCH]: "they were cut off when the server recovered",
   [GapReason.CORRUPTION]: "their stored bytes are damaged",
 };
-
-/** Why a connection was lost, in one line. */
-export function reasonOf(error: unknown): string {
-  if (error instanceof RpcError) return `${error.message} (${codeName(error.code)})`;
-  return error instanceof Error ? error.message : String(error);
-}
 
 function collect(value: string, before: string[]): string[] {
   return [...before, value];

@@ -73,6 +73,8 @@ class LogCopy {
   #mark: DurableMark = { segment: 1, bytes: 0, sequence: 0, sinceMs: 0 };
   /** Of the log. */
   #theirMark = this.#mark;
+  /** Names in the backup before. */
+  #kept: ReadonlySet<string> = new Set();
   #copiedSegments = 0;
   #copiedBytes = 0;
 
@@ -86,7 +88,8 @@ class LogCopy {
     await this.#copyEpochs();
     const names = await fileSystem.list(source);
     const found = findSegments(names);
-    const before = findSegments(await fileSystem.list(target));
+    this.#kept = new Set(await fileSystem.list(target));
+    const before = findSegments([...this.#kept]);
     for (const first of found.firsts) {
       const isOpen = first === found.firsts.at(-1) && !found.compressed.has(first);
       if (isOpen) await this.#copyOpen(first, before);
@@ -157,7 +160,11 @@ class LogCopy {
     const isCompressed = frames instanceof CompressedFile;
     const suffix = isCompressed ? COMPRESSED_SUFFIX : FRAMES_SUFFIX;
     try {
-      if (await this.#isKnown(first, frames, before)) return;
+      if (await this.#isKnown(first, frames, before)) {
+        // It may have been sealed just before the last backup, and have had no index yet.
+        if (!this.#kept.has(sequenceName(first) + INDEX_SUFFIX)) await this.#copyIndex(first, frames);
+        return;
+      }
       const file = isCompressed ? await fileSystem.open(this.#path(source, first, suffix), "read") : frames;
       try {
         const crcUntil = isCompressed ? { crcUntil: frames.table.storedStarts[frames.table.count]! } : {};
@@ -188,26 +195,32 @@ class LogCopy {
     }
   }
 
-  /** What a sealed segment has beside its frames; says what is damaged in them. */
+  /** Ends the copy of a sealed segment: its other form goes, its index comes; what is damaged in it is noted. */
   async #finish(first: number, suffix: string, frames: Pick<File, "size">, crc: number): Promise<void> {
-    const { source, target, fileSystem, codec, reading } = this.#request;
+    const { target, fileSystem } = this.#request;
     this.#copiedSegments++;
     // In the other form it was open when the last backup was made, and ended earlier.
     const other = suffix === FRAMES_SUFFIX ? COMPRESSED_SUFFIX : FRAMES_SUFFIX;
     await removeIfThere(fileSystem, this.#path(target, first, other));
+    const table = await this.#copyIndex(first, frames);
+    const proof = frames instanceof CompressedFile ? frames.table.facts?.storedCrc : table?.crc(table.count - 1);
+    if (proof !== crc || table === undefined || isMarked(table)) await this.#noteDamage(first);
+  }
+
+  /** Copies the index, if there is one that is of these frames; returns its table. */
+  async #copyIndex(first: number, frames: Pick<File, "size">): Promise<PageTable | undefined> {
+    const { source, fileSystem, codec, reading } = this.#request;
     const labels = new LabelDictionary(Number.MAX_SAFE_INTEGER);
     const index = await openIndex({ folder: source, fileSystem, codec, labels, ...reading }, first);
     const table = index?.facts.bytes === (await frames.size()) ? await readTable(index) : undefined;
-    if (table !== undefined) {
-      const file = await fileSystem.open(this.#path(source, first, INDEX_SUFFIX), "read");
-      try {
-        await this.#copy(file, sequenceName(first) + INDEX_SUFFIX);
-      } finally {
-        await file.close();
-      }
+    if (table === undefined) return undefined;
+    const file = await fileSystem.open(this.#path(source, first, INDEX_SUFFIX), "read");
+    try {
+      await this.#copy(file, sequenceName(first) + INDEX_SUFFIX);
+    } finally {
+      await file.close();
     }
-    const proof = frames instanceof CompressedFile ? frames.table.facts?.storedCrc : table?.crc(table.count - 1);
-    if (proof !== crc || table === undefined || isMarked(table)) await this.#noteDamage(first);
+    return table;
   }
 
   /** Looks through the copy, frame by frame. */

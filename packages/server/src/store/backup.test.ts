@@ -133,6 +133,18 @@ test("a backup is brought up to date by what is new alone", async () => {
   expect((await readRestored()).entries).toHaveLength(160);
 });
 
+test("an index that was not there yet is copied the next time", async () => {
+  await fill(60);
+  const [index] = (await namesIn(place.logFolder)).filter((name) => name.endsWith(".index"));
+  const bytes = await readFile(`${place.logFolder}/${index}`);
+  await rm(`${place.logFolder}/${index}`);
+  await runBackup();
+  expect(await namesIn(`${backup}/logs/default`)).not.toContain(index);
+  await writeFile(`${place.logFolder}/${index}`, bytes);
+  expect(await runBackup()).toMatchObject({ copiedSegments: 0 });
+  expect(await readFile(`${backup}/logs/default/${index}`)).toEqual(bytes);
+});
+
 test("a segment keeps the form in which it was copied; one that was open and is compressed now is replaced", async () => {
   await fill(60);
   await runBackup();

@@ -175,8 +175,16 @@ describe("the file EPOCHS", () => {
     await truncate(path, ((await readFile(path)).length / 10) * 8);
     await fillOn(place, 2);
     await rm(`${place.logFolder}/EPOCHS`);
-    await using log = await place.open();
-    expect(log.reader.head).toEqual({ epoch: 3, sequence: 10 });
+    for (const _ of range(1, 2)) {
+      await using log = await place.open();
+      expect(log.reader.head).toEqual({ epoch: 3, sequence: 10 });
+      expect(log.reader.epochs).toEqual([
+        { epoch: 1, sequence: 1 },
+        { epoch: 2, sequence: 9 },
+        { epoch: 3, sequence: 11 },
+      ]);
+      expect(sequencesOf(await readThrough(log.reader))).toEqual(range(1, 10));
+    }
   });
 });
 

@@ -17,10 +17,17 @@ import { PART_SUFFIX } from "./atomic-file.ts";
 import { epochOf, isSamePlace, readEpochs, writeEpochs } from "./epochs.ts";
 import { collectProducers, openLast } from "./open-segment.ts";
 import { PRODUCERS_SUFFIX, readSnapshot, snapshotFile } from "./producer-snapshot.ts";
-import { buildIndex, createSegmentFile, openIndex, sizeOf, walkSegment, writeIndex } from "./segment-files.ts";
+import {
+  buildIndex,
+  createSegmentFile,
+  findSegments,
+  openIndex,
+  sizeOf,
+  walkSegment,
+  writeIndex,
+} from "./segment-files.ts";
 import {
   COMPRESSED_SUFFIX,
-  FRAMES_SUFFIX,
   INDEX_SUFFIX,
   MARKS_SUFFIX,
   parseSegmentFile,
@@ -101,10 +108,10 @@ export async function recoverLog(request: RecoveryRequest): Promise<Recovered> {
     const { next } = last.walked;
     const lost = before.mark.sequence >= next ? { first: next, last: before.mark.sequence } : undefined;
     const isContinued = isNew || (known !== undefined && lost === undefined && !files.isLastMissing);
-    const epochMax = known === undefined ? await highestEpoch(request, files.frames) : before.epochs.at(-1)!.epoch;
-    const newEpoch = isContinued ? undefined : { epoch: epochMax + 1, sequence: next };
+    const epochs = known === undefined && !isNew ? await findEpochs(request, files.frames) : before.epochs;
+    const newEpoch = isContinued ? undefined : { epoch: epochs.at(-1)!.epoch + 1, sequence: next };
     const after = {
-      epochs: newEpoch === undefined ? before.epochs : withEpoch(before.epochs, newEpoch),
+      epochs: newEpoch === undefined ? epochs : withEpoch(epochs, newEpoch),
       mark: markOf(last, before.mark, nowMs),
     };
     const isMarked = isNew || (await saveEpochs(request, { known, after, isNewEpoch: newEpoch !== undefined }));
@@ -183,18 +190,16 @@ async function takeStock({ folder, fileSystem }: RecoveryRequest): Promise<Stock
   const names = await fileSystem.list(folder);
   const parse = (suffix: string) =>
     names.map((name) => parseSegmentFile(name, suffix)).filter((first) => first !== undefined);
-  const plain = new Set(parse(FRAMES_SUFFIX));
-  const compressed = new Set(parse(COMPRESSED_SUFFIX));
-  // Z1. The compressed one may not be durable; it is made again.
-  const unfinished = [...compressed].filter((first) => plain.has(first));
-  for (const first of unfinished) compressed.delete(first);
-  const frames = [...plain, ...compressed].sort((a, b) => a - b);
+  const { firsts, compressed, unfinished } = findSegments(names);
+  const frames = [...firsts];
+  const segments = new Set(frames);
   const last = frames.at(-1) ?? 0;
   const snapshots = parse(PRODUCERS_SUFFIX);
   const removed = names.filter((name) => name.endsWith(PART_SUFFIX));
-  removed.push(...unfinished.map((first) => sequenceName(first) + COMPRESSED_SUFFIX));
+  // Z1. The compressed one may not be durable; it is made again.
+  removed.push(...unfinished);
   // The last segment will grow: its index, if it has one, must not be taken for true when it is sealed again.
-  const isStale = (first: number) => !compressed.has(first) && (!plain.has(first) || first === last);
+  const isStale = (first: number) => !compressed.has(first) && (!segments.has(first) || first === last);
   const stale = parse(INDEX_SUFFIX).filter(isStale);
   removed.push(...stale.map((first) => sequenceName(first) + INDEX_SUFFIX));
   const staleMarks = parse(MARKS_SUFFIX).filter(isStale);
@@ -295,11 +300,19 @@ function replay(producers: ProducerTable, replayed: ReadonlyMap<string, Producer
   }
 }
 
-/** The highest epoch among stored entries, looked for from the newest segment back; 1 when there is no entry. */
-async function highestEpoch(request: RecoveryRequest, firsts: readonly number[]): Promise<number> {
-  for (const first of firsts.toReversed()) {
-    const { epochMax } = await walkSegment(request, first, { isExpected: () => true, onEntries: () => undefined });
-    if (epochMax > 0) return epochMax;
+/** The table of epochs as the stored entries tell it: without it, the next start would not believe them. */
+async function findEpochs(request: RecoveryRequest, firsts: readonly number[]): Promise<Position[]> {
+  const epochs: Position[] = [{ epoch: 1, sequence: 1 }];
+  for (const first of firsts) {
+    await walkSegment(request, first, {
+      isExpected: () => true,
+      onEntries(batch) {
+        for (const entry of batch.descriptions) {
+          if (entry === undefined || entry.epoch <= epochs.at(-1)!.epoch) continue;
+          epochs.push({ epoch: entry.epoch, sequence: entry.sequence });
+        }
+      },
+    });
   }
-  return 1;
+  return epochs;
 }

@@ -1,0 +1,56 @@
+// What an examination of a log found, in words.
+import type { LogHealth, SegmentHealth } from "@sluice/server";
+import type { Output } from "../output.ts";
+import { formatBytes, formatCount, plural } from "../terminal.ts";
+
+/** Says how a log was found, and what was repaired or would be. */
+export async function tellLog(output: Output, log: LogHealth, isRepair: boolean): Promise<void> {
+  const { paint } = output;
+  const leftovers = log.leftovers.map((name) =>
+    paint(
+      "yellow",
+      `  ${name} was left by an interrupted write${isRepair ? ": removed" : "; the next start removes it"}`,
+    ),
+  );
+  await output.result({
+    text: () =>
+      [
+        `log ${log.name}: ${plural(log.entries, "entry", "entries")}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
+        ...log.missing.map(({ first, last }) => paint("red", `  entries ${range(first, last)} are missing`)),
+        ...(log.epochs === "damaged"
+          ? [paint("red", "  the table of epochs is damaged; the next start begins a new epoch")]
+          : []),
+        ...leftovers,
+        ...log.segments.flatMap((segment) => textOf(segment, output)),
+      ].join("\n"),
+    json: () => log,
+  });
+}
+
+/** What is to be said of a segment; nothing when all of it is good. */
+function textOf(segment: SegmentHealth, { paint }: Output): string[] {
+  const { first, damaged, tailBytes, isTailCut, isIsolated, table, index } = segment;
+  const name = `  segment ${formatCount(first)}:`;
+  const lines = damaged.map((each) =>
+    paint(
+      "red",
+      `${name} entries ${range(each.first, each.last)} do not match their checksum${isIsolated ? " (marked as a gap)" : ""}`,
+    ),
+  );
+  if (tailBytes > 0) {
+    const fate = isTailCut ? "were cut" : "are cut by --repair and at the next start";
+    lines.push(paint("yellow", `${name} ${formatBytes(tailBytes)} at its end prove nothing and ${fate}`));
+  }
+  if (table === "damaged")
+    lines.push(paint("yellow", `${name} its table of groups is damaged; --repair writes it anew`));
+  if (table === "rebuilt") lines.push(paint("green", `${name} its table of groups was written anew`));
+  if (index === "missing" || index === "wrong") {
+    lines.push(paint("yellow", `${name} its index is ${index}; --repair writes it anew`));
+  }
+  if (index === "rebuilt") lines.push(paint("green", `${name} its index was written anew`));
+  return lines;
+}
+
+function range(first: number, last: number): string {
+  return first === last ? formatCount(first) : `${formatCount(first)} to ${formatCount(last)}`;
+}
