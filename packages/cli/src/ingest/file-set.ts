@@ -4,6 +4,7 @@
 // S2. What is left out is said, with the reason: what is compressed, and what is no text.
 import { glob, open, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { beginsJournalExport } from "./journal-export.ts";
 import { isCompressed, isRotationOf } from "./rotated-files.ts";
 
 /** How much of a file shows whether it is text. */
@@ -60,7 +61,8 @@ async function kindOf(path: string): Promise<"text" | "binary" | "unreadable" | 
   try {
     await using handle = await open(path, "r");
     const { buffer, bytesRead } = await handle.read(Buffer.alloc(SAMPLE_BYTES), 0, SAMPLE_BYTES, 0);
-    return buffer.subarray(0, bytesRead).includes(0) ? "binary" : "text";
+    const sample = buffer.subarray(0, bytesRead);
+    return sample.includes(0) && beginsJournalExport(sample) !== true ? "binary" : "text";
   } catch {
     return "unreadable";
   }

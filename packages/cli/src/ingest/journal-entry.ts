@@ -24,15 +24,20 @@ const FIELDS_MAX = 1000;
 const TIMES = ["_SOURCE_REALTIME_TIMESTAMP", "__REALTIME_TIMESTAMP"];
 const PROGRAMS = ["SYSLOG_IDENTIFIER", "_COMM", "_SYSTEMD_UNIT"];
 
-/** Undefined: it has more fields than an entry may have. A field that comes again gets a line behind its name. */
+/**
+ * Undefined: it has more fields than an entry may have. A field that comes again gets a line behind its name. What is no
+ * text becomes base64, in a field whose name says so; only the message stays readable.
+ */
 export function entryOfJournal(journal: readonly JournalField[]): JournalEntry | undefined {
   const fields = new Map<string, string>();
   let replaced = 0;
   for (const { name, value } of journal) {
-    const text = typeof value === "string" ? value : decodeText(value);
-    if (typeof value !== "string" && !isUtf8(value)) replaced += countReplaced(text, value);
-    let free = name;
+    const isText = typeof value === "string" || isUtf8(value);
+    const isMessage = name === "MESSAGE" && !fields.has(name);
+    let free = isText || isMessage ? name : `${name}.base64`;
     while (fields.has(free)) free += "_";
+    const text = typeof value === "string" ? value : isText || isMessage ? decodeText(value) : toBase64(value);
+    if (!isText && isMessage) replaced += countReplaced(text, value);
     fields.set(free, text);
   }
   if (fields.size > FIELDS_MAX) return undefined;
@@ -52,6 +57,10 @@ export function entryOfJournal(journal: readonly JournalField[]): JournalEntry |
     },
     replaced,
   };
+}
+
+function toBase64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64");
 }
 
 function take(fields: Map<string, string>, name: string): string | undefined {

@@ -130,6 +130,7 @@ test("however a file grows, and wherever runs over it end, the log has all of it
   const folder = await makeFolder();
   let files = 0;
   let words = 0;
+  const withWords = (text: string): string => text.replace(/@/gu, () => `w${words++};`);
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(anyAppend, fc.option(anyFate, { nil: well })), { minLength: 1, maxLength: 6 }),
@@ -139,10 +140,7 @@ test("however a file grows, and wherever runs over it end, the log has all of it
         const log = new ModelLog();
         await writeFile(path, "");
         for (const [text, fate] of steps) {
-          await appendFile(
-            path,
-            text.replace(/@/gu, () => `w${words++};`),
-          );
+          await appendFile(path, withWords(text));
           await run({ log, path, fate, rule });
         }
         await run({ log, path, fate: well, rule });

@@ -94,7 +94,9 @@ export class RecordJoiner {
   push(piece: Piece): JoinedRecord[] {
     const records: JoinedRecord[] = [];
     if (piece.bytes.length === 0) {
-      this.#pushBlank();
+      this.#counts.blank++;
+      const open = this.#streams.get("")?.record;
+      if (open !== undefined) open.blank++;
       return records;
     }
     this.#counts.lines++;
@@ -119,13 +121,6 @@ export class RecordJoiner {
     this.#streams.clear();
     this.#sinceClean = 0;
     return records;
-  }
-
-  #pushBlank(): void {
-    // A container's blank line is in its wrapping: only a plain file has such.
-    const open = this.#streams.get("")?.record;
-    this.#counts.blank++;
-    if (open !== undefined) open.blank++;
   }
 
   #pushPart(piece: Piece, records: JoinedRecord[]): void {
@@ -161,7 +156,11 @@ export class RecordJoiner {
     const start = partial?.start ?? piece.start;
     const first = partial?.first ?? line;
     stream.partial = undefined;
-    if (line.isPartial && !isTooLong) stream.partial = { first, text: whole, start };
+    if (whole === "" && !line.isPartial) {
+      this.#counts.lines--;
+      this.#counts.blank++;
+      if (stream.record !== undefined) stream.record.blank++;
+    } else if (line.isPartial && !isTooLong) stream.partial = { first, text: whole, start };
     else this.#take(stream, { text: whole, start, line: first }, records);
   }
 

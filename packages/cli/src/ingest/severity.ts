@@ -5,7 +5,8 @@
 const NUMBER_OF_NAME: Readonly<Record<string, number>> = {
   trace: 1,
   silly: 1, // winston
-  finest: 1,
+  finest: 1, // java.util.logging, with those below
+  finer: 3,
   debug: 5,
   fine: 5,
   verbose: 6, // winston: between info and debug
@@ -18,6 +19,7 @@ const NUMBER_OF_NAME: Readonly<Record<string, number>> = {
   warning: 13,
   error: 17,
   err: 17,
+  severe: 17, // java.util.logging
   dpanic: 18, // zap
   crit: 18,
   critical: 18,

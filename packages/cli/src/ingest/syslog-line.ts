@@ -12,6 +12,8 @@ const FACILITIES = (
 
 /** RFC 3164 and, after an ISO time, what rsyslog and journald write: "host program[17]: message". */
 const SENDER = /^ (?<host>[^\s:[\]]+) (?<program>[^\s:[\]]+)(?:\[(?<pid>\d+)\])?: ?/u;
+/** What programs write to /dev/log: their host is known there. Only behind a priority: else it would be any text. */
+const LOCAL_SENDER = /^ (?<program>[^\s:[\]]+)(?:\[(?<pid>\d+)\])?: ?/u;
 /** RFC 5424, behind its time: host, program, process, message id, structured data. */
 const SENDER_5424 =
   /^ (?<host>\S+) (?<program>\S+) (?<pid>\S+) (?<messageId>\S+) (?<structured>-|(?:\[(?:"(?:[^"\\]|\\.)*"|[^\]"])*\])+)(?: |$)/su;
@@ -43,8 +45,13 @@ export function findPriority(text: string): SyslogPriority | undefined {
 }
 
 /** Finds who sent it, behind the time. A severity where the host or the program would be says that it is no syslog. */
-export function findSender(rest: string, version: "RFC 3164" | "RFC 5424"): SyslogSender | undefined {
-  const match = (version === "RFC 5424" ? SENDER_5424 : SENDER).exec(rest);
+export function findSender(
+  rest: string,
+  form: { readonly is5424: boolean; readonly hasPriority: boolean },
+): SyslogSender | undefined {
+  const match = form.is5424
+    ? SENDER_5424.exec(rest)
+    : (SENDER.exec(rest) ?? (form.hasPriority ? LOCAL_SENDER.exec(rest) : null));
   if (match === null) return undefined;
   const { program = "-", structured = "-", ...others } = match.groups ?? {};
   const fields: Record<string, string> = {};

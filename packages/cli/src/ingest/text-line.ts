@@ -45,7 +45,7 @@ export function parseTextLine(text: string, options: TextLineOptions): TextLine 
     return { entry: { timestamp: time.ns, message: text, ...levelFields(level) }, format: "text" };
   }
   const rest = line.slice(isBracketed ? timeEnd + 1 : timeEnd);
-  const sender = time.isSyslog ? findSender(rest, is5424 ? "RFC 5424" : "RFC 3164") : undefined;
+  const sender = time.isSyslog ? findSender(rest, { is5424, hasPriority: priority !== undefined }) : undefined;
   if (sender !== undefined) return { entry: entryOfSender(sender, time.ns, priority), format: "syslog" };
   const found = findLevel(rest.replace(/^[:|]?\s+(?:[-|] +)?/u, ""), { isAlone: false });
   const entry = {
