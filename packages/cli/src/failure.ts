@@ -101,3 +101,9 @@ function withNext(sentence: string, next: readonly string[]): string {
 function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === "string";
 }
+
+/** Why a connection was lost, in one line. */
+export function reasonOf(error: unknown): string {
+  if (error instanceof RpcError) return `${error.message} (${codeName(error.code)})`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -101,7 +101,8 @@ export function addServerOption(command: Command): Command {
   );
 }
 
-function parseServer(text: string): string {
+/** Checks HOST:PORT. */
+export function parseServer(text: string): string {
   const match = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(\d{1,5})$/u.exec(text);
   if (match === null || Number(match[1]) < 1 || Number(match[1]) > 65_535) {
     throw new InvalidArgumentError(`"${text}" is no HOST:PORT, for example ${DEFAULT_SERVER} or [::1]:8080.`);

@@ -99,6 +99,14 @@ export class EntryDecoder {
       case (20 << 3) | 2:
         entry.eventName = this.#readName();
         break;
+      default:
+        this.#readOtlpField(tag, bytes, entry);
+    }
+  }
+
+  /** What only OpenTelemetry's entries have. */
+  #readOtlpField(tag: number, bytes: Uint8Array, entry: LogEntry): void {
+    switch (tag) {
       case (21 << 3) | 2:
         entry.otlpBody = this.#readBytes(bytes);
         break;

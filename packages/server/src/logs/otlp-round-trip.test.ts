@@ -1,40 +1,11 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import {
-  ExportLogsServiceRequestSchema,
-  InstrumentationScopeSchema,
-  LogRecordSchema,
-  type ResourceLogs,
-  ResourceSchema,
-} from "@sluice/api";
+import { ExportLogsServiceRequestSchema } from "@sluice/api";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { otlpContent } from "../../../../test/support/otlp-content.ts";
 import { otlpRequest } from "./testing/arbitrary-otlp.ts";
 import { MemoryTarget } from "./testing/export-to-memory.ts";
 import { SDK_EXPORT } from "./testing/sdk-export.ts";
-
-/** Bytes as protobuf-es writes them: equal for equal messages, and different for -0 and 0, for null and "nothing". */
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString("hex");
-
-/**
- * What a sender says, whichever way it grouped it: for each resource and scope, its records in their order. A resource
- * that is not there and an empty one stay different.
- */
-function content(all: readonly ResourceLogs[]): Record<string, string[]> {
-  const groups: Record<string, string[]> = {};
-  for (const { resource, schemaUrl, scopeLogs } of all) {
-    for (const { scope, schemaUrl: scopeUrl, logRecords } of scopeLogs) {
-      const key = JSON.stringify([
-        resource === undefined ? null : hex(toBinary(ResourceSchema, resource)),
-        schemaUrl,
-        scope === undefined ? null : hex(toBinary(InstrumentationScopeSchema, scope)),
-        scopeUrl,
-      ]);
-      if (logRecords.length === 0) continue;
-      groups[key] = [...(groups[key] ?? []), ...logRecords.map((record) => hex(toBinary(LogRecordSchema, record)))];
-    }
-  }
-  return groups;
-}
 
 function encode(init: MessageInitShape<typeof ExportLogsServiceRequestSchema>): Uint8Array {
   return toBinary(ExportLogsServiceRequestSchema, create(ExportLogsServiceRequestSchema, init));
@@ -54,8 +25,8 @@ describe("what was sent by OTLP", () => {
             expect(await target.export(toBinary(ExportLogsServiceRequestSchema, request))).toEqual({});
           }
           const batches = target.readBack(entriesPerPiece);
-          expect(content(batches.flatMap((batch) => batch.resourceLogs))).toEqual(
-            content(requests.flatMap((request) => request.resourceLogs)),
+          expect(otlpContent(batches.flatMap((batch) => batch.resourceLogs))).toEqual(
+            otlpContent(requests.flatMap((request) => request.resourceLogs)),
           );
           expect(target.dictionary.openLeases).toBe(0);
         },
@@ -72,7 +43,7 @@ describe("what was sent by OTLP", () => {
         const second = new MemoryTarget();
         for (const { resourceLogs } of first.readBack()) await second.export(encode({ resourceLogs }));
         const [once, twice] = [first, second].map((target) =>
-          content(target.readBack().flatMap((b) => b.resourceLogs)),
+          otlpContent(target.readBack().flatMap((b) => b.resourceLogs)),
         );
         expect(twice).toEqual(once);
       }),
