@@ -1,6 +1,7 @@
 // Files that real programs wrote (test/fixtures/log-files), and those of this machine, imported and counted against `wc -l`.
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { connect, type LogEntry, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
@@ -179,10 +180,11 @@ test("the journal: as JSON and as an export it becomes the same entries", async 
   expect(exported.entries[3]).toMatchObject({ sourceFile: "shop.c", lineNumber: 12, fields: { TAG: "a", TAG_: "b" } });
 });
 
-test("an export that comes through a pipe is known by its beginning", async () => {
-  const input = await readFile(join(FIXTURES, "journal.export"), "latin1");
+test("an export that comes through a pipe, a few bytes at a time, is known by its beginning", async () => {
+  const bytes = await readFile(join(FIXTURES, "journal.export"));
+  const chunks = Array.from({ length: Math.ceil(bytes.length / 7) }, (_, i) => bytes.subarray(i * 7, i * 7 + 7));
   const words = ["logs", "push", "--server", server.address, "--output", "json"];
-  const { exitCode, stdout } = await callCli(words, { folder: folder.path, input: Buffer.from(input, "latin1") }).ended;
+  const { exitCode, stdout } = await callCli(words, { folder: folder.path, stdin: Readable.from(chunks) }).ended;
   expect([exitCode, JSON.parse(stdout)]).toMatchObject([0, { entries: 12, formats: { journal: 12 } }]);
 });
 
