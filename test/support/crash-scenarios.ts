@@ -3,15 +3,21 @@
 import type { Log, LogOptions } from "../../packages/server/src/store/log.ts";
 import type { Allowances } from "./crash-checker.ts";
 import type { Operation } from "./fake-file-system.ts";
+import { backUp, restoreBackup } from "../../packages/server/src/store/backup.ts";
 import { CrashChecker } from "./crash-checker.ts";
 import { ManualClock } from "@sluice/rpc/testing";
-import { makeBatch } from "../../packages/server/src/store/testing/frames.ts";
+import { makeBatch, testCodec } from "../../packages/server/src/store/testing/frames.ts";
 import { between, seededRandom } from "./crash-random.ts";
-import { LOG_FOLDER, openSmallLog, readAll, siteOf } from "./crash-simulation.ts";
+import { DATA_FOLDER, LOG_FOLDER, noLock, openSmallLog, readAll, siteOf } from "./crash-simulation.ts";
 import { FakeFileSystem } from "./fake-file-system.ts";
 
 /** Plays a history; returns what went wrong, in sentences. `ignoredSite` is the sync that is taken out of the code. */
-export type Scenario = (seed: number, ignoredSite: string | undefined) => Promise<string[]>;
+export type Scenario = (
+  seed: number,
+  ignoredSite: string | undefined,
+  /** Hears of every sync. */
+  onSync?: (site: string) => void,
+) => Promise<string[]>;
 
 class Stage {
   readonly random: () => number;
@@ -22,12 +28,18 @@ class Stage {
   /** Ends the process before the first operation of which this is true. */
   killBefore: (operation: Operation) => boolean = () => false;
 
-  constructor(seed: number, ignoredSite: string | undefined, allowances: Allowances) {
+  constructor(
+    seed: number,
+    ignoredSite: string | undefined,
+    allowances: Allowances,
+    onSync: (site: string) => void = () => undefined,
+  ) {
     this.random = seededRandom(seed);
     this.disk = new FakeFileSystem(this.random);
     this.checker = new CrashChecker(allowances);
     this.disk.plan = (operation) => {
       if (this.killBefore(operation)) return "killed";
+      if (operation.kind.startsWith("sync")) onSync(siteOf(operation));
       return siteOf(operation) === ignoredSite ? "ignored" : "done";
     };
   }
@@ -54,7 +66,7 @@ class Stage {
     if (known < number) await this.write(log, producer, number);
   }
 
-  async verify(log: Log): Promise<void> {
+  async verify(log: Pick<Log, "reader">): Promise<void> {
     this.violations.push(...this.checker.check(await readAll(log.reader)));
   }
 
@@ -169,3 +181,68 @@ async function writeOn(stage: Stage): Promise<void> {
   const log = await stage.open();
   for (let number = 6; number <= 8; number++) await stage.write(log, "p", number);
 }
+
+const BACKUP = "/backup";
+const RESTORED = "/restored";
+
+function copying(stage: Stage) {
+  return { backup: BACKUP, fileSystem: stage.disk.fileSystem, codec: testCodec, clock: stage.clock, lock: noLock };
+}
+
+/** The power goes after a backup was made beside a log that is open; it is restored, and the power goes again. */
+export const backedUpThenPowerCut: Scenario = async (seed, ignoredSite, onSync) => {
+  const stage = new Stage(seed, ignoredSite, { retention: false, loss: true }, onSync);
+  const log = await stage.open();
+  const count = between(stage.random, 1, 20);
+  for (let number = 1; number <= count; number++) await stage.write(log, "p", number);
+  const mode = seed % 2 === 0 ? "any-part-unsynced" : "nothing-unsynced";
+  try {
+    await backUp({ ...copying(stage), folder: DATA_FOLDER, prune: false });
+    stage.cutPower(mode);
+    await restoreBackup({ ...copying(stage), folder: RESTORED, random: stage.random });
+    stage.cutPower(mode);
+    const restored = await openSmallLog(stage.disk.fileSystem, stage.clock, {}, RESTORED);
+    await stage.verify(restored);
+    await close(restored);
+  } catch (error) {
+    stage.violations.push(`failed: ${String(error)}`);
+  }
+  return stage.violations;
+};
+
+/** A backup is being brought up to date when the power goes: what it had before, it still has. */
+export const laterBackupInterrupted: Scenario = async (seed, ignoredSite, onSync) => {
+  const stage = new Stage(seed, ignoredSite, { retention: false, loss: true }, onSync);
+  const log = await stage.open({ compressAfterMs: 0 });
+  for (let number = 1; number <= 10; number++) await stage.write(log, "p", number);
+  const [copied] = await backUp({ ...copying(stage), folder: DATA_FOLDER, prune: false });
+  for (let number = 11; number <= 30; number++) await stage.write(log, "p", number);
+  stage.clock.advance(100);
+  for (let turns = 0; turns < 60; turns++) await turn();
+  let left = between(stage.random, 1, 100);
+  stage.killBefore = () => --left < 0;
+  await backUp({ ...copying(stage), folder: DATA_FOLDER, prune: false }).catch(() => undefined);
+  stage.cutPower("any-part-unsynced");
+  await restoreBackup({ ...copying(stage), folder: RESTORED, random: stage.random });
+  const { reader } = await openSmallLog(stage.disk.fileSystem, stage.clock, {}, RESTORED);
+  await stage.verify({ reader });
+  if (reader.head.sequence < copied!.last)
+    stage.violations.push(`the backup had ${copied!.last} entries, it has lost some`);
+  return stage.violations;
+};
+
+/** A process ends before its last entry is durable; a backup takes the entry for one; then the power goes. */
+export const backupAheadOfItsLog: Scenario = async (seed, ignoredSite, onSync) => {
+  const stage = new Stage(seed, ignoredSite, { retention: false, loss: false }, onSync);
+  const log = await stage.open();
+  await stage.write(log, "p", 1);
+  stage.killBefore = ({ site }) => site === "#commit";
+  await stage.write(log, "p", 2).catch(() => undefined);
+  stage.kill();
+  const [copied] = await backUp({ ...copying(stage), folder: DATA_FOLDER, prune: false });
+  stage.cutPower("nothing-unsynced");
+  const { reader } = await stage.open();
+  if (copied!.last > reader.head.sequence)
+    stage.violations.push(`the backup has ${copied!.last}, which the log has lost`);
+  return stage.violations;
+};

@@ -16,7 +16,7 @@ import { decodeRun, makeBatch, testCodec } from "../../packages/server/src/store
 import { between, seededRandom } from "./crash-random.ts";
 import { FakeFileSystem } from "./fake-file-system.ts";
 
-const DATA_FOLDER = "/data";
+export const DATA_FOLDER = "/data";
 export const LOG_FOLDER = `${DATA_FOLDER}/logs/default`;
 
 /** Everything small, so that a few dozen entries fill segments, groups, the tail. */
@@ -54,8 +54,13 @@ export function siteOf({ kind, path, site }: Operation): string {
 }
 
 /** Opens the log of the data folder on a fake disk. */
-export async function openSmallLog(fileSystem: FileSystem, clock: Clock, options: Partial<LogOptions>): Promise<Log> {
-  const folder = await openDataFolder({ folder: DATA_FOLDER, fileSystem, lock: noLock });
+export async function openSmallLog(
+  fileSystem: FileSystem,
+  clock: Clock,
+  options: Partial<LogOptions>,
+  dataFolder = DATA_FOLDER,
+): Promise<Log> {
+  const folder = await openDataFolder({ folder: dataFolder, fileSystem, lock: noLock });
   return openLog({
     folder: folder.logFolder("default"),
     name: "default",
@@ -270,7 +275,7 @@ function isInjected(error: unknown): boolean {
   return code === "EIO" || code === "ENOSPC" || isInjected(error.cause);
 }
 
-const noLock = (): Disposable => ({ [Symbol.dispose]: () => undefined });
+export const noLock = (): Disposable => ({ [Symbol.dispose]: () => undefined });
 
 function faultOf({ kind }: Operation, random: () => number): Fate {
   if (kind === "write" || kind === "create") return { code: random() < 0.8 ? "ENOSPC" : "EIO" };

@@ -101,7 +101,8 @@ export async function restoreBackup(request: RestoreRequest): Promise<DoctorRepo
   }
   await makeFolderIn(fileSystem, dirname(folder), folder);
   await claimFolder(fileSystem, folder, "nothing");
-  await makeFolderIn(fileSystem, folder, `${folder}/logs`);
+  // Its name becomes durable with FORMAT, at the end.
+  await fileSystem.makeFolder(`${folder}/logs`);
   for (const name of await fileSystem.list(`${backup}/logs`)) await copyLog(request, name);
   const report = await examineDataFolder({
     folder,
