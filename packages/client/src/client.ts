@@ -1,13 +1,26 @@
 // The client: one address, and what can be asked of it. Everything that it opens ends with it.
-import { type Application, type FileInfo, FileService, type Log, LogEntrySchema, LogService } from "@sluice/api";
+import {
+  type Application,
+  type CountLogsResponse,
+  type FileInfo,
+  FileService,
+  type GetLogContextResponse,
+  type Log,
+  LogBatchSchema,
+  LogService,
+} from "@sluice/api";
 import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
 import { DEFAULT_BACKOFF } from "./backoff.ts";
+import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
-import type { LogQuery } from "./log-position.ts";
-import { LogStream, type LogStreamOptions } from "./log-stream.ts";
+import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
+import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
+import { type LogQuery, selectionOf } from "./log-position.ts";
+import { LogStream, type LogStreamOptions, oneByOne, type StreamLogsCall } from "./log-stream.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
+import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
 import { type RetryPolicy, STREAM_RETRY, UNARY_RETRY, withRetry } from "./retry.ts";
 import { type Clock, type Random, systemClock, systemRandom } from "./time.ts";
 
@@ -45,6 +58,17 @@ export interface SluiceClient extends AsyncDisposable {
   readonly address: string;
   /** Reads a log: history, and with `follow` what comes. Opened when it is iterated; it survives lost connections. */
   streamLogs(query?: LogQuery, options?: LogStreamOptions): LogStream;
+  /**
+   * The same in OpenTelemetry's form, in batches that any collector takes as they are. Opened when it is iterated; it
+   * survives lost connections.
+   */
+  streamOtlpLogs(query?: LogQuery, options?: LogStreamOptions & OtlpBatchOptions): LogStream<OtlpBatch>;
+  /** The newest entries first, a page at a time: for consoles. `timeoutMs` bounds the search, see LogPage. @throws RpcError */
+  readLogPage(query: LogPageQuery, options?: UnaryOptions): Promise<LogPage>;
+  /** How many entries there are over time, by level and application, counted from the index. @throws RpcError */
+  countLogs(query?: LogCountQuery, options?: UnaryOptions): Promise<CountLogsResponse>;
+  /** The entries around the one of a cursor, in the order of the log. @throws RpcError */
+  getLogContext(cursor: string, query?: LogContextQuery, options?: UnaryOptions): Promise<GetLogContextResponse>;
   /** Opens a writer into a log. It survives lost connections, and puts no entry twice into the log. */
   openLogWriter(options?: LogWriterOptions): LogWriter;
   /** One row per application that ever wrote to the log (absent: "default") and still has entries. @throws RpcError */
@@ -100,7 +124,7 @@ class ChannelClient implements SluiceClient {
     const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
     this.#channel = openChannel(address, {
       backoff: CHANNEL_BACKOFF,
-      codecs: [codecOf(LogEntrySchema, { decode: (bytes) => decoder.decode(bytes) })],
+      codecs: [codecOf(LogBatchSchema, { decode: (bytes) => decodeBatch(bytes, decoder) })],
       connectTimeoutMs,
       http2: { keepalive: options.keepalive ?? KEEPALIVE, limits: { handshakeTimeoutMs: connectTimeoutMs } },
       ...(options.tls === undefined ? {} : { tls: options.tls }),
@@ -111,7 +135,32 @@ class ChannelClient implements SluiceClient {
   }
 
   streamLogs(query: LogQuery = {}, options: LogStreamOptions = {}): LogStream {
-    return new LogStream({ ...this.#context(), call: this.#logs.streamLogs }, query, options);
+    return new LogStream({ ...this.#context(), call: this.#logs.streamLogBatches }, query, options);
+  }
+
+  streamOtlpLogs(query: LogQuery = {}, options: LogStreamOptions & OtlpBatchOptions = {}): LogStream<OtlpBatch> {
+    const call: StreamLogsCall<OtlpBatch> = (request, callOptions) =>
+      oneByOne(splitBatches(this.#logs.streamOtlpLogs(withBatches(request, options), { ...callOptions, raw: true })));
+    return new LogStream({ ...this.#context(), call }, query, options);
+  }
+
+  readLogPage(query: LogPageQuery, options: UnaryOptions = {}): Promise<LogPage> {
+    return this.#ask((call) => readPage(query, this.#logs.streamLogBatches, call), options, UNARY_TIMEOUT_MS);
+  }
+
+  countLogs(query: LogCountQuery = {}, options: UnaryOptions = {}): Promise<CountLogsResponse> {
+    const { filters: _, ...selection } = selectionOf(query);
+    const { bucketNs = 0n, groupBy } = query;
+    const request = { ...selection, bucketNs, ...(groupBy === undefined ? {} : { groupBy: groupsOf(groupBy) }) };
+    return this.#ask((call) => this.#logs.countLogs(request, call), options, UNARY_TIMEOUT_MS);
+  }
+
+  getLogContext(
+    cursor: string,
+    query: LogContextQuery = {},
+    options: UnaryOptions = {},
+  ): Promise<GetLogContextResponse> {
+    return this.#ask((call) => this.#logs.getLogContext({ ...query, cursor }, call), options, UNARY_TIMEOUT_MS);
   }
 
   openLogWriter(options: LogWriterOptions = {}): LogWriter {

@@ -5,7 +5,9 @@ export type { NewLogEntry } from "./encode-entry.ts";
 export { type DownloadOptions, type DownloadProgress, FileDownload } from "./file-download.ts";
 export type { FileListQuery } from "./file-list.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
-export type { LogControl, LogQuery } from "./log-position.ts";
+export type { LogContextQuery, LogCountQuery } from "./log-count.ts";
+export type { LogPage, LogPageQuery } from "./log-page.ts";
+export type { LogControl, LogQuery, LogSelection, SlowReaderChoice } from "./log-position.ts";
 export { type LogEvent, LogGapError, LogStream, type LogStreamOptions } from "./log-stream.ts";
 export {
   LogWriter,
@@ -14,16 +16,27 @@ export {
   type LogWriterOptions,
   type RejectedLogEntry,
 } from "./log-writer.ts";
+export {
+  connectOtlp,
+  type OtlpExported,
+  type OtlpExporter,
+  type OtlpExporterOptions,
+  type OtlpExportOptions,
+} from "./otlp-exporter.ts";
+export type { OtlpBatch, OtlpBatchOptions } from "./otlp-stream.ts";
 export type { RetryPolicy } from "./retry.ts";
 export { type Clock, pause, type Random, systemClock, systemRandom, type Timer } from "./time.ts";
 
 // What the calls are made of, so that a program needs no other package.
 export {
   type Application,
+  type CountLogsResponse,
   type FileInfo,
   type Gap,
   GapReason,
+  type GetLogContextResponse,
   type Log,
+  type LogCount,
   type LogEntry,
   LogEntrySchema,
   type Notice,

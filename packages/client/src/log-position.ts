@@ -6,11 +6,11 @@
 // P3. A server that interrupts a stream says up to where it had served it; its status comes after all that it had sent.
 // P4. A heartbeat names the head of the log: a place to go on from only while the reader has no lag.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Gap, LogEntry, LogStreamRequestSchema, Notice } from "@sluice/api";
+import { type Gap, type LogStreamRequestSchema, type Notice, SlowReader, type StreamControl } from "@sluice/api";
 import { ErrorInfoSchema, RpcError } from "@sluice/rpc";
 
-/** Which entries of a log are wanted. Everything that is absent does not restrict. */
-export interface LogQuery {
+/** Which entries of a log are meant. Everything that is absent does not restrict. */
+export interface LogSelection {
   /** Name of the log; absent: "default". */
   readonly log?: string;
   /** Entries of these applications; absent or empty: all. */
@@ -23,10 +23,27 @@ export interface LogQuery {
   readonly startTimestamp?: bigint;
   /** Event time, Unix ns, exclusive. */
   readonly endTimestamp?: bigint;
+}
+
+/**
+ * What becomes of a follower that is more than `lagMaxEntries` (default 10,000) entries of the log behind. "drop-oldest"
+ * stays live, with a gap; "sample" gets at most `perSecond` in a second, with gaps for the rest; "disconnect" ends with
+ * RESOURCE_EXHAUSTED, and the stream's `cursor` is where to go on. History is given whole to all of them.
+ */
+export type SlowReaderChoice =
+  | { readonly kind: "drop-oldest" | "disconnect"; readonly lagMaxEntries?: number }
+  | { readonly kind: "sample"; readonly perSecond: number; readonly lagMaxEntries?: number };
+
+/** What is to be read of a log. */
+export interface LogQuery extends LogSelection {
   /** After history, go on with what comes. */
   readonly follow?: boolean;
+  /** With `follow`. Absent: the reader catches up, however far behind it is. */
+  readonly slowReader?: SlowReaderChoice;
   /** Cursor of the last entry already seen. */
   readonly resumeAfter?: string;
+  /** End after the place of this cursor: what a gap left out lies after its `afterCursor`, until its `toCursor`. */
+  readonly untilCursor?: string;
   /** An expired cursor ends the stream with OUT_OF_RANGE instead of telling of a gap. */
   readonly strictCursor?: boolean;
   /** Only the last n matching entries of history; 0 with `follow`: only what comes. */
@@ -45,6 +62,11 @@ export type LogControl =
   | { readonly kind: "heartbeat"; readonly headCursor: string; readonly lagEntries: bigint }
   /** Something to know, for people and programs. A control that this client does not know is one, `UNKNOWN_CONTROL`. */
   | { readonly kind: "notice"; readonly notice: Pick<Notice, "code" | "text"> };
+
+/** What a stream is made of: the place behind it is known. */
+export interface Placed {
+  readonly cursor: string;
+}
 
 const UNKNOWN_CONTROL = {
   code: "UNKNOWN_CONTROL",
@@ -79,12 +101,9 @@ export class LogPosition {
     const query = this.#query;
     const isFresh = this.#cursor === (query.resumeAfter ?? "");
     return {
-      log: query.log ?? "",
-      applications: [...(query.applications ?? [])],
-      logLevel: query.logLevel ?? "",
-      filters: [...(query.filters ?? [])],
-      startTimestamp: query.startTimestamp ?? 0n,
-      endTimestamp: query.endTimestamp ?? 0n,
+      ...selectionOf(query),
+      ...slowReaderOf(query.slowReader),
+      ...(query.untilCursor === undefined ? {} : { untilCursor: query.untilCursor }),
       follow: query.follow ?? false,
       strictCursor: query.strictCursor ?? false,
       controlFrames: true,
@@ -95,14 +114,14 @@ export class LogPosition {
     };
   }
 
-  /** Moves past a message of the stream. Returns the control in it; undefined: it is an entry. */
-  advance(message: LogEntry): LogControl | undefined {
-    const kind = message.control?.kind;
-    if (kind === undefined) {
-      this.#cursor = message.cursor;
-      if (this.#remaining !== undefined) this.#remaining--;
-      return undefined;
-    }
+  /** Moves past an entry. */
+  pass(entry: Placed): void {
+    this.#cursor = entry.cursor;
+    if (this.#remaining !== undefined) this.#remaining--;
+  }
+
+  /** Moves past a control, and says what it is. */
+  hear({ kind }: StreamControl): LogControl {
     switch (kind.case) {
       case "gap":
         this.#cursor = kind.value.toCursor;
@@ -128,7 +147,35 @@ export class LogPosition {
   interrupt(error: unknown): void {
     if (!(error instanceof RpcError)) return;
     for (const { domain, reason, metadata } of error.findDetails(ErrorInfoSchema)) {
-      if (domain === "sluice" && reason === "STREAM_INTERRUPTED") this.#cursor = metadata["cursor"] ?? this.#cursor; // P3
+      const isPlace = reason === "STREAM_INTERRUPTED" || reason === "SLOW_READER";
+      if (domain === "sluice" && isPlace) this.#cursor = metadata["cursor"] ?? this.#cursor; // P3
     }
   }
 }
+
+/** The fields of a request that say which entries are meant. */
+export function selectionOf(selection: LogSelection) {
+  return {
+    log: selection.log ?? "",
+    applications: [...(selection.applications ?? [])],
+    logLevel: selection.logLevel ?? "",
+    filters: [...(selection.filters ?? [])],
+    startTimestamp: selection.startTimestamp ?? 0n,
+    endTimestamp: selection.endTimestamp ?? 0n,
+  };
+}
+
+function slowReaderOf(choice: SlowReaderChoice | undefined) {
+  if (choice === undefined) return {};
+  return {
+    slowReader: SLOW_READERS[choice.kind],
+    ...(choice.lagMaxEntries === undefined ? {} : { lagMaxEntries: BigInt(choice.lagMaxEntries) }),
+    ...(choice.kind === "sample" ? { samplePerSecond: choice.perSecond } : {}),
+  };
+}
+
+const SLOW_READERS: Readonly<Record<SlowReaderChoice["kind"], SlowReader>> = {
+  "drop-oldest": SlowReader.DROP_OLDEST,
+  sample: SlowReader.SAMPLE,
+  disconnect: SlowReader.DISCONNECT,
+};

@@ -1,8 +1,9 @@
 import { create } from "@bufbuild/protobuf";
-import { LogEntrySchema } from "@sluice/api";
+import { LogEntrySchema, SlowReader } from "@sluice/api";
 import { Code, ErrorInfoSchema, errorDetail, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { SlowReaderChoice } from "./log-position.ts";
 import { LogGapError } from "./log-stream.ts";
 import { settle } from "./testing/chance.ts";
 import {
@@ -93,6 +94,50 @@ test("all of a query is asked for, in every attempt", async () => {
     controlFrames: true,
   };
   expect(requests.map((request) => ({ application: undefined, ...request }))).toEqual([asked, asked]);
+});
+
+test.each<[SlowReaderChoice, object]>([
+  [{ kind: "drop-oldest" }, { slowReader: SlowReader.DROP_OLDEST }],
+  [
+    { kind: "disconnect", lagMaxEntries: 5 },
+    { slowReader: SlowReader.DISCONNECT, lagMaxEntries: 5n },
+  ],
+  [
+    { kind: "sample", perSecond: 7, lagMaxEntries: 9 },
+    { slowReader: SlowReader.SAMPLE, samplePerSecond: 7, lagMaxEntries: 9n },
+  ],
+])("what becomes of a slow reader is asked for: %o", async (slowReader, asked) => {
+  const { requests, stream } = openStream({ follow: true, slowReader, untilCursor: "c9" }, { batchDelayMs: 20 });
+  collect(stream);
+  await settle();
+  expect(requests[0]).toMatchObject({ ...asked, untilCursor: "c9", batchMaxDelayMs: 20 });
+});
+
+test("a reader that was cut off for its slowness knows where to go on", async () => {
+  const { attempt, stream } = openStream({ follow: true, slowReader: { kind: "disconnect" } });
+  const { outcome, finished } = collect(stream);
+  await settle();
+  attempt(1).push(entry(1));
+  const details = [
+    errorDetail(ErrorInfoSchema, { reason: "SLOW_READER", domain: "sluice", metadata: { cursor: "c5" } }),
+  ];
+  attempt(1).fail(new RpcError(Code.RESOURCE_EXHAUSTED, "too slow", { details }));
+  await finished;
+  expect(outcome.error).toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+  expect(stream.cursor).toBe("c5");
+});
+
+test("batches are what came together, and move the stream's place; what is missing must not go unnoticed", async () => {
+  const { attempt, stream } = openStream({ follow: true });
+  const { seen, outcome, finished } = collect(stream.batches());
+  await settle();
+  attempt(1).push(entry(1), sync("c1"), entry(2));
+  await settle();
+  expect(seen.map(messagesOf)).toEqual([["m1"], ["m2"]]);
+  expect(stream.cursor).toBe("c2");
+  attempt(1).push(gap("c2", "c4", 2n));
+  await finished;
+  expect(outcome.error).toBeInstanceOf(LogGapError);
 });
 
 test("nothing is asked for when nothing is wanted", async () => {

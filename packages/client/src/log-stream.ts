@@ -1,20 +1,21 @@
 // A log stream that outlives its connections.
 //
 // S1. Between two attempts the position decides alone what is asked for next: nothing is repeated, nothing is missed.
-// S2. One message is pulled at a time, and only when the reader wants one: what waits, waits in the stream's window.
+// S2. One message is pulled at a time, and only when the reader has taken all of the last one: what waits, waits in the
+//     stream's window.
 // S3. When the reader leaves, by `return` or by its signal, the attempt, its timer and its listeners go in that turn.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Gap, LogEntry, LogStreamRequestSchema } from "@sluice/api";
+import type { Gap, LogEntry, LogStreamRequestSchema, StreamControl } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
 import { abortWith } from "./abort.ts";
-import { type LogControl, LogPosition, type LogQuery } from "./log-position.ts";
+import { type LogControl, LogPosition, type LogQuery, type Placed } from "./log-position.ts";
 import { Retrier, type RetryPolicy } from "./retry.ts";
 import { SilenceAlarm } from "./silence-alarm.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 
 /** What happens on a log stream, in order. */
-export type LogEvent =
-  | { readonly kind: "entry"; readonly entry: LogEntry }
+export type LogEvent<M = LogEntry> =
+  | { readonly kind: "entry"; readonly entry: M }
   | LogControl
   /** The connection is lost; the next attempt follows after `retryInMs`. `failures` counts those in a row. */
   | { readonly kind: "disconnected"; readonly error: unknown; readonly retryInMs: number; readonly failures: number }
@@ -35,6 +36,11 @@ export interface LogStreamOptions {
    * long is given up and opened anew. 0: never. Default: 15 s.
    */
   readonly heartbeatMs?: number;
+  /**
+   * How long the server may let a new entry wait for others, ms: fewer and larger messages where much is written.
+   * Default: 0, what is there comes at once.
+   */
+  readonly batchDelayMs?: number;
   /** Deadline of one attempt, ms; after it the stream is opened anew. Absent: none. */
   readonly attemptTimeoutMs?: number;
   /** Default: goes on for ever, with up to 30 s between attempts. */
@@ -51,21 +57,32 @@ export class LogGapError extends Error {
   }
 }
 
-/** The one call that a stream needs. */
-export interface StreamLogsCall {
+/** One message of a stream: entries, or a control. */
+export interface LogMessage<M = LogEntry> {
+  readonly entries: readonly M[];
+  readonly control?: StreamControl | undefined;
+}
+
+/** The one call that a stream needs. Entries come in batches: they cost a reader much less than one by one. */
+export interface StreamLogsCall<M = LogEntry> {
   (
     request: MessageInitShape<typeof LogStreamRequestSchema>,
     options: { signal: AbortSignal; timeoutMs?: number },
-  ): AsyncIterable<LogEntry>;
+  ): AsyncIterable<LogMessage<M>>;
 }
+
+/** What comes in one go: entries, of which none is delivered yet, or something else. */
+type Delivery<M> =
+  | { readonly kind: "entries"; readonly entries: readonly M[] }
+  | Exclude<LogEvent<M>, { kind: "entry" }>;
 
 const HEARTBEAT_MS = 15_000;
 const SILENCE_IN_HEARTBEATS = 2.5;
 /** Why a stream stops whose reader called `return`: an end, no error. */
 const READER_LEFT = new DOMException("The reader left", "AbortError");
 
-export interface LogStreamContext {
-  readonly call: StreamLogsCall;
+export interface LogStreamContext<M = LogEntry> {
+  readonly call: StreamLogsCall<M>;
   readonly clock: Clock;
   readonly random: Random;
   readonly retry: RetryPolicy;
@@ -73,16 +90,19 @@ export interface LogStreamContext {
   readonly closed: AbortSignal;
 }
 
-/** Entries that match a query, in the order of the log. Iterated once: either itself (entries only) or `events()`. */
-export class LogStream implements AsyncIterable<LogEntry> {
-  readonly #context: LogStreamContext;
+/**
+ * Entries that match a query, in the order of the log. Iterated once: either itself (entries only), `batches()` or
+ * `events()`.
+ */
+export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> {
+  readonly #context: LogStreamContext<M>;
   readonly #options: LogStreamOptions;
   readonly #position: LogPosition;
   /** Undefined when silence is no sign of anything. */
   readonly #silenceMs: number | undefined;
   #isTaken = false;
 
-  constructor(context: LogStreamContext, query: LogQuery, options: LogStreamOptions) {
+  constructor(context: LogStreamContext<M>, query: LogQuery, options: LogStreamOptions) {
     const heartbeatMs = query.follow === true ? (options.heartbeatMs ?? HEARTBEAT_MS) : 0;
     this.#context = context;
     this.#options = options;
@@ -96,11 +116,24 @@ export class LogStream implements AsyncIterable<LogEntry> {
   }
 
   /** Everything that happens on the stream. */
-  events(): AsyncIterableIterator<LogEvent> {
+  events(): AsyncIterableIterator<LogEvent<M>> {
+    return this.#open((deliveries) => this.#eventsOf(deliveries));
+  }
+
+  /** Only the entries, as many as came together: the fastest way to read many. Gaps are told as to who iterates entries. */
+  batches(): AsyncIterableIterator<readonly M[]> {
+    return this.#open((deliveries) => this.#batchesOf(deliveries));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<M> {
+    return this.#open((deliveries) => this.#entriesOf(deliveries));
+  }
+
+  #open<T>(form: (deliveries: AsyncGenerator<Delivery<M>>) => AsyncGenerator<T>): AsyncIterableIterator<T> {
     if (this.#isTaken) throw new Error("Cannot iterate a log stream twice: open another with resumeAfter");
     this.#isTaken = true;
     const stop = new AbortController();
-    const generator = this.#run(stop);
+    const generator = form(this.#run(stop));
     return {
       next: () => generator.next(),
       return: () => {
@@ -113,36 +146,47 @@ export class LogStream implements AsyncIterable<LogEntry> {
     };
   }
 
-  [Symbol.asyncIterator](): AsyncIterableIterator<LogEntry> {
-    const events = this.events();
-    const onGap = this.#options.onGap;
-    return {
-      async next() {
-        for (;;) {
-          const event = await events.next();
-          if (event.done === true) return { done: true, value: undefined };
-          if (event.value.kind === "entry") return { done: false, value: event.value.entry };
-          if (event.value.kind !== "gap") continue;
-          if (onGap !== undefined) {
-            onGap(event.value.gap);
-            continue;
-          }
-          await events.return?.();
-          throw new LogGapError(event.value.gap);
-        }
-      },
-      async return() {
-        await events.return?.();
-        return { done: true, value: undefined };
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+  async *#eventsOf(deliveries: AsyncIterable<Delivery<M>>): AsyncGenerator<LogEvent<M>> {
+    for await (const delivery of deliveries) {
+      if (delivery.kind !== "entries") {
+        yield delivery;
+        continue;
+      }
+      for (const entry of delivery.entries) {
+        this.#position.pass(entry);
+        yield { kind: "entry", entry };
+      }
+    }
+  }
+
+  async *#entriesOf(deliveries: AsyncIterable<Delivery<M>>): AsyncGenerator<M> {
+    for await (const delivery of deliveries) {
+      if (delivery.kind === "gap") this.#tellGap(delivery.gap);
+      if (delivery.kind !== "entries") continue;
+      for (const entry of delivery.entries) {
+        this.#position.pass(entry);
+        yield entry;
+      }
+    }
+  }
+
+  async *#batchesOf(deliveries: AsyncIterable<Delivery<M>>): AsyncGenerator<readonly M[]> {
+    for await (const delivery of deliveries) {
+      if (delivery.kind === "gap") this.#tellGap(delivery.gap);
+      if (delivery.kind !== "entries") continue;
+      for (const entry of delivery.entries) this.#position.pass(entry);
+      yield delivery.entries;
+    }
+  }
+
+  /** @throws LogGapError */
+  #tellGap(gap: Gap): void {
+    if (this.#options.onGap === undefined) throw new LogGapError(gap);
+    this.#options.onGap(gap);
   }
 
   /** Attempt after attempt, until the stream ends well or for good. */
-  async *#run(stop: AbortController): AsyncGenerator<LogEvent> {
+  async *#run(stop: AbortController): AsyncGenerator<Delivery<M>> {
     const { clock, random } = this.#context;
     const policy = { ...this.#context.retry, ...this.#options.retry };
     const retrier = new Retrier(policy, random);
@@ -153,12 +197,13 @@ export class LogStream implements AsyncIterable<LogEntry> {
         stop.signal.throwIfAborted();
         const startedMs = clock.monotonicMs();
         try {
-          for await (const message of this.#attempt(stop.signal)) {
+          for await (const { entries, control } of this.#attempt(stop.signal)) {
             if (isResuming) yield { kind: "resumed", cursor: this.#position.cursor };
             isResuming = false;
-            const control = this.#position.advance(message);
-            if (control === undefined) retrier.succeeded();
-            yield control ?? { kind: "entry", entry: message };
+            if (control !== undefined) yield this.#position.hear(control);
+            if (entries.length === 0) continue;
+            retrier.succeeded();
+            yield { kind: "entries", entries };
           }
           return;
         } catch (error) {
@@ -182,7 +227,7 @@ export class LogStream implements AsyncIterable<LogEntry> {
   }
 
   /** One call, from where the stream stands. A silent one fails with UNAVAILABLE. */
-  async *#attempt(stop: AbortSignal): AsyncGenerator<LogEntry> {
+  async *#attempt(stop: AbortSignal): AsyncGenerator<LogMessage<M>> {
     const { call, clock } = this.#context;
     const silenceMs = this.#silenceMs;
     const attempt = new AbortController();
@@ -197,7 +242,9 @@ export class LogStream implements AsyncIterable<LogEntry> {
     const timeoutMs = this.#options.attemptTimeoutMs;
     try {
       const options = { signal: attempt.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
-      const messages = call(this.#position.request(), options)[Symbol.asyncIterator]();
+      const { batchDelayMs: batchMaxDelayMs = 0 } = this.#options;
+      const request = { ...this.#position.request(), ...(batchMaxDelayMs > 0 ? { batchMaxDelayMs } : {}) };
+      const messages = call(request, options)[Symbol.asyncIterator]();
       for (;;) {
         alarm?.listen();
         const next = await messages.next();
@@ -214,5 +261,14 @@ export class LogStream implements AsyncIterable<LogEntry> {
       unlink();
       attempt.abort();
     }
+  }
+}
+
+/** Messages of one entry each, or of a control. */
+export async function* oneByOne<M extends { readonly control?: StreamControl | undefined }>(
+  messages: AsyncIterable<M>,
+): AsyncGenerator<LogMessage<M>> {
+  for await (const message of messages) {
+    yield message.control === undefined ? { entries: [message] } : { entries: [], control: message.control };
   }
 }

@@ -4,7 +4,7 @@ import { GapReason, type LogEntry, LogEntrySchema, type LogStreamRequestSchema }
 import { Code, RpcError } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import type { LogQuery } from "../log-position.ts";
-import { type LogEvent, LogStream, type LogStreamOptions } from "../log-stream.ts";
+import { type LogEvent, LogStream, type LogStreamOptions, oneByOne } from "../log-stream.ts";
 import { STREAM_RETRY } from "../retry.ts";
 import { constantRandom } from "./chance.ts";
 import { Feed } from "./feed.ts";
@@ -38,7 +38,7 @@ export function openStream(query: LogQuery, options: LogStreamOptions = {}) {
         const feed = new Feed<LogEntry>(signal);
         requests.push(request);
         attempts.push(feed);
-        return feed;
+        return oneByOne(feed);
       },
       clock,
       random: constantRandom(0),
