@@ -69,6 +69,17 @@ export function parseFilters(filters: readonly string[], limits: Limits): Filter
   return terms;
 }
 
+/** The same text for filters that say the same, in whatever order and spelling. */
+export function filterKey(terms: readonly FilterTerm[]): string {
+  const texts = terms.map((term) =>
+    JSON.stringify(
+      term.kind === "regex" ? { ...term, expression: term.expression.pattern() } : term,
+      (_, value: unknown) => (typeof value === "bigint" ? `${value}n` : value),
+    ),
+  );
+  return [...new Set(texts)].toSorted().join("\n");
+}
+
 /** Why one term cannot be understood; `parseFilters` knows which it is. */
 class BadTerm extends Error {}
 

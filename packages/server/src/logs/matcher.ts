@@ -9,13 +9,12 @@
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import type { FrameFilter } from "../stream/frame-filter.ts";
 import { Effort } from "./effort.ts";
-import { Tag } from "./entry-scan.ts";
 import type { FilterTerm } from "./filter.ts";
+import { sequenceOf } from "./frame-fields.ts";
 import type { Finder } from "./finder.ts";
 import type { ExpressionSearch } from "./matcher-expression.ts";
 import { compileTerm, soughtIn } from "./matcher-terms.ts";
 import { EntryValues } from "./matcher-values.ts";
-import { numberOf, WireReader } from "./wire.ts";
 
 type FrameTest = (bytes: Uint8Array, start: number, end: number) => boolean | undefined;
 
@@ -117,15 +116,7 @@ export class EntryMatcher implements FrameFilter {
   }
 
   sequenceOf(bytes: Uint8Array, start: number, end: number): number {
-    const wire = new WireReader();
-    let sequence = 0;
-    wire.open(bytes, start + FRAME_HEADER_BYTES, end);
-    while (wire.pos < wire.end) {
-      const tag = wire.tag();
-      wire.skip(tag);
-      if (tag === Tag.SEQUENCE) sequence = numberOf(wire.low, wire.high);
-    }
-    return sequence;
+    return sequenceOf(bytes, start, end);
   }
 }
 

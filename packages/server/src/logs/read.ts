@@ -15,6 +15,7 @@ import { impossibility } from "./impossible.ts";
 import { marksOf } from "./marks.ts";
 import { EntryMatcher } from "./matcher.ts";
 import type { LogQuery } from "./query.ts";
+import type { SharedMatchers } from "./shared-matcher.ts";
 
 /** Characters of what a notice cites. */
 const NOTICE_LENGTH_MAX = 1000;
@@ -22,6 +23,7 @@ const NOTICE_LENGTH_MAX = 1000;
 export interface ReadOptions {
   readonly reader: LogReader;
   readonly followers: Followers;
+  readonly matchers: SharedMatchers;
   /** Of LogEntry. */
   readonly controls: ControlFrames;
   /** Of LogBatch. */
@@ -35,7 +37,7 @@ export function readLogs(query: LogQuery, call: Call, options: ReadOptions): Fra
   const start = startOf(query, reader);
   const labels = query.applications.length === 0 ? undefined : new ApplicationLabels(reader, query.applications);
   const scanQuery = scanQueryOf(query, labels);
-  const filter = query.terms.length === 0 ? undefined : new EntryMatcher(query.terms);
+  const filter = filterOf(query, call, options.matchers);
   const notices = query.hasControls ? noticesOf(query, labels) : [];
   if (query.isNewestFirst) {
     return readBackwards(query, call, { ...options, clock: followers.clock, start, scanQuery, filter, notices });
@@ -60,6 +62,17 @@ export function readLogs(query: LogQuery, call: Call, options: ReadOptions): Fra
   if (query.batch === undefined) return follow;
   const { encoder, controls: entryControls, batchControls } = options;
   return new BatchSource(follow, { entriesMax: query.batch.entriesMax, encoder, entryControls, batchControls });
+}
+
+/** Who follows shares the matching with all who have the same filter. */
+function filterOf({ terms, isFollowing }: LogQuery, call: Call, matchers: SharedMatchers): FrameFilter | undefined {
+  if (terms.length === 0) return undefined;
+  if (!isFollowing) return new EntryMatcher(terms);
+  const filter = matchers.join(terms);
+  call.onEnd(() => {
+    matchers.leave(filter);
+  });
+  return filter;
 }
 
 // The closures of a stream are made in functions of their own, so that each holds what it names and nothing else: a

@@ -30,6 +30,7 @@ import { OtlpBatchEncoder } from "./otlp-batches.ts";
 import { exportLogs } from "./otlp.ts";
 import { parseLogQuery, type QueryDefaults } from "./query.ts";
 import { readLogs, type ReadOptions } from "./read.ts";
+import { SharedMatchers } from "./shared-matcher.ts";
 import { getResources } from "./resources.ts";
 import type { Route } from "./routing.ts";
 import { parseWriteRequest } from "./write-request.ts";
@@ -113,6 +114,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
   const batchEncoder = new BatchEncoder();
   const otlpControls = new ControlFrames(OTLP_CONTROL_FIELD);
   const followers = new Followers({ clock, max: limits.followersMax });
+  const matchers = new SharedMatchers();
   const logs = new Map(options.logs.map((log) => [log.name, log]));
   const targets = createWriteTargets({ logs: options.logs, routes, authorize, clock, limits });
   const otlpEncoders = new Map(options.logs.map(({ name, dictionary }) => [name, new OtlpBatchEncoder(dictionary)]));
@@ -146,7 +148,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
       const query = parseLogQuery(request, limits, defaults);
       const { reader } = openLog(subjectOf(call), "read", query.log);
       if (isDraining && query.isFollowing) throw new Draining();
-      return readLogs(query, call, { reader, followers, controls, ...batchesOf(query.log) });
+      return readLogs(query, call, { reader, followers, matchers, controls, ...batchesOf(query.log) });
     };
   }
 

@@ -23,6 +23,8 @@ export class QueryPlan implements SummaryTest {
   readonly #labels: ReadonlySet<number> | undefined;
   readonly #dictionary: LabelDictionary;
   #bits: Uint32Array | undefined;
+  #key: string | undefined;
+  #keySize = 0;
   /** How many labels `#bits` was made of: the set may grow while it is followed. */
   #bitsSize = -1;
 
@@ -55,6 +57,18 @@ export class QueryPlan implements SummaryTest {
   /** Whether entries of a label are asked for. */
   hasLabel(id: number): boolean {
     return this.#labels === undefined || this.#labels.has(id);
+  }
+
+  /** The same text for queries that ask for the same now. */
+  get key(): string {
+    const labels = this.#labels;
+    if (this.#key === undefined || (labels !== undefined && labels.size !== this.#keySize)) {
+      const { minSeverity, startLow, startHigh, endLow, endHigh } = this;
+      this.#keySize = labels?.size ?? 0;
+      const ids = labels === undefined ? "all" : [...labels].sort((a, b) => a - b).join();
+      this.#key = [minSeverity, startLow, startHigh, endLow, endHigh, ids].join("/");
+    }
+    return this.#key;
   }
 
   labelBits(): Uint32Array | undefined {

@@ -6,7 +6,7 @@ import type { GapRun, Run, Scan } from "./contract.ts";
 import type { HistoryBlock } from "./history.ts";
 import type { LogCore } from "./log-core.ts";
 import type { QueryPlan } from "./query.ts";
-import { allMatch, nextRun } from "./block.ts";
+import { nextRun } from "./block.ts";
 import { IndexReplaced, type Segment } from "./segment.ts";
 
 /** Without a release, a reader's blocks are given up one by one: their memory is left to the garbage collector. */
@@ -84,14 +84,9 @@ export class LogScan implements Scan {
     const { tail } = this.#core;
     this.#block = undefined;
     this.#borrowed = NONE;
-    const shared = tail.run(next, maxBytes);
-    if (this.#plan.isOpen) return this.#take(shared);
-    const block = tail.find(next);
-    const from = next - block.first;
-    // One new entry that matches is the usual case: all followers get the same run, whatever they asked for.
-    if (allMatch(block, this.#plan, from, from + shared.count)) return this.#take(shared);
-    const run = nextRun(block, this.#plan, from, block.count, maxBytes);
+    const run = tail.select(next, maxBytes, this.#plan);
     if (run !== undefined) return this.#take(run);
+    const block = tail.find(next);
     this.#position = block.first + block.count - 1;
     return undefined;
   }

@@ -6,7 +6,8 @@
 import type { Batch, EntryRun } from "./contract.ts";
 import type { Block } from "./block.ts";
 import { Columns, asWords } from "./columns.ts";
-import { cut, fit } from "./block.ts";
+import { allMatch, cut, fit, nextRun } from "./block.ts";
+import type { QueryPlan } from "./query.ts";
 
 const BLOCK_BYTES = 256 * 1024;
 const BLOCK_ENTRIES = 2048;
@@ -41,6 +42,8 @@ export class Tail {
   readonly #bytesMax: number;
   readonly #blocks: TailBlock[] = [];
   readonly #runs = new Map<number, CachedRun>();
+  /** What is left of runs by queries. Cleared with `#runs`. */
+  readonly #selected = new Map<string, EntryRun | "nothing">();
   #bytes = 0;
   #next: number;
 
@@ -71,16 +74,37 @@ export class Tail {
     }
     const block = this.find(sequence);
     const from = sequence - block.first;
-    const run = cut(block, from, fit(block.columns, from, block.count, maxBytes));
+    const run = shared(cut(block, from, fit(block.columns, from, block.count, maxBytes)));
     if (this.#runs.size < CACHED_RUNS_MAX || cached !== undefined) {
       this.#runs.set(sequence, { run, maxBytes });
     }
     return run;
   }
 
+  /**
+   * The next run from `sequence` on for a query, the same object for all who ask the same; undefined: nothing of the
+   * block that holds it is asked for.
+   */
+  select(sequence: number, maxBytes: number, plan: QueryPlan): EntryRun | undefined {
+    const run = this.run(sequence, maxBytes);
+    const block = this.find(sequence);
+    const from = sequence - block.first;
+    // One new entry that matches is the usual case: all followers get the same run, whatever they asked for.
+    if (plan.isOpen || allMatch(block, plan, from, from + run.count)) return run;
+    const key = `${sequence}/${maxBytes}/${plan.key}`;
+    let selected = this.#selected.get(key);
+    if (selected === undefined) {
+      const next = nextRun(block, plan, from, block.count, maxBytes);
+      selected = next?.kind === "entries" ? shared(next) : "nothing";
+      if (this.#selected.size < CACHED_RUNS_MAX) this.#selected.set(key, selected);
+    }
+    return selected === "nothing" ? undefined : selected;
+  }
+
   /** Takes the entries that follow. */
   append(batch: Batch): void {
     this.#runs.clear();
+    this.#selected.clear();
     const words = asWords(batch.timestamps);
     let from = 0;
     while (from < batch.count) {
@@ -107,6 +131,10 @@ export class Tail {
       this.#bytes -= this.#blocks.shift()!.bytes.length;
     }
   }
+}
+
+function shared(run: EntryRun): EntryRun {
+  return { ...run, isShared: true };
 }
 
 /** The index behind the last entry of the batch that fits into the block. */

@@ -13,6 +13,11 @@ export interface FrameFilter {
    * does; undefined as for `matches`. Without it each frame may.
    */
   candidate?(bytes: Uint8Array, starts: Uint32Array, from: number, to: number): number | undefined;
+  /**
+   * What of a run that is handed to all readers (`EntryRun.isShared`) is for this one, looked for once for all who have
+   * the same filter; undefined: it grew late before all of it was known, ask again.
+   */
+  selectShared?(run: EntryRun, isLate: () => boolean): Selection | undefined;
   /** The sequence of the entry in a frame. */
   sequenceOf(bytes: Uint8Array, start: number, end: number): number;
 }
@@ -38,8 +43,19 @@ export interface SelectOptions {
   readonly isLate: () => boolean;
 }
 
+const NONE = Buffer.alloc(0);
+
 /** Selects the frames of `run` that match. Adjacent ones are copied as one; a run that matches whole is not copied. */
 export function selectFrames(run: EntryRun, filter: FrameFilter, options: SelectOptions): Selection {
+  if (run.isShared !== true || filter.selectShared === undefined || options.from > 0) {
+    return selectHere(run, filter, options);
+  }
+  const shared = filter.selectShared(run, options.isLate);
+  if (shared === undefined) return { next: 0, count: 0, bytes: NONE };
+  return shared.count <= options.countMax ? shared : selectHere(run, filter, options);
+}
+
+function selectHere(run: EntryRun, filter: FrameFilter, options: SelectOptions): Selection {
   const { from, countMax, isLate } = options;
   const { bytes, starts } = run;
   const stretches: Uint8Array[] = [];
