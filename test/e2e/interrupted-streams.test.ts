@@ -40,6 +40,8 @@ async function write(address: string, ...messages: string[]): Promise<void> {
 async function writeOthers(address: string): Promise<string> {
   await using client = openLogClient(address);
   const watch = client.logs.streamLogs({ application: "other", follow: true, tailLines: 0n });
+  // Nobody has written as "other" yet, and the stream says so first.
+  expect((await watch.next()).value).toMatchObject({ control: { kind: { case: "notice" } } });
   expect((await watch.next()).value).toMatchObject({ control: { kind: { case: "sync" } } });
   const entries = Array.from({ length: 50 }, () => ({ application: "other", message: "not wanted" }));
   const { lastCursor } = await client.logs.writeLogs({ entries });

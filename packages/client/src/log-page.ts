@@ -12,6 +12,7 @@ export interface LogPageQuery extends LogSelection {
   readonly olderThan?: string;
 }
 
+/** Entries, newest first, and where the next page begins. */
 export interface LogPage {
   /** Newest first. */
   readonly entries: readonly LogEntry[];
