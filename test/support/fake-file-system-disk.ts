@@ -55,6 +55,10 @@ export class FakeInode {
     return Buffer.from(this.#cached.bytes);
   }
 
+  durableContent(): Buffer {
+    return Buffer.from(this.#durable.bytes);
+  }
+
   read(buffer: Uint8Array, position: number): number {
     const part = this.#cached.bytes.subarray(position, position + buffer.length);
     buffer.set(part);

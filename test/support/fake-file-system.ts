@@ -100,6 +100,11 @@ export class FakeFileSystem {
     return this.#root.file(path).content();
   }
 
+  /** What a file has after a power cut, at least. */
+  durableBytesOf(path: string): Buffer {
+    return this.#root.file(path).durableContent();
+  }
+
   /** Whether there is a folder at a path. */
   hasFolder(path: string): boolean {
     return this.#root.hasFolder(path);
