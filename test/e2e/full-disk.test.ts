@@ -1,11 +1,11 @@
 // A disk without room: writes are refused with a clear status, reads go on, nothing acknowledged is lost, and when there
 // is room again writes go on as well.
 import { execFileSync } from "node:child_process";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Code, ErrorInfoSchema, RpcError, retryDelayMs } from "@sluice/rpc";
 import { createLogger, createOwnLog, loadConfig, openServer, systemClock } from "@sluice/server";
-import { expect, test } from "vitest";
+import { expect, test, type TestContext } from "vitest";
 import { createFullableDisk } from "../support/failing-file-system.ts";
 import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
 import { startServer } from "../support/server-process.ts";
@@ -64,36 +64,96 @@ test("an injected ENOSPC: refused, read on, gone on; the server's own log does n
   await follow.return?.();
 });
 
-test("a file system that is really full", async (context) => {
-  await using folder = await openTemporaryFolder("full-disk");
-  const mount = join(folder.path, "small");
+const PATIENT = { timeout: 30_000 };
+const BATCH = Array.from({ length: 100 }, () => ({ application: "a", message: "x".repeat(1000) }));
+
+/** Writes until the disk is full. Returns how many entries were acknowledged. */
+async function fill(client: LogClient): Promise<number> {
+  let acknowledged = 0;
+  try {
+    for (; acknowledged < 10_000; acknowledged += BATCH.length) await client.write(...BATCH);
+  } catch (error) {
+    expectDiskFull(error as RpcError);
+    return acknowledged;
+  }
+  return expect.unreachable("10 MB fitted into 4 MB");
+}
+
+test("a file system that is really full: again with room, writes go on without a restart", async (context) => {
+  await using disk = await mountSmallDisk(context);
+  await writeFile(join(disk.mount, "other"), Buffer.alloc(2 * 1024 * 1024));
+  await using server = await startServer(["--data", "small/data"], { folder: disk.folder });
+  await using client = openLogClient(server.address);
+  const before = await fill(client);
+  expect(before).toBeGreaterThan(1000);
+  expect(await messagesOf(client, "a")).toHaveLength(before);
+
+  await rm(join(disk.mount, "other"));
+  const after = await fill(client);
+  expect(after).toBeGreaterThan(1000);
+  expect(await messagesOf(client, "a")).toHaveLength(before + after);
+  await client[Symbol.asyncDispose]();
+  server.kill("SIGTERM");
+  expect(await server.ended()).toMatchObject({ exitCode: 0 });
+
+  await using again = await startServer(["--data", "small/data"], { folder: disk.folder });
+  await using reader = openLogClient(again.address);
+  expect(await messagesOf(reader, "a")).toHaveLength(before + after);
+}, 120_000);
+
+test("minFreeBytes keeps so much free for others: the oldest segments go, and writing never stops", async (context) => {
+  await using disk = await mountSmallDisk(context);
+  const words = ["--data", "small/data", "--segment-bytes", "256KiB", "--limits-entry-bytes-max", "64KiB"];
+  await using server = await startServer([...words, "--min-free-bytes", "1MiB"], { folder: disk.folder });
+  await using client = openLogClient(server.address);
+  const freeBytes = async () => {
+    const { bavail, bsize } = await statfs(disk.mount);
+    return bavail * bsize;
+  };
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 100; i += 1) {
+    await client.write(...BATCH);
+    least = Math.min(least, await freeBytes());
+  }
+  // A segment, with what goes with it, is written between two looks.
+  expect(least).toBeGreaterThan(512 * 1024);
+  const kept = await messagesOf(client, "a");
+  expect(kept.length).toBeGreaterThan(1000);
+  expect(kept.length).toBeLessThan(4000);
+  expect(server.stderr()).toMatch(/removed a segment.* first=1 .*reason=space/u);
+
+  // What others take is given to them, to the last sealed segment; then writes are refused, and reads go on.
+  const refusal = async () => (await client.logs.listLogs({})).logs[0]?.refusal ?? "";
+  const others: string[] = [];
+  for (let isRefused = false; !isRefused;) {
+    others.push(join(disk.mount, `other-${others.length}`));
+    await writeFile(others.at(-1)!, Buffer.alloc(512 * 1024));
+    await expect.poll(async () => (await freeBytes()) >= 1024 * 1024 || (await refusal()) !== "", PATIENT).toBe(true);
+    isRefused = (await refusal()) !== "";
+  }
+  expect(others.length).toBeGreaterThan(3);
+  expect(await refusal()).toMatch(/the disk has \d+ bytes free, less than 1048576/u);
+  const refused = await errorOf(client.write(...BATCH));
+  expect(refused.code).toBe(Code.UNAVAILABLE);
+  expect(refused.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "DISK_FULL" }]);
+  expect((await messagesOf(client, "a")).length).toBeGreaterThan(0);
+  for (const other of others) await rm(other);
+  await expect.poll(refusal, PATIENT).toBe("");
+  await client.write(...BATCH);
+}, 120_000);
+
+/** A file system of 4 MB, in the folder "small". */
+async function mountSmallDisk({ skip }: TestContext): Promise<AsyncDisposable & { folder: string; mount: string }> {
+  const resources = new AsyncDisposableStack();
+  const { path: folder } = resources.use(await openTemporaryFolder("full-disk"));
+  const mount = join(folder, "small");
   await mkdir(mount);
   try {
     execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], { stdio: "ignore" });
   } catch {
-    context.skip("needs root, to mount a small tmpfs");
+    await resources.disposeAsync();
+    skip("needs root, to mount a small tmpfs");
   }
-  try {
-    await using server = await startServer(["--data", "small/data"], { folder: folder.path });
-    await using client = openLogClient(server.address);
-    const entries = Array.from({ length: 100 }, () => ({ application: "a", message: "x".repeat(1000) }));
-    let acknowledged = 0;
-    try {
-      for (; acknowledged < 10_000; acknowledged += entries.length) await client.write(...entries);
-      expect.unreachable("10 MB fitted into 4 MB");
-    } catch (error) {
-      expectDiskFull(error as RpcError);
-    }
-    expect(acknowledged).toBeGreaterThan(1000);
-    expect(await messagesOf(client, "a")).toHaveLength(acknowledged);
-    await client[Symbol.asyncDispose]();
-    server.kill("SIGTERM");
-    expect(await server.ended()).toMatchObject({ exitCode: 0 });
-
-    await using again = await startServer(["--data", "small/data"], { folder: folder.path });
-    await using reader = openLogClient(again.address);
-    expect(await messagesOf(reader, "a")).toHaveLength(acknowledged);
-  } finally {
-    execFileSync("umount", [mount]);
-  }
-});
+  resources.defer(() => void execFileSync("umount", [mount]));
+  return { folder, mount, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}

@@ -53,10 +53,8 @@ export async function openLogs(request: OpenLogsRequest): Promise<OpenLogs> {
         codec: entryFrameCodec,
         filterMaker,
         options: { ...optionsOf(own, config), ...shareOf(settings.size) },
-        onEvent(event) {
-          reporter.onEvent(event);
-          if (event.kind === "segment-sealed") void guard.look();
-        },
+        beforeSegment: () => guard.look(),
+        onEvent: (event) => reporter.onEvent(event),
       }),
     );
     reporter.opened(log);

@@ -28,7 +28,7 @@ export interface DiskGuardOptions {
   readonly onFault: (text: string) => void;
 }
 
-/** Between two looks. Besides there is one whenever a segment was sealed. */
+/** Between two looks. Besides, whoever makes a segment asks for one and waits for it. */
 const LOOK_MS = 1000;
 
 interface Guarded {
@@ -41,6 +41,7 @@ export class DiskGuard implements AsyncDisposable {
   readonly #logs: Guarded[] = [];
   #timer: Timer | undefined;
   #looking: Promise<void> | undefined;
+  #isAsked = false;
   #isClosed = false;
   #fault = "";
 
@@ -54,12 +55,11 @@ export class DiskGuard implements AsyncDisposable {
     this.#timer ??= this.#arm();
   }
 
-  /** Looks now, unless it is just doing so. Never rejects. */
+  /** Looks now; when it is just doing so, once more behind that. Never rejects. */
   look(): Promise<void> {
     if (this.#logs.length === 0 || this.#isClosed) return Promise.resolve();
-    this.#looking ??= this.#look().finally(() => {
-      this.#looking = undefined;
-    });
+    this.#isAsked = true;
+    this.#looking ??= this.#lookWhileAsked();
     return this.#looking;
   }
 
@@ -74,6 +74,14 @@ export class DiskGuard implements AsyncDisposable {
       this.#timer = this.#arm();
       void this.look();
     }, LOOK_MS);
+  }
+
+  async #lookWhileAsked(): Promise<void> {
+    while (this.#isAsked && !this.#isClosed) {
+      this.#isAsked = false;
+      await this.#look();
+    }
+    this.#looking = undefined;
   }
 
   async #look(): Promise<void> {

@@ -93,6 +93,8 @@ export interface OpenLogRequest {
   readonly options?: Partial<LogOptions>;
   /** Makes the filters of sealed segments; without it there are none. */
   readonly filterMaker?: FilterMaker;
+  /** Asked, and waited for, before a segment is made: whoever keeps space free makes it now. Never rejects. */
+  readonly beforeSegment?: () => Promise<void>;
   /** Hears of what happens in the background. */
   readonly onEvent?: (event: LogEvent) => void;
 }
@@ -176,7 +178,15 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
   const recovered = await recoverLog(source);
   const { compressAfterMs } = options;
   const retention = { bytes: options.retentionBytes, ageMs: options.retentionAgeMs };
-  const upkeep = new Upkeep({ ...source, recovered, incidents, retention, compressAfterMs, tickMs: options.tickMs });
+  const upkeep = new Upkeep({
+    ...source,
+    recovered,
+    incidents,
+    retention,
+    compressAfterMs,
+    tickMs: options.tickMs,
+    beforeSegment: request.beforeSegment,
+  });
   const { chain } = upkeep;
   const core = new LogCore({
     name,

@@ -56,6 +56,8 @@ export interface UpkeepParts {
   /** Segments are compressed when they have been sealed for so long; undefined: never. */
   readonly compressAfterMs: number | undefined;
   readonly tickMs: number;
+  /** Asked, and waited for, before a segment is made. Never rejects. */
+  readonly beforeSegment?: (() => Promise<void>) | undefined;
 }
 
 export class Upkeep implements SegmentMaker {
@@ -66,6 +68,8 @@ export class Upkeep implements SegmentMaker {
   #reopenTicks = { left: 1, next: 2 };
   #jobs: Promise<void> = Promise.resolve();
   #timer: Timer | undefined;
+  /** The sealing that a tick began. Never rejects. */
+  #rolled: Promise<void> | undefined;
   #ordinals = 0;
   #mark: DurableMark;
   /** Positions of producer snapshots, ascending; all that were written here are durable. */
@@ -98,12 +102,14 @@ export class Upkeep implements SegmentMaker {
   async close(): Promise<void> {
     this.#timer?.cancel();
     await this.#compressor?.close();
+    await this.#rolled;
     this.#do("write the mark", () => this.#saveMark());
     await this.#jobs;
   }
 
   async makeSegment(first: number): Promise<File> {
-    const { fileSystem, folder, labels, clock } = this.#parts;
+    const { fileSystem, folder, labels, clock, beforeSegment } = this.#parts;
+    await beforeSegment?.();
     const file = await createSegmentFile(fileSystem, folder, first);
     const full = this.chain.open;
     full.sealedAtNs = clock.nowNs();
@@ -164,8 +170,8 @@ export class Upkeep implements SegmentMaker {
     // Behind the retention: what it takes need not be compressed.
     this.#do("compress", async () => this.#compressor?.wake());
     const isOld = retention.ageMs !== undefined && this.#openAgeMs() > retention.ageMs / SEAL_AGE_SHARE;
-    const rolled = isOld ? this.#writer?.roll() : undefined;
-    this.#do("seal a segment", async () => rolled);
+    // No job: it may wait for one (`beforeSegment`).
+    if (isOld) this.#rolled = this.#writer?.roll();
     if (this.#isTimeToReopen()) this.#do("open the log for writing again", async () => this.#writer?.reopen());
     this.#timer = clock.setTimer(() => this.#tick(), tickMs);
   }
