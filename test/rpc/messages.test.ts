@@ -60,6 +60,19 @@ overBothTransports((transport) => {
     expect(Buffer.compare(response.payload, payload)).toBe(0);
   });
 
+  test("large answers of many calls at once each have their own bytes, whoever's memory they were made in", async () => {
+    await using echo = await startEcho(transport);
+    const rounds = Array.from({ length: 10 }, (_, round) => round);
+    const callOf = async (caller: number): Promise<void> => {
+      for (const round of rounds) {
+        const payload = new Uint8Array(40_000 + 1000 * caller).map((_, at) => at * caller + round);
+        const { payload: answer } = await echo.client.echo({ payload });
+        if (Buffer.compare(answer, payload) !== 0) throw new Error(`caller ${caller}, round ${round}: other bytes`);
+      }
+    };
+    await expect(Promise.all(Array.from({ length: 60 }, (_, caller) => callOf(caller)))).resolves.toHaveLength(60);
+  });
+
   test("a request over the limit is refused before it has arrived", async () => {
     await using echo = await startEcho(transport, { limits: { messageBytesMax: 1000 } });
     await using wire = await openWire(transport, echo.listener.address);

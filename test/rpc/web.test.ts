@@ -95,13 +95,12 @@ describe.each(kinds)("Connect's client by %s", (kind) => {
   });
 
   test("an unknown method is UNIMPLEMENTED, a deadline DEADLINE_EXCEEDED", async () => {
-    await using server = await echo({ handlers: { echo: () => new Promise(() => {}) } });
+    await using server = await echo({
+      handlers: { echo: (_request, call) => new Promise((resolve) => call.onEnd(() => resolve({}))) },
+    });
     const client = clientOf(kind, server.listener);
     await expect(client.missing({})).rejects.toMatchObject({ code: ConnectCode.Unimplemented });
     await expect(client.echo({}, { timeoutMs: 20 })).rejects.toMatchObject({ code: ConnectCode.DeadlineExceeded });
-    await expect.poll(() => server.server.openCalls).toBe(0);
-    // The handler ignores its signal, on purpose: it is not waited for.
-    Object.assign(server.server, { runningHandlers: 0 });
   });
 
   test("a client that gives up a stream cancels its call", async () => {

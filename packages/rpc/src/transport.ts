@@ -38,8 +38,10 @@ export interface TransportStream {
   /**
    * Takes all of `bytes`: small ones are copied at once, large ones are kept by reference until sent.
    * Returns false when more than the stream's write mark waits; `onWritable` then follows, once.
+   * @param owner hears when nothing refers to these bytes any more; a transport may never say so. The same for all
+   * writes of a stream.
    */
-  write(bytes: Uint8Array): boolean;
+  write(bytes: Uint8Array, owner?: BytesOwner): boolean;
   /** Half-closes after all that was written: with a trailer block, or with an empty DATA frame when there is none. */
   end(trailers?: HeaderBlock): void;
   /**
@@ -53,6 +55,12 @@ export interface TransportStream {
   consume(byteCount: number): void;
   /** Ends the stream at once with RST_STREAM; what was not yet sent is dropped. `code` is of RFC 9113 §7. */
   reset(code: number): void;
+}
+
+/** Whose the memory of written bytes is. */
+export interface BytesOwner {
+  /** These very bytes, as they were given to `write`, have left the process or were copied. */
+  free(bytes: Uint8Array): void;
 }
 
 /** A body that is pulled, never pushed. */

@@ -5,6 +5,7 @@
 import type { ByteSource, StreamHandler } from "../transport.ts";
 import { CallContext } from "./call-context.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
+import { frameMemory } from "./frame-memory.ts";
 import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, Frames } from "./frames.ts";
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
@@ -218,7 +219,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
   #write(frames: Uint8Array): boolean {
     this.sendHeaders();
     if (this.observer !== undefined) this.#observeSent(frames);
-    return this.stream.write(frames);
+    return this.stream.write(frames, frameMemory);
   }
 
   #observeSent(frames: Uint8Array): void {

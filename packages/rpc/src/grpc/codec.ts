@@ -37,10 +37,14 @@ export type Decode = (bytes: Uint8Array) => unknown;
 export type Encode = (message: unknown) => Uint8Array;
 
 /** The functions of one type. Both throw RpcError INTERNAL for what cannot be read or written. */
-export function findCodec(codecs: readonly Codec[] | undefined, desc: DescMessage): { decode: Decode; encode: Encode } {
+export function findCodec(
+  codecs: readonly Codec[] | undefined,
+  desc: DescMessage,
+  options = { isFreed: false },
+): { decode: Decode; encode: Encode } {
   const codec = codecs?.find((each) => each.desc.typeName === desc.typeName);
   const decode = codec?.decode ?? ((bytes: Uint8Array) => fromBinary(desc, bytes));
-  const encodeFast = codec?.encode === undefined ? createMessageEncoder(desc) : undefined;
+  const encodeFast = codec?.encode === undefined ? createMessageEncoder(desc, options) : undefined;
   const encodeMessage = codec?.encode ?? ((message: unknown) => encodeAny(desc, message));
   const encode = (message: unknown): Uint8Array => encodeFast?.(message) ?? frameOf(encodeMessage(message));
   return {

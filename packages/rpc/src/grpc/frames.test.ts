@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { countFrames, frameOf, MessageReader } from "./frames.ts";
 import { Code } from "./status.ts";
 
@@ -17,11 +17,15 @@ function takeAll(reader: MessageReader): Uint8Array[] {
 
 describe("MessageReader", () => {
   test("returns what went in, however it was cut and whenever it was asked", () => {
-    const messages = fc.array(fc.uint8Array({ maxLength: 3000 }), { maxLength: 20 });
+    const sizes = fc.oneof(fc.nat(3000), fc.nat(30_000));
+    const messages = fc.array(
+      sizes.map((size) => new Uint8Array(size).map((_, at) => at ^ size)),
+      { maxLength: 20 },
+    );
     const places = fc.array(fc.nat(60_000), { maxLength: 200 });
     fc.assert(
       fc.property(messages, places, fc.array(fc.boolean(), { minLength: 1 }), (sent, cuts, asks) => {
-        const reader = new MessageReader(3000);
+        const reader = new MessageReader(30_000);
         const received: Uint8Array[] = [];
         cut(Buffer.concat(sent.map((message) => frameOf(message))), cuts).forEach((piece, at) => {
           reader.push(piece, 0, piece.length);
@@ -71,6 +75,25 @@ describe("MessageReader", () => {
     }
     const message = reader.take();
     expect(message).toEqual(Uint8Array.from(frame.subarray(5)));
+  });
+
+  test("a message gets its place when a quarter of it is there, and goes there whole", () => {
+    using allocations = vi.spyOn(Buffer, "allocUnsafeSlow");
+    const reader = new MessageReader(1_000_000);
+    const message = new Uint8Array(1_000_000).map((_, at) => at * 31);
+    const bytes = Buffer.concat([frameOf(message), frameOf(Uint8Array.of(7))]);
+    const sizes: number[] = [];
+    for (let at = 0; at < bytes.length; at += 16_384) {
+      expect(reader.take()).toBeUndefined();
+      sizes.push(...allocations.mock.calls.splice(0).map(([size]) => size));
+      if (at < 240_000) expect(sizes).toEqual([]);
+      reader.push(bytes, at, Math.min(at + 16_384, bytes.length));
+    }
+    expect(sizes).toEqual([1_000_000]);
+    expect(reader.available).toBe(bytes.length);
+    const taken = reader.take();
+    expect(Buffer.compare(taken!, message)).toBe(0);
+    expect(reader.take()).toEqual(Uint8Array.of(7));
   });
 
   test("the limit is checked as soon as the length is there", () => {

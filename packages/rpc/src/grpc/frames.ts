@@ -1,8 +1,9 @@
 // gRPC's length-prefixed messages: one flag byte, four length bytes (big-endian), the message.
 //
-// F1. A MessageReader holds no more than what it was given: a length field alone never makes it allocate.
+// F1. A length field alone never makes a MessageReader allocate: a message gets its place when a part of it is there (F3).
 // F2. What it hands out is never changed again; it may refer to the transport's buffers.
-// F3. What it holds keeps no more memory than four times its bytes, also when they came a few in each of many buffers.
+// F3. What it holds keeps no more memory than four times its bytes and a page, also when they came a few in each of many
+//     buffers.
 import { Code, RpcError } from "./status.ts";
 
 /** Flag and length in front of every message. */
@@ -14,8 +15,10 @@ export const FLAG_COMPRESSED = 1;
 /** Pieces smaller than this are copied together, so that a trickle of bytes does not keep a socket buffer for each. */
 const COALESCE_BYTES = 1024;
 const TAIL_BYTES = 4096;
-/** A piece that is a smaller part of its buffer than this is copied, larger ones stay where they lie (F3). */
-const KEPT_PART = 1 / 4;
+/** A piece of a buffer that is more times as large is copied, others stay where they lie (F3). */
+const HELD_TIMES = 4;
+/** A message gets its whole place when it is no larger than what is there so many times, and this (F3). */
+const HELD_BYTES = 4096;
 
 /** Ready-made bytes that hold whole gRPC frames; they are sent as they are. The bytes must not change afterwards. */
 export class Frames {
@@ -92,6 +95,8 @@ export class MessageReader {
   /** A chunk of our own, last in the list, that still has room behind `#tailFill`. */
   #tail: Uint8Array | undefined;
   #tailFill = 0;
+  /** The message that was asked for and is not whole: what comes of it goes to its place at once. */
+  #inPlace: MessageInPlace | undefined;
 
   /** @param limit largest message in bytes, as it lies on the wire. */
   constructor(limit: number) {
@@ -99,13 +104,14 @@ export class MessageReader {
   }
 
   push(buffer: Buffer, start: number, end: number): void {
-    const length = end - start;
+    this.available += end - start;
+    const from = this.#inPlace === undefined ? start : this.#inPlace.fill(buffer, start, end);
+    const length = end - from;
     if (length === 0) return;
-    this.available += length;
     if (length >= COALESCE_BYTES) {
       this.#tail = undefined;
-      const piece = bytesOf(buffer, start, end);
-      this.#chunks.push(length < buffer.buffer.byteLength * KEPT_PART ? piece.slice() : piece);
+      const piece = bytesOf(buffer, from, end);
+      this.#chunks.push(HELD_TIMES * length < buffer.buffer.byteLength ? piece.slice() : piece);
       return;
     }
     if (this.#tail === undefined || this.#tailFill + length > this.#tail.length) {
@@ -113,9 +119,8 @@ export class MessageReader {
       this.#tailFill = 0;
       this.#chunks.push(this.#tail.subarray(0, 0));
     }
-    const from = this.#tailFill;
-    this.#tail.set(bytesOf(buffer, start, end), from);
-    this.#tailFill = from + length;
+    this.#tail.set(bytesOf(buffer, from, end), this.#tailFill);
+    this.#tailFill += length;
     // The last chunk grows by making a new view; views handed out before stay as they are.
     const last = this.#chunks.length - 1;
     const view = this.#chunks[last];
@@ -128,6 +133,7 @@ export class MessageReader {
    * @throws RpcError RESOURCE_EXHAUSTED as soon as its length is known to exceed the limit; INTERNAL for a bad flag.
    */
   take(): Uint8Array | undefined {
+    if (this.#inPlace !== undefined) return this.#takeInPlace(this.#inPlace);
     if (this.available < FRAME_HEADER_BYTES) return undefined;
     const head = this.#chunks[this.#headIndex];
     const isInOnePiece = head !== undefined && this.#headOffset + FRAME_HEADER_BYTES <= head.length;
@@ -138,10 +144,18 @@ export class MessageReader {
     if (flag > FLAG_COMPRESSED)
       throw new RpcError(Code.INTERNAL, `Cannot read a message: its flag byte is ${flag}, not 0 or 1`);
     checkMessageLength(length, this.#limit);
-    if (this.available < FRAME_HEADER_BYTES + length) return undefined;
+    const isWhole = this.available >= FRAME_HEADER_BYTES + length;
+    if (!isWhole && length > HELD_TIMES * this.available + HELD_BYTES) return undefined;
     this.flag = flag;
     this.#skip(FRAME_HEADER_BYTES);
-    return this.#read(length);
+    if (isWhole) return this.#read(length);
+    this.available += FRAME_HEADER_BYTES;
+    this.#inPlace = new MessageInPlace(length);
+    for (const [at, chunk] of this.#chunks.entries()) {
+      if (at >= this.#headIndex) this.#inPlace.fill(chunk, at === this.#headIndex ? this.#headOffset : 0, chunk.length);
+    }
+    this.#forgetChunks();
+    return undefined;
   }
 
   /**
@@ -155,11 +169,24 @@ export class MessageReader {
 
   /** Forgets everything. */
   clear(): void {
+    this.#forgetChunks();
+    this.#inPlace = undefined;
+    this.available = 0;
+  }
+
+  #forgetChunks(): void {
     this.#chunks = [];
     this.#headIndex = 0;
     this.#headOffset = 0;
     this.#tail = undefined;
-    this.available = 0;
+  }
+
+  #takeInPlace(arriving: MessageInPlace): Uint8Array | undefined {
+    const message = arriving.whole;
+    if (message === undefined) return undefined;
+    this.#inPlace = undefined;
+    this.available -= FRAME_HEADER_BYTES + message.length;
+    return message;
   }
 
   /** A frame's header that is spread over several chunks. */
@@ -189,10 +216,7 @@ export class MessageReader {
     }
     this.#headOffset = offset;
     if (chunk === undefined) {
-      this.#chunks = [];
-      this.#headIndex = 0;
-      this.#headOffset = 0;
-      this.#tail = undefined;
+      this.#forgetChunks();
     } else if (this.#headIndex > 64 && this.#headIndex * 2 > this.#chunks.length) {
       this.#chunks.splice(0, this.#headIndex);
       this.#headIndex = 0;
@@ -218,5 +242,27 @@ export class MessageReader {
       this.#skip(piece.length);
     }
     return message;
+  }
+}
+
+/** One message that goes to its place while it arrives. */
+class MessageInPlace {
+  readonly #bytes: Uint8Array;
+  #filled = 0;
+
+  constructor(length: number) {
+    this.#bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  }
+
+  get whole(): Uint8Array | undefined {
+    return this.#filled === this.#bytes.length ? this.#bytes : undefined;
+  }
+
+  /** Takes what belongs to it; returns where the rest begins. */
+  fill(bytes: Uint8Array, start: number, end: number): number {
+    const taken = Math.min(end - start, this.#bytes.length - this.#filled);
+    this.#bytes.set(new Uint8Array(bytes.buffer, bytes.byteOffset + start, taken), this.#filled);
+    this.#filled += taken;
+    return start + taken;
   }
 }

@@ -7,6 +7,7 @@ import {
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { frameOf } from "./frames.ts";
+import { frameMemory } from "./frame-memory.ts";
 import { createMessageEncoder } from "./message-encoder.ts";
 
 const { OPTIONAL, REPEATED } = Label;
@@ -62,9 +63,10 @@ function descOf(name: string): DescMessage {
   return desc;
 }
 
+const KEPT = { isFreed: false };
 const childDesc = descOf("t.Child");
 const parentDesc = descOf("t.Parent");
-const encodeParent = createMessageEncoder(parentDesc) ?? (() => undefined);
+const encodeParent = createMessageEncoder(parentDesc, KEPT) ?? (() => undefined);
 
 /** Short ones, and some that need lengths of two and three bytes. */
 const text = fc.oneof(
@@ -171,8 +173,26 @@ test("a message whose getter encodes another one is left to protobuf-es inside",
 });
 
 test("types with other fields, and recursive ones, have no encoder", () => {
-  expect(createMessageEncoder(descOf("t.Tree"))).toBeUndefined();
-  expect(createMessageEncoder(descOf("t.Real"))).toBeUndefined();
+  expect(createMessageEncoder(descOf("t.Tree"), KEPT)).toBeUndefined();
+  expect(createMessageEncoder(descOf("t.Real"), KEPT)).toBeUndefined();
+});
+
+test("a large frame is the sender's own until it is freed; then its memory serves again", () => {
+  const encode = createMessageEncoder(parentDesc, { isFreed: true });
+  const large = (fill: number) => ({ bytes: new Uint8Array(70_000).fill(fill) });
+  const first = encode?.(large(1)) ?? new Uint8Array();
+  const second = encode?.(large(2)) ?? new Uint8Array();
+  expect(first).toEqual(encodeSlowly(large(1)));
+  expect(second).toEqual(encodeSlowly(large(2)));
+  frameMemory.free(first);
+  const third = encode?.(large(3));
+  expect(third?.buffer).toBe(first.buffer);
+  expect(third).toEqual(encodeSlowly(large(3)));
+  expect(second).toEqual(encodeSlowly(large(2)));
+  // A string might have needed more than it did: so much memory does not wait with it.
+  const text = { text: "x".repeat(70_000) };
+  expect(encode?.(text)).toEqual(encodeSlowly(text));
+  expect(encode?.(text)?.buffer.byteLength).toBe(encodeSlowly(text)?.length);
 });
 
 test("after a message larger than what is kept, others are encoded as before", () => {

@@ -7,6 +7,7 @@
 //     needs checking or conversion, unknown fields) the answer is undefined, and protobuf-es decides, errors included.
 import { Buffer } from "node:buffer";
 import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
+import { frameMemory } from "./frame-memory.ts";
 import { FRAME_HEADER_BYTES, writeFrameHeader } from "./frames.ts";
 
 /** A message, or what `create` would make one of, as a frame; undefined: protobuf-es has to encode it. */
@@ -20,34 +21,50 @@ type Fields = Readonly<Record<string, unknown>>;
 type WriteMessage = (fields: Fields, isTyped: boolean) => boolean;
 type WriteValue = (value: unknown, isTyped: boolean) => boolean;
 
-const SCRATCH_BYTES = 64 * 1024;
-/** A buffer that one large message made larger is not kept. */
-const SCRATCH_BYTES_MAX = 1024 * 1024;
+/** Enough for most messages. What is larger moves to a room of `frameMemory`. */
+const SMALL = Buffer.allocUnsafeSlow(16 * 1024);
 
-let scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+let scratch: Buffer = SMALL;
 let at = 0;
 /** A getter of a message may encode another one meanwhile. */
 let isWriting = false;
 
-/** The encoder of a type; undefined when it has fields that are not known here. */
-export function createMessageEncoder(desc: DescMessage): MessageEncoder | undefined {
+/**
+ * The encoder of a type; undefined when it has fields that are not known here.
+ * @param isFreed who sends the frames gives those that are large back to `frameMemory`
+ */
+export function createMessageEncoder(desc: DescMessage, { isFreed }: { isFreed: boolean }): MessageEncoder | undefined {
   const write = compileMessage(desc, new Set());
   if (write === undefined) return undefined;
   return (message) => {
     if (typeof message !== "object" || message === null || isWriting) return undefined;
     isWriting = true;
     at = FRAME_HEADER_BYTES;
+    let isWritten = false;
     try {
-      if (!write(message as Fields, false)) return undefined;
+      isWritten = write(message as Fields, false);
     } finally {
       isWriting = false;
+      if (!isWritten) leaveRoom();
     }
+    if (!isWritten) return undefined;
     writeFrameHeader(scratch, 0, at - FRAME_HEADER_BYTES);
+    const room = scratch;
+    if (isFreed && room !== SMALL && 2 * at >= room.length) {
+      scratch = SMALL;
+      return frameMemory.frameIn(room, at);
+    }
     const frame = Buffer.allocUnsafe(at);
-    scratch.copy(frame, 0, 0, at);
-    if (scratch.length > SCRATCH_BYTES_MAX) scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
+    room.copy(frame, 0, 0, at);
+    leaveRoom();
     return frame;
   };
+}
+
+function leaveRoom(): void {
+  if (scratch === SMALL) return;
+  frameMemory.give(scratch);
+  scratch = SMALL;
 }
 
 /** @param outer the types that this one is a part of: a recursive one is left to protobuf-es */
@@ -193,8 +210,9 @@ const VARINT_BYTES_MAX = 8;
 
 function reserve(bytes: number): void {
   if (at + bytes <= scratch.length) return;
-  const larger = Buffer.allocUnsafeSlow(Math.max(2 * scratch.length, at + bytes));
+  const larger = frameMemory.take(at + bytes);
   scratch.copy(larger, 0, 0, at);
+  leaveRoom();
   scratch = larger;
 }
 

@@ -40,7 +40,7 @@ export function createRoutes(services: readonly ServedService[], codecs: readonl
         isRequestStream: method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming",
         isResponseStream: method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming",
         decode: isRaw ? (bytes) => bytes : findCodec(codecs, method.input).decode,
-        encode: findCodec(codecs, method.output).encode,
+        encode: findCodec(codecs, method.output, { isFreed: true }).encode,
         isRaw,
         json: undefined,
       });

@@ -10,7 +10,7 @@ import type { ByteSource, HeaderBlock, Peer, StreamEnd } from "../transport.ts";
 import type { ConnectionOptions, ConnectionResources, Role } from "./connection-options.ts";
 import { ControlWriter } from "./control-writer.ts";
 import { ConnectionWindow, GAVE_WAY, isWindowTooLarge, mostBy, StreamWindow } from "./flow.ts";
-import { ConnectionError, ErrorCode } from "./frame.ts";
+import { ConnectionError, DEFAULT_WINDOW_BYTES, ErrorCode } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
 import { type Carrier, Sender, type SenderOwner } from "./sender.ts";
@@ -21,8 +21,6 @@ import { StreamTable } from "./stream-table.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
 const WELL_ENDED: StreamEnd = { by: "both-sides", code: ErrorCode.NO_ERROR, reason: "" };
-/** Both windows before anything was said (RFC 9113 §6.9.2). */
-const DEFAULT_WINDOW_BYTES = 65_535;
 
 export abstract class Connection implements StreamOwner, SenderOwner, InboundOwner {
   readonly peer: Peer;
@@ -104,6 +102,11 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     if (this.isClosed) return;
     this.sender.flush();
     this.#queues.settle();
+  }
+
+  /** Sends large answers at once; to be called when what the socket received was handled. */
+  flushBulk(): void {
+    if (!this.isClosed) this.sender.flushBulk();
   }
 
   /** The socket has room again. */
@@ -259,10 +262,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.closeIfDrained();
   }
 
-  /**
-   * Counts what costs this side more than the peer: streams opened to be given up, settings that touch every stream.
-   * @throws ConnectionError ENHANCE_YOUR_CALM when it comes faster than the limit.
-   */
+  /** Counts what costs this side more than the peer. @throws ConnectionError when it comes faster than the limit */
   protected countAbuse(): void {
     if (this.#abuse.take(this.#nowMs)) return;
     throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, "too many resets or changes of settings");

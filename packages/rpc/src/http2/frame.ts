@@ -43,6 +43,8 @@ export const ErrorCode = {
 export const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 export const FRAME_HEADER_BYTES = 9;
 export const WINDOW_BYTES_MAX = 0x7fffffff;
+/** Both windows before anything was said (RFC 9113 §6.9.2). */
+export const DEFAULT_WINDOW_BYTES = 65_535;
 export const STREAM_ID_MAX = 0x7fffffff;
 
 /** The connection cannot go on: GOAWAY with `code`, and the end. To recover: open a new connection. */

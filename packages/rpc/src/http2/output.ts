@@ -2,7 +2,11 @@
 //
 // O1. Bytes that were handed out are written again only after the socket has taken them.
 // O2. An idle connection holds no slab: connections borrow from one pool and give back what is left.
+import type { BytesOwner } from "../transport.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
+
+/** What became of chunks: all gone (their memory is free), kept by the socket, or kept and it wants no more for now. */
+export type HandOver = "sent" | "kept" | "full";
 
 const SLAB_BYTES = 64 * 1024;
 /** Smaller payloads are copied: a reference costs an entry in `writev` and two slices of a slab. */
@@ -36,6 +40,8 @@ export class Output {
   #chunks: Uint8Array[] = [];
   /** Slabs that `chunks` fills up. */
   #full: Buffer[] = [];
+  /** Handed out or pending, by reference. */
+  #lent: { readonly bytes: Uint8Array; readonly owner: BytesOwner }[] = [];
 
   constructor(pool: SlabPool) {
     this.#pool = pool;
@@ -93,8 +99,24 @@ export class Output {
     return chunks;
   }
 
-  /** Says what became of the chunks: with `areSent` nobody looks at their memory any more (O1). */
-  settle(areSent: boolean): void {
+  /** These bytes are all in it: `owner` is to hear when nobody looks at them any more. */
+  lend(bytes: Uint8Array, owner: BytesOwner | undefined): void {
+    if (owner !== undefined && bytes.length >= REFERENCED_FROM) this.#lent.push({ bytes, owner });
+  }
+
+  /** The socket has taken everything (O1). */
+  freeLent(): void {
+    if (this.#lent.length === 0) return;
+    for (const { bytes, owner } of this.#lent) owner.free(bytes);
+    this.#lent = [];
+  }
+
+  /** Says what became of the chunks: of what was sent nobody looks at the memory any more (O1). */
+  settle(outcome: HandOver): void {
+    const areSent = outcome === "sent";
+    if (areSent) this.freeLent();
+    // Of what the socket keeps nobody hears when it is sent, unless it is full: then it says so.
+    else if (outcome === "kept" && this.#lent.length > 0) this.#lent = [];
     if (areSent) for (const full of this.#full) this.#pool.give(full);
     if (this.#full.length > 0) this.#full = [];
     if (this.#slab === undefined) return;

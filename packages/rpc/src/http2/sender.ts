@@ -9,18 +9,15 @@
 // S3. While the socket is full no stream sends anything: answers stay at their streams, which the peer's own limit counts.
 // S4. A stream's turn ends after `sliceBytes` when others wait; no more than that overtakes those that are in line.
 import type { ByteSource, HeaderBlock } from "../transport.ts";
-import { FrameType, Flag } from "./frame.ts";
+import { DEFAULT_WINDOW_BYTES, FrameType, Flag } from "./frame.ts";
 import type { BlockEncoder } from "./hpack-encoder.ts";
-import { Output, type SlabPool } from "./output.ts";
+import { type HandOver, Output, type SlabPool } from "./output.ts";
 import { type Stream, StreamList } from "./stream.ts";
 
 /** Of what a source gave, so much may be copied for its memory to be free again. */
 const RESCUED_BYTES_MAX = 32 * 1024;
 /** A stream that is alone is asked for so many flushes at once: who reads from a disk does it in larger pieces than a socket. */
 const FLUSHES_OF_A_TURN = 4;
-
-/** What became of chunks: all gone (their memory is free), kept by the socket, or kept and it wants no more for now. */
-export type HandOver = "sent" | "kept" | "full";
 
 /** Takes a connection's bytes to its socket. */
 export interface Carrier {
@@ -48,7 +45,7 @@ export interface SenderLimits {
 export class Sender {
   readonly output: Output;
   /** The connection's send window. */
-  window = 65_535;
+  window = DEFAULT_WINDOW_BYTES;
   /** SETTINGS_MAX_FRAME_SIZE of the peer. */
   frameBytesMax = 16_384;
   /** The socket has enough (S3). */
@@ -62,6 +59,8 @@ export class Sender {
   /** Whose turn it is: what is asked for it meanwhile is seen at the turn's end. */
   #current: Stream | undefined = undefined;
   #isFlushRequested = false;
+  /** Bytes that could not leave at once, since the last flush. */
+  #queuedSince = 0;
   /** What may still leave in this turn of the event loop. */
   #turnLeft = 0;
   /** Sent past the streams in line since these last had a turn (S4). */
@@ -92,19 +91,33 @@ export class Sender {
   /** Sends what waits, in turns, until nothing does, the socket is full or this turn of the event loop was long enough. */
   flush(): void {
     this.#isFlushRequested = false;
+    this.#send(1);
+    if (!this.#ready.isEmpty) this.requestFlush();
+  }
+
+  /** Sends large answers while they are in the processor's caches, before more requests become answers; not their rest. */
+  flushBulk(): void {
+    if (this.#queuedSince < this.#limits.flushBytes || this.isFull) return;
+    this.#send(this.#limits.flushBytes);
+    this.requestFlush();
+  }
+
+  /** @param bytesMin fewer are not handed over */
+  #send(bytesMin: number): void {
+    this.#queuedSince = 0;
     this.#turnLeft = this.#limits.turnBytes;
     while (!this.isFull && this.#turnLeft > 0) {
       this.#pump();
-      if (this.output.pendingBytes === 0) break;
+      if (this.output.pendingBytes < bytesMin) return;
       this.handOver();
     }
-    if (!this.#ready.isEmpty) this.requestFlush();
   }
 
   /** The socket has room again. */
   resume(): void {
     if (!this.isFull) return;
     this.isFull = false;
+    this.output.freeLent();
     this.#tellLenders();
     this.flush();
   }
@@ -114,7 +127,7 @@ export class Sender {
     if (this.output.pendingBytes === 0) return;
     this.#turnLeft -= this.output.pendingBytes;
     const outcome = this.#carrier.send(this.output.takeChunks());
-    this.output.settle(outcome === "sent");
+    this.output.settle(outcome);
     if (outcome === "full") this.isFull = true;
     if (outcome === "sent") this.#tellLenders();
   }
@@ -165,6 +178,7 @@ export class Sender {
     if (length <= stream.sendWindow && length <= this.window && this.#mayOvertake(length)) {
       if (this.#isNext(stream) && this.#hasRoom()) {
         this.#writeData(stream, bytes, 0, length, 0);
+        this.output.lend(bytes, stream.bytesOwner);
         this.requestFlush();
         return true;
       }
@@ -172,6 +186,7 @@ export class Sender {
     if (stream.queue === undefined) stream.queue = [bytes];
     else stream.queue.push(bytes);
     stream.queuedBytes += length;
+    this.#queuedSince += length;
     this.offer(stream);
     if (stream.queuedBytes <= this.#limits.writeMarkBytes) return true;
     stream.isWritableOwed = true;
@@ -316,6 +331,7 @@ export class Sender {
       stream.queueOffset = start + length;
     }
     this.#writeData(stream, bytes, start, start + length, 0);
+    if (start + length === bytes.length) this.output.lend(bytes, stream.bytesOwner);
     return length;
   }
 

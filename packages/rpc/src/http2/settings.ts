@@ -1,5 +1,5 @@
 // SETTINGS (RFC 9113 §6.5): what the peer said, checked; and how ours are written.
-import { ConnectionError, ErrorCode, readUint32, WINDOW_BYTES_MAX } from "./frame.ts";
+import { ConnectionError, DEFAULT_WINDOW_BYTES, ErrorCode, readUint32, WINDOW_BYTES_MAX } from "./frame.ts";
 
 export const Setting = {
   HEADER_TABLE_SIZE: 1,
@@ -31,7 +31,7 @@ export function sharedSettings(limits: AnnouncedLimits): number[] {
 /** The peer's settings, at first the RFC's defaults. */
 export class PeerSettings {
   concurrentStreamsMax = Infinity;
-  initialWindowBytes = 65_535;
+  initialWindowBytes = DEFAULT_WINDOW_BYTES;
   frameBytesMax = 16_384;
   /** The least HEADER_TABLE_SIZE ever said: this side's table never grows again. */
   leastTableBytes = 4096;

@@ -4,6 +4,7 @@
 // a queue) is made when it is needed.
 import type {
   ByteSource,
+  BytesOwner,
   HeaderBlock,
   StreamEnd,
   StreamHandler,
@@ -55,6 +56,8 @@ export class Stream implements TransportStream {
   /** How much of the queue's first entry has been sent. */
   queueOffset = 0;
   queuedBytes = 0;
+  /** Of what is written. */
+  bytesOwner: BytesOwner | undefined = undefined;
   source: ByteSource | undefined = undefined;
   /** The source said that it has nothing; `wake` changes that. */
   isSourceIdle = false;
@@ -97,7 +100,8 @@ export class Stream implements TransportStream {
     this.owner.sendHeaders(this, block, options.endStream);
   }
 
-  write(bytes: Uint8Array): boolean {
+  write(bytes: Uint8Array, owner?: BytesOwner): boolean {
+    this.bytesOwner = owner;
     return this.owner.write(this, bytes);
   }
 

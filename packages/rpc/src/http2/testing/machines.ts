@@ -14,8 +14,8 @@ import type { Connection } from "../connection.ts";
 import type { ConnectionOptions, ConnectionResources } from "../connection-options.ts";
 import { ReceiveBudget, SharedBytes } from "../flow.ts";
 import { PREFACE } from "../frame.ts";
-import { SlabPool } from "../output.ts";
-import type { Carrier, HandOver } from "../sender.ts";
+import { type HandOver, SlabPool } from "../output.ts";
+import type { Carrier } from "../sender.ts";
 import { ServerConnection } from "../server-connection.ts";
 import { Setting } from "../settings.ts";
 import {
