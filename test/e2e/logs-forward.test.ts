@@ -11,7 +11,7 @@ import { startCli } from "../support/cli-process.ts";
 import { bodiesOf, type Collector, openCollector } from "../support/collector.ts";
 import { collect, openLogClient } from "../support/log-client.ts";
 import { useLogServer } from "../support/log-server.ts";
-import { otlpContent } from "../support/otlp-content.ts";
+import { otlpContent } from "../../packages/server/src/logs/testing/otlp-content.ts";
 import { startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -180,7 +180,7 @@ test("killed at any moment, it leaves nothing out, and repeats no more than the 
   const all = numbered(4000);
   await write(...all.slice(0, 2000));
   await write(...all.slice(2000));
-  for (const killedAt of [1, 2, 3, Number.POSITIVE_INFINITY]) {
+  const run = async (killedAt: number): Promise<void> => {
     await using cli = startCli(words("--application", application, "--follow"), { folder: folder.path });
     let batches = 0;
     collector.answer = () => {
@@ -189,7 +189,8 @@ test("killed at any moment, it leaves nothing out, and repeats no more than the 
     };
     if (killedAt < Number.POSITIVE_INFINITY) await cli.ended();
     else await expect.poll(() => new Set(collector.bodies).size, { timeout: 60_000 }).toBe(all.length);
-  }
+  };
+  for (const killedAt of [1, 2, 3, Number.POSITIVE_INFINITY]) await run(killedAt);
   const bodies = collector.bodies;
   expect([...new Set(bodies)]).toEqual(all);
   const largest = Math.max(...collector.requests.map(({ resourceLogs }) => bodiesOf(resourceLogs).length));

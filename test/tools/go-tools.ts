@@ -14,25 +14,30 @@ export const GO_TOOLS = {
   grpcurl: "github.com/fullstorydev/grpcurl/cmd/grpcurl",
   ghz: "github.com/bojand/ghz/cmd/ghz",
   h2spec: "github.com/summerwind/h2spec/cmd/h2spec",
+  telemetrygen: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
 } as const;
+
+/** Modules of their own, in folders beside: what these need would change what the others are built of. */
+const FOLDERS: Partial<Record<keyof typeof GO_TOOLS, string>> = { telemetrygen: "otel" };
 
 export type GoTool = keyof typeof GO_TOOLS;
 
 export async function findGoTool(name: GoTool, options: FindOptions): Promise<Tool> {
-  const path = join(await binaryFolder(), name);
+  const folder = join(import.meta.dirname, FOLDERS[name] ?? "");
+  const path = join(await binaryFolder(folder), name);
   if (existsSync(path)) return { kind: "ready", path };
   if (!options.mayFetch) return { kind: "missing", reason: `${name} is not built yet: ${HOW_TO_INSTALL}` };
   const version = await runCommand(["go", "version"]).catch(() => undefined);
   if (version?.code !== 0) return { kind: "missing", reason: `${name} is written in Go, and there is no Go here` };
   const command = ["go", "build", "-ldflags=-s -w", "-o", path, GO_TOOLS[name]] as const;
-  const build = await runCommand([...command], { cwd: import.meta.dirname });
+  const build = await runCommand([...command], { cwd: folder });
   if (build.code !== 0) return { kind: "missing", reason: `${name} could not be built: ${build.output.trim()}` };
   return { kind: "ready", path };
 }
 
 /** Named by what pins the versions, so that others are built anew. */
-async function binaryFolder(): Promise<string> {
+async function binaryFolder(module: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of ["go.mod", "go.sum"]) hash.update(await readFile(join(import.meta.dirname, file)));
+  for (const file of ["go.mod", "go.sum"]) hash.update(await readFile(join(module, file)));
   return join(rootFolder, ".cache", "go-tools", hash.digest("hex").slice(0, 12));
 }

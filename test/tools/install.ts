@@ -2,6 +2,7 @@
 // system's own.
 import { findChromium } from "./chromium.ts";
 import { findGoTool, GO_TOOLS, type GoTool } from "./go-tools.ts";
+import { findPythonOpenTelemetry } from "./python-opentelemetry.ts";
 import { findPython } from "./python.ts";
 import type { Tool } from "./tool.ts";
 
@@ -14,8 +15,10 @@ async function buildGoTools(): Promise<void> {
   for (const name of Object.keys(GO_TOOLS) as GoTool[]) tell(name, await findGoTool(name, { mayFetch: true }));
 }
 
-const readyMade = Promise.all([findPython({ mayFetch: true }), findChromium({ mayFetch: true })]);
+const options = { mayFetch: true };
+const readyMade = Promise.all([findPython(options), findPythonOpenTelemetry(options), findChromium(options)]);
 await buildGoTools();
-const [python, chromium] = await readyMade;
+const [python, openTelemetry, chromium] = await readyMade;
 tell("Python grpcio", python);
+tell("Python OpenTelemetry", openTelemetry);
 tell("Chromium", chromium);

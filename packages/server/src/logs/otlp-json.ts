@@ -74,7 +74,7 @@ function base64Of(name: string, value: JsonValue | undefined): JsonObject {
 }
 
 function objectAt(value: JsonValue | undefined, name: string): JsonObject {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as JsonObject;
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   throw refusal(`${name} is no object`);
 }
 

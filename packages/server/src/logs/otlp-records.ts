@@ -137,12 +137,10 @@ export class RecordTranscoder {
           found.flags = wire.fixed32();
           break;
         case RecordTag.TRACE_ID:
-          found.traceId.read(wire);
-          if (found.traceId.size !== 16 && found.traceId.size !== 0) this.#rest.raw(bytes, start, wire.pos);
+          this.#readId(found.traceId, 16, start);
           break;
         case RecordTag.SPAN_ID:
-          found.spanId.read(wire);
-          if (found.spanId.size !== 8 && found.spanId.size !== 0) this.#rest.raw(bytes, start, wire.pos);
+          this.#readId(found.spanId, 8, start);
           break;
         case RecordTag.EVENT_NAME:
           found.eventName.read(wire);
@@ -155,6 +153,13 @@ export class RecordTranscoder {
     if (wire.hasFailed || found.timeHigh > INT32_MAX || found.observedHigh > INT32_MAX) return false;
     this.#writeFound();
     return true;
+  }
+
+  /** R2. @param start of the field */
+  #readId(id: Span, size: number, start: number): void {
+    const wire = this.#wire;
+    id.read(wire);
+    if (id.size !== size && id.size !== 0) this.#rest.raw(wire.bytes, start, wire.pos);
   }
 
   #writeFound(): void {

@@ -2,7 +2,7 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { ExportLogsServiceRequestSchema } from "@sluice/api";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { otlpContent } from "../../../../test/support/otlp-content.ts";
+import { otlpContent } from "./testing/otlp-content.ts";
 import { otlpRequest } from "./testing/arbitrary-otlp.ts";
 import { MemoryTarget } from "./testing/export-to-memory.ts";
 import { SDK_EXPORT } from "./testing/sdk-export.ts";
@@ -31,7 +31,7 @@ describe("what was sent by OTLP", () => {
           expect(target.dictionary.openLeases).toBe(0);
         },
       ),
-      { numRuns: 300, endOnFailure: true },
+      { numRuns: 150, endOnFailure: true },
     );
   });
 

@@ -9,7 +9,6 @@ import {
   type KeyValue,
   KeyValueSchema,
   LogRecordSchema,
-  type ResourceLogs,
 } from "@sluice/api";
 import fc from "fast-check";
 
@@ -141,5 +140,5 @@ export const otlpRequest: fc.Arbitrary<ExportLogsServiceRequest> = fc.array(reso
         ...(held === undefined ? {} : { resource: held }),
         scopeLogs: scopes.map(({ scope, ...rest }) => ({ ...rest, ...(scope === undefined ? {} : { scope }) })),
       })),
-    }) as ExportLogsServiceRequest & { resourceLogs: ResourceLogs[] },
+    }),
 );

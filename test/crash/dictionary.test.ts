@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { FakeFileSystem } from "../../../../test/support/fake-file-system.ts";
-import { type DictionaryOptions, type OpenDictionary, openDictionary } from "./dictionary.ts";
-import { loadDictionary } from "./dictionary-file.ts";
+import { FakeFileSystem } from "../support/fake-file-system.ts";
+import {
+  type DictionaryOptions,
+  type OpenDictionary,
+  openDictionary,
+} from "../../packages/server/src/store/dictionary.ts";
+import { loadDictionary } from "../../packages/server/src/store/dictionary-file.ts";
 
 const FOLDER = "/log";
 const KIND = 1;
