@@ -93,6 +93,27 @@ test("a folder: all text in it, rotated files first and in order, once; what is 
   expect(await messages()).toEqual(["1", "2", "3", "4", "5", "6"]);
 });
 
+test("a file that was rotated and has no successor yet is still the same file", async () => {
+  await write("logs/a.log", "1\n");
+  await push("logs");
+  const path = (name: string): string => join(folder.path, "logs", name);
+  await appendFile(path("a.log"), "2\n");
+  await rename(path("a.log"), path("a.log.1"));
+  expect((await push("logs")).exitCode).toBe(0);
+  expect(await messages()).toEqual(["1", "2"]);
+  await write("logs/a.log", "3\n");
+  await push("logs");
+  expect(await messages()).toEqual(["1", "2", "3"]);
+});
+
+test("what looks rotated, and was pushed under its own name, is not pushed again when a file has the name that it may have had", async () => {
+  await write("logs/worker.1", "1\n");
+  await push("logs");
+  await write("logs/worker", "2\n");
+  await push("logs");
+  expect(await messages()).toEqual(["1", "2"]);
+});
+
 test("a pattern takes what it matches, and a file that is named twice comes once", async () => {
   await write("x/1.log", "one\n");
   await write("x/2.txt", "two\n");

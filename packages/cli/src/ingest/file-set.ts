@@ -1,11 +1,12 @@
 // Files that are not named one by one: what is in a folder, and what matches a pattern.
 //
-// S1. What log rotation made of a file of the set is not another file: it is pushed with that file (rotated-files.ts).
+// S1. What log rotation made of a file of the set is not another file: it is pushed with that file (rotated-files.ts),
+//     also when no file has that one's name at the moment.
 // S2. What is left out is said, with the reason: what is compressed, and what is no text.
 import { glob, open, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { beginsJournalExport } from "./journal-export.ts";
-import { isCompressed, isRotationOf } from "./rotated-files.ts";
+import { isCompressed, stemsOf } from "./rotated-files.ts";
 
 /** How much of a file shows whether it is text. */
 const SAMPLE_BYTES = 1024;
@@ -28,30 +29,43 @@ export async function parseName(name: string, folder: string): Promise<NamedFile
 export interface ListedFiles {
   /** In the order of their names. */
   readonly files: readonly string[];
+  /** Names that were pushed before and that no file has now, though there are files that had them. */
+  readonly gone: readonly string[];
   readonly leftOut: readonly { readonly path: string; readonly reason: string }[];
 }
 
-/** The files of a set as they are now. */
-export async function listFiles(pattern: string): Promise<ListedFiles> {
+/** The files of a set as they are now. @param isKnown whether a file was pushed under a name before. */
+export async function listFiles(pattern: string, isKnown: (path: string) => Promise<boolean>): Promise<ListedFiles> {
   const paths: string[] = [];
   for await (const path of glob(pattern)) paths.push(path);
   paths.sort();
-  const namesOf = new Map<string, string[]>();
-  for (const path of paths) namesOf.set(dirname(path), [...(namesOf.get(dirname(path)) ?? []), basename(path)]);
+  const listed = new Set(paths);
   const files: string[] = [];
+  const gone = new Set<string>();
   const leftOut: { path: string; reason: string }[] = [];
   for (const path of paths) {
-    const name = basename(path);
-    const isRotated = namesOf.get(dirname(path))?.some((stem) => stem !== name && isRotationOf(name, stem)) ?? false;
-    if (isCompressed(name)) leftOut.push({ path, reason: "it is compressed" });
-    else if (!isRotated) {
-      const kind = await kindOf(path);
-      if (kind === "text") files.push(path);
-      else if (kind === "binary") leftOut.push({ path, reason: "it is no text" });
-      else if (kind === "unreadable") leftOut.push({ path, reason: "it cannot be read" });
+    if (isCompressed(path)) {
+      leftOut.push({ path, reason: "it is compressed" });
+      continue;
     }
+    const stems = stemsOf(basename(path)).map((stem) => join(dirname(path), stem));
+    if (stems.some((stem) => listed.has(stem))) continue;
+    const known = await findFirst(stems, isKnown);
+    if (known !== undefined) {
+      gone.add(known);
+      continue;
+    }
+    const kind = await kindOf(path);
+    if (kind === "text") files.push(path);
+    else if (kind === "binary") leftOut.push({ path, reason: "it is no text" });
+    else if (kind === "unreadable") leftOut.push({ path, reason: "it cannot be read" });
   }
-  return { files, leftOut };
+  return { files, gone: Array.from(gone), leftOut };
+}
+
+async function findFirst<T>(items: readonly T[], test: (item: T) => Promise<boolean>): Promise<T | undefined> {
+  for (const item of items) if (await test(item)) return item;
+  return undefined;
 }
 
 /** "other": a folder, a socket, or gone. */

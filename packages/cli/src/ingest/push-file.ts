@@ -82,6 +82,15 @@ export async function pushFile(path: string, options: PushFileOptions, context: 
   await new FilePush(path, places, options, context).run();
 }
 
+/** Whether an earlier run has pushed a file under this name. */
+export async function hasPlace(
+  path: string,
+  options: Pick<PushFileOptions, "stateFolder" | "target">,
+): Promise<boolean> {
+  const places = await PlaceFile.open(options.stateFolder, { target: options.target, path: resolve(path) });
+  return places.places.length > 0;
+}
+
 class FilePush {
   readonly #path: string;
   readonly #places: PlaceFile;
@@ -103,8 +112,11 @@ class FilePush {
 
   async run(): Promise<void> {
     const { clock, stop } = this.#context;
-    const isAll = this.#options.isOfSet;
-    const { files, lost } = await findEarlier(this.#path, this.#places.places, { isAll });
+    // One of them may have been pushed under its own name, before there was another file of this one.
+    const takesAll = async (path: string): Promise<boolean> => !(await hasPlace(path, this.#options));
+    const { files, lost } = await findEarlier(this.#path, this.#places.places, {
+      takesAll: this.#options.isOfSet ? takesAll : undefined,
+    });
     if (lost > 0) {
       const text =
         "an earlier file was removed or compressed: what it got after the last push, if anything, is not in the log";

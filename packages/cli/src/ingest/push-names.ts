@@ -7,7 +7,7 @@ import { pause } from "@sluice/client";
 import { EXIT } from "../exit-codes.ts";
 import { CommandFailure } from "../output.ts";
 import { type ListedFiles, listFiles, parseName } from "./file-set.ts";
-import { type PushContext, pushFile, type PushFileOptions } from "./push-file.ts";
+import { hasPlace, type PushContext, pushFile, type PushFileOptions } from "./push-file.ts";
 import { pushStream } from "./push-stream.ts";
 
 const STDIN = "-";
@@ -45,10 +45,11 @@ export async function findNamed(
       continue;
     }
     patterns.push(named.pattern);
-    const listed = await listFiles(named.pattern);
+    const listed = await listFiles(named.pattern, (path) => hasPlace(path, options));
     sayLeftOut(listed, context);
-    for (const path of listed.files) if (!files.has(path)) files.set(path, { path, isOfSet: true });
-    if (listed.files.length > 0 || options.follow) continue;
+    for (const path of [...listed.gone, ...listed.files])
+      if (!files.has(path)) files.set(path, { path, isOfSet: true });
+    if (listed.files.length + listed.gone.length > 0 || options.follow) continue;
     throw new CommandFailure(`Cannot push ${name}: there is no file of text in it`, { exitCode: EXIT.notFound });
   }
   return { files: Array.from(files.values()), patterns };
@@ -102,7 +103,9 @@ class Following {
       while (patterns.length > 0 && !this.#stop.aborted) {
         await pause(this.#context.clock, LIST_EVERY_MS, this.#stop);
         for (const pattern of this.#stop.aborted ? [] : patterns) {
-          for (const path of (await listFiles(pattern)).files) if (!this.#open.has(path)) this.#start(path, true);
+          // A name that has gone is followed to its end; what is left of it then, no one writes to any more.
+          const { files: found } = await listFiles(pattern, (path) => hasPlace(path, this.#options));
+          for (const path of found) if (!this.#open.has(path)) this.#start(path, true);
         }
       }
     } catch (error) {

@@ -92,6 +92,10 @@ test.each([
   ["not JSON", '{"msg": "cut'],
   ["an array", "[1,2]"],
   ["too many fields", JSON.stringify(Object.fromEntries(Array.from({ length: 1001 }, (_, i) => [`k${i}`, i])))],
+  [
+    "a long name, said many times over",
+    JSON.stringify({ ["n".repeat(1000)]: Object.fromEntries(Array.from({ length: 500 }, (_, i) => [`k${i}`, i])) }),
+  ],
   ["no object", "42"],
 ])("%s is kept as text", (_name, line) => {
   const found = readLine(piece(line), source);

@@ -5,6 +5,19 @@ import { basename, dirname, extname, join } from "node:path";
 import { factsOf, type FileFacts, FileSource, type StartPlace } from "./file-source.ts";
 import { isFileOf, type Place } from "./places.ts";
 
+/** The names that log rotation could have made a name of. */
+export function stemsOf(name: string): string[] {
+  const plain = name.replace(COMPRESSED, "");
+  const ending = extname(plain);
+  const stems: string[] = [];
+  for (let at = 1; at < plain.length; at++) {
+    for (const stem of [plain.slice(0, at), plain.slice(0, at) + ending]) {
+      if (stem !== plain && isRotationOf(plain, stem) && !stems.includes(stem)) stems.push(stem);
+    }
+  }
+  return stems;
+}
+
 /** Files that must be read before the one that has the name now. */
 export interface EarlierFiles {
   /** In the order in which they had the name; with the place where reading goes on, if anything of it was pushed. */
@@ -40,19 +53,20 @@ interface OpenedFile extends FileFacts {
 
 /**
  * Looks for the files of `places`, and for those that had the name after the newest of them and were never seen.
- * @param options.isAll without any place: take all that had the name.
+ * @param options.takesAll without any place: whether to take a file, by its path, that had the name before.
  */
 export async function findEarlier(
   path: string,
   places: readonly Place[],
-  options: { readonly isAll: boolean },
+  options: { readonly takesAll?: ((path: string) => Promise<boolean>) | undefined } = {},
 ): Promise<EarlierFiles> {
   const current = await openIfThere(path);
   const siblings = await openSiblings(path, current?.key);
   const kept = new Map<OpenedFile, Place | undefined>();
   let lost = 0;
   try {
-    let newestMs = options.isAll && places.length === 0 ? 0 : undefined;
+    const takesAll = places.length === 0 ? options.takesAll : undefined;
+    let newestMs = takesAll === undefined ? undefined : 0;
     for (const place of places) {
       newestMs = undefined;
       if (current !== undefined && (await isFileOf(place, current.handle))) continue;
@@ -64,7 +78,8 @@ export async function findEarlier(
     for (const each of siblings) {
       const isRotated = newestMs !== undefined && isRotationOf(each.name, basename(path));
       const isLater = isRotated && each.modifiedMs >= (newestMs ?? 0) && each.size > 0;
-      if (isLater && !kept.has(each) && !(await isKnown(each, places))) kept.set(each, undefined);
+      if (!isLater || kept.has(each) || (await isKnown(each, places))) continue;
+      if (takesAll === undefined || (await takesAll(join(dirname(path), each.name)))) kept.set(each, undefined);
     }
     const files = Array.from(kept).toSorted(([a], [b]) => a.modifiedMs - b.modifiedMs);
     const opened: { source: FileSource; place: Place | undefined }[] = [];
