@@ -5,10 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LogWriterOptions, type NewLogEntry, type SluiceClient, systemClock } from "@sluice/client";
 import fc from "fast-check";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import type { JoinRule } from "./join-rule.ts";
 import { noCounts } from "./push-counts.ts";
 import { pushFile } from "./push-file.ts";
+
+/** Each run brings its place to disk, many times over. */
+vi.setConfig({ testTimeout: 120_000 });
 
 /** What the log has of each producer, and what it has in all, in order. */
 class ModelLog {
@@ -126,30 +129,53 @@ const anyFate = fc
   .map(([arrive, lost]): Fate => ({ arrive, answered: Math.max(0, arrive - lost) }));
 const anyRule = fc.constantFrom<JoinRule>({ kind: "traces" }, { kind: "time" }, { kind: "none" });
 
-test("however a file grows, and wherever runs over it end, the log has all of it once and in order", async () => {
-  const folder = await makeFolder();
-  let files = 0;
-  let words = 0;
-  const withWords = (text: string): string => text.replace(/@/gu, () => `w${words++};`);
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(fc.tuple(anyAppend, fc.option(anyFate, { nil: well })), { minLength: 1, maxLength: 6 }),
-      anyRule,
-      async (steps, rule) => {
-        const path = join(folder, `${files++}.log`);
-        const log = new ModelLog();
-        await writeFile(path, "");
-        for (const [text, fate] of steps) {
-          await appendFile(path, withWords(text));
-          await run({ log, path, fate, rule });
-        }
-        await run({ log, path, fate: well, rule });
-        expect(wordsOf(log.messages.join("\n"))).toEqual(wordsOf(await readFile(path, "utf8")));
-      },
-    ),
-    { numRuns: 80 },
-  );
-});
+/** Two streams of a container, in any mixture: pieces of lines, lines, lines that go on with others. */
+const anyContainerAppend = fc
+  .array(
+    fc
+      .tuple(
+        fc.constantFrom("stdout", "stderr"),
+        fc.constantFrom("P", "F", "F"),
+        fc.constantFrom("@", "  @", '{"msg":"@"}', ""),
+      )
+      .map(([stream, tag, text]) => `2026-11-21T08:43:01Z ${stream} ${tag} ${text}\n`),
+    { maxLength: 12 },
+  )
+  .map((lines) => lines.join(""));
+const inOrder = (words: string[]): string[] => words;
+const sorted = (words: string[]): string[] => words.toSorted((a, b) => Number(a.slice(1, -1)) - Number(b.slice(1, -1)));
+
+test.each([
+  { what: "lines", append: anyAppend, arranged: inOrder },
+  // Of two streams each is in order by itself.
+  { what: "a container's streams", append: anyContainerAppend, arranged: sorted },
+])(
+  "however a file of $what grows, and wherever runs over it end, the log has all of it once",
+  async ({ append, arranged }) => {
+    const folder = await makeFolder();
+    let files = 0;
+    let words = 0;
+    const withWords = (text: string): string => text.replace(/@/gu, () => `w${words++};`);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(append, fc.option(anyFate, { nil: well })), { minLength: 1, maxLength: 6 }),
+        anyRule,
+        async (steps, rule) => {
+          const path = join(folder, `${files++}.log`);
+          const log = new ModelLog();
+          await writeFile(path, "");
+          for (const [text, fate] of steps) {
+            await appendFile(path, withWords(text));
+            await run({ log, path, fate, rule });
+          }
+          await run({ log, path, fate: well, rule });
+          expect(arranged(wordsOf(log.messages.join("\n")))).toEqual(wordsOf(await readFile(path, "utf8")));
+        },
+      ),
+      { numRuns: 40 },
+    );
+  },
+);
 
 test("what was ended because nothing more came stays ended, though more came before the next run", async () => {
   const path = join(await makeFolder(), "a.log");
