@@ -5,7 +5,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { ClientLine } from "./clients/client-process.ts";
 
-export type ClientName = "unary-load" | "history" | "follow" | "ingest" | "sdk-history" | "ping-pong" | "beside-bulk";
+export type ClientName =
+  | "unary-load"
+  | "history"
+  | "follow"
+  | "ingest"
+  | "sdk-history"
+  | "ping-pong"
+  | "beside-bulk"
+  | "interference";
 
 /**
  * @param onPause what to do where the client pauses; it goes on afterwards

@@ -16,9 +16,11 @@ import { besideBulk } from "./scenarios/beside-bulk.ts";
 import { fanOut } from "./scenarios/fan-out.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { idleStreams } from "./scenarios/idle-streams.ts";
+import { logsFilter } from "./scenarios/logs-filter.ts";
 import { logsFollow } from "./scenarios/logs-follow.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
+import { logsInterference } from "./scenarios/logs-interference.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { sdkHistory } from "./scenarios/sdk-history.ts";
 import { streamFrames } from "./scenarios/stream-frames.ts";
@@ -29,7 +31,16 @@ import { killServers } from "./server-process.ts";
 /** What the RPC core can do, with nothing of the product in it. */
 const rpc: readonly Scenario[] = [unary, streamFrames, streamMessages, fanOut, pingPong, idleStreams, besideBulk];
 const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([["rpc", rpc]]);
-const scenarios: readonly Scenario[] = [logsHistory, logsFollow, logsIngest, sdkHistory, heapGrowth, ...rpc];
+const scenarios: readonly Scenario[] = [
+  logsHistory,
+  logsFilter,
+  logsInterference,
+  logsFollow,
+  logsIngest,
+  sdkHistory,
+  heapGrowth,
+  ...rpc,
+];
 const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;
 
