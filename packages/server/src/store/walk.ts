@@ -18,6 +18,7 @@ const SECTOR_BYTES = 4096;
 const FRAME_BYTES_MIN = FRAME_HEADER_BYTES + 5;
 /** Handed on at once. */
 const BATCH_ENTRIES = 4096;
+const NO_BYTES = new Uint8Array(0);
 
 export interface WalkRequest {
   readonly file: ReadableFile;
@@ -64,9 +65,9 @@ interface Found {
 class Walk {
   readonly #request: WalkRequest;
   readonly #gathered: Gathered;
-  readonly #buffer = new Uint8Array(CHUNK_BYTES);
+  readonly #buffer: Uint8Array;
   /** Bytes of the file from #windowStart on. */
-  #window: Uint8Array = this.#buffer.subarray(0, 0);
+  #window: Uint8Array = NO_BYTES;
   #windowStart = 0;
   /** Everything before it was handed on. */
   #at = 0;
@@ -77,6 +78,7 @@ class Walk {
 
   constructor(request: WalkRequest) {
     this.#request = request;
+    this.#buffer = new Uint8Array(Math.min(CHUNK_BYTES, request.size));
     this.#next = request.first;
     this.#gathered = new Gathered(request.label);
   }
@@ -118,7 +120,7 @@ class Walk {
 
   async #load(start: number, byteCount: number): Promise<void> {
     const count = Math.min(byteCount, this.#request.size - start);
-    const window = count <= CHUNK_BYTES ? this.#buffer.subarray(0, count) : new Uint8Array(count);
+    const window = count <= this.#buffer.length ? this.#buffer.subarray(0, count) : new Uint8Array(count);
     try {
       await readFully(this.#request.file, window, start);
     } catch (error) {
