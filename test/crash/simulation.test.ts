@@ -29,7 +29,8 @@ describe("a log that is written, followed, searched, sealed, compressed, retired
           const first = FIRST_SEED + i * share;
           const last = Math.min(first + share, FIRST_SEED + HISTORIES) - 1;
           const script = join(rootFolder, "test/crash/play-histories.ts");
-          return runCommand([process.execPath, "--conditions=sluice-source", script, String(first), String(last)]);
+          const words = ["--conditions=sluice-source", script, String(first), String(last)];
+          return runCommand([process.execPath, ...words], { timeoutMs: TIMEOUT_MS });
         }),
       );
       expect(results.map(({ output }) => output).join("")).toBe("");

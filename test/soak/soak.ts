@@ -8,7 +8,7 @@ import { seededRandom } from "../support/crash-random.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { Chaos, type ChaosCounts } from "./chaos.ts";
 import { writeLoad } from "./load.ts";
-import { Reader, type ReaderContext } from "./readers.ts";
+import { Reader, type ReaderContext, type ReaderOptions } from "./readers.ts";
 import { openSoakServer, type SoakServer } from "./soak-server.ts";
 
 export interface SoakOptions {
@@ -49,7 +49,7 @@ export interface SoakResult {
 }
 
 /** Small segments and little retention: many are sealed, and many dropped, within minutes. */
-const SERVER_WORDS = ["--segment-bytes", "4MiB", "--retention-bytes", "256MiB"];
+const SERVER_WORDS = ["--segment-bytes", "4MiB", "--retain-bytes", "256MiB"];
 /** Longer than any fault lasts, and than it takes a client to notice a connection that fell silent. */
 const GRACE = "60s";
 const REPORT_MS = 10_000;
@@ -135,14 +135,21 @@ function complaintsOf({ exitCode, signal, stdout, stderr }: CliResult, index: nu
 
 function createReaders(context: ReaderContext): Reader[] {
   const follow = true;
-  return [
+  const readers: readonly ReaderOptions[] = [
     { name: "follower", query: { follow } },
     { name: "filtering follower", query: { follow, logLevel: "WARN", filters: ["shard=3"] } },
     { name: "slow follower", query: { follow }, slow: { everyEntries: 100, restMaxMs: 200 } },
     { name: "very slow follower", query: { follow }, slow: { everyEntries: 1, restMaxMs: 100 } },
+    {
+      name: "dropping follower",
+      query: { follow, slowReader: { kind: "drop-oldest", lagMaxEntries: 1000 } },
+      slow: { everyEntries: 500, restMaxMs: 3000 },
+    },
+    { name: "sampling follower", query: { follow, slowReader: { kind: "sample", perSecond: 50 } } },
     { name: "historian", query: { limit: 100_000 }, slow: { everyEntries: 10_000, restMaxMs: 5000 } },
     { name: "searcher", query: { filters: ["message~7777"] }, slow: { everyEntries: 10, restMaxMs: 500 } },
-  ].map((each) => new Reader(each, context));
+  ];
+  return readers.map((each) => new Reader(each, context));
 }
 
 interface Watched {

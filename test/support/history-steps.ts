@@ -54,8 +54,8 @@ export interface History {
 
 export const PRODUCERS = 3;
 /** More than a log takes. */
-export const LABELS = 9;
-export const LABELS_MAX = 7;
+const LABELS = 9;
+const LABELS_MAX = 7;
 const STEPS_MIN = 8;
 const STEPS_MAX = 60;
 /** An index takes 17 kB. */
