@@ -1,42 +1,45 @@
 // `sluice logs`: reads logs, and follows them over lost connections.
 import {
   connect,
-  GapReason,
   type LogEvent,
   type LogQuery,
   logEntryToJson,
-  systemClock,
+  type SluiceClient,
+  type SlowReaderChoice,
 } from "@sluice/client";
 import { Command, InvalidArgumentError } from "commander";
 import {
   addOutputOption,
   addServerOption,
+  CommandFailure,
   type CommandContext,
   createOutput,
   type Output,
   type OutputFormat,
 } from "../output.ts";
-import { reasonOf } from "../failure.ts";
-import { formatCount } from "../terminal.ts";
+import { EXIT } from "../exit-codes.ts";
 import { applicationsCommand } from "./applications.ts";
 import { formatLogLine } from "./log-line.ts";
+import { noteEvent, noteGap } from "./log-notes.ts";
+import { addSelectionOptions, collect, parseCount, type SelectionOptions, selectionOf } from "./log-options.ts";
 import { logsBackupCommand, logsRestoreCommand } from "./logs-backup.ts";
-import { logsLsCommand } from "./logs-ls.ts";
+import { logsContextCommand } from "./logs-context.ts";
+import { logsCountCommand } from "./logs-count.ts";
 import { logsForwardCommand } from "./logs-forward.ts";
+import { logsLsCommand } from "./logs-ls.ts";
 import { logsPushCommand } from "./logs-push.ts";
-import { parseTimeArgument } from "./time-argument.ts";
 
-interface LogsOptions {
-  readonly application: string[];
-  readonly level?: string;
-  readonly since?: bigint;
-  readonly until?: bigint;
+interface LogsOptions extends SelectionOptions {
   readonly tail?: number;
   readonly follow?: boolean;
+  readonly reverse?: boolean;
   readonly filter: string[];
   readonly resumeAfter?: string;
+  readonly untilCursor?: string;
   readonly limit?: number;
-  readonly log?: string;
+  readonly slowReader?: SlowReaderChoice;
+  readonly lagMax?: number;
+  readonly cursors?: boolean;
   readonly utc?: boolean;
   readonly server: string;
   readonly output: OutputFormat;
@@ -45,17 +48,17 @@ interface LogsOptions {
 /** Attempts in a row before a history that is not followed is given up: about three seconds. */
 const HISTORY_ATTEMPTS_MAX = 5;
 
+/** Entries of a page, when the newest come first. */
+const PAGE_ENTRIES = 1000;
+
 export function logsCommand(context: CommandContext): Command {
-  const time = (text: string): bigint => parseTimeArgument(text, systemClock.nowNs());
   const command = new Command("logs")
     .description("Prints log entries, oldest first; with --follow also those to come.")
-    .enablePositionalOptions() // what stands behind "push" is push's
-    .option("-a, --application <name>", "entries of this application; may be repeated", collect, [])
-    .option("-l, --level <level>", "at least this severity: TRACE, DEBUG, INFO, WARN, ERROR, FATAL")
-    .option("--since <time>", 'not before this event time: "10m" ago, "2h", "1d", or 2026-11-21T08:43:01Z', time)
-    .option("--until <time>", "before this event time", time)
+    .enablePositionalOptions(); // what stands behind "push" is push's
+  addSelectionOptions(command)
     .option("-n, --tail <count>", "only the last entries of history; 0 with --follow: only what comes", parseCount)
     .option("-f, --follow", "go on with what comes")
+    .option("-r, --reverse", "the newest first")
     .option(
       "--filter <term>",
       'text -text "quoted text" key=value key!=value key~regex key!~regex key>number …; all must hold; may be repeated',
@@ -63,12 +66,27 @@ export function logsCommand(context: CommandContext): Command {
       [],
     )
     .option("--resume-after <cursor>", "go on after the entry with this cursor")
+    .option("--until-cursor <cursor>", "end with the entry of this cursor")
     .option("--limit <count>", "end after so many entries", parseCount)
-    .option("--log <name>", 'name of the log (default: "default")')
+    .option(
+      "--slow-reader <choice>",
+      "with --follow, when this reader is slower than the log: catch-up, drop-oldest, sample=N a second, disconnect",
+      parseSlowReader,
+    )
+    .option(
+      "--lag-max <count>",
+      "entries of the log between a reader and the head before it is slow (10,000)",
+      parseCount,
+    )
+    .option("--cursors", "show the cursor of each entry")
     .option("--utc", "times in UTC instead of local time");
   addServerOption(addOutputOption(command));
-  command.action(async (options: LogsOptions) => readLogs(options, context));
+  command.action(async (options: LogsOptions) =>
+    options.reverse === true ? readBackwards(options, context) : readLogs(options, context),
+  );
   return command
+    .addCommand(logsCountCommand(context))
+    .addCommand(logsContextCommand(context))
     .addCommand(logsPushCommand(context))
     .addCommand(logsForwardCommand(context))
     .addCommand(applicationsCommand(context))
@@ -85,7 +103,7 @@ async function readLogs(options: LogsOptions, context: CommandContext): Promise<
     ...(options.follow === true ? {} : { retry: { attemptsMax: HISTORY_ATTEMPTS_MAX } }),
   });
   const print = (event: LogEvent): Promise<void> | undefined =>
-    event.kind === "entry" ? printEntry(event.entry, options, output) : noteControl(event, output);
+    event.kind === "entry" ? printEntry(event.entry, options, output) : noteEvent(event, output);
   try {
     let isConnected = false;
     for await (const event of stream.events()) {
@@ -102,19 +120,77 @@ async function readLogs(options: LogsOptions, context: CommandContext): Promise<
   }
 }
 
+/** Page after page, from the newest entry on. */
+async function readBackwards(options: LogsOptions, context: CommandContext): Promise<void> {
+  const isOdd = options.follow === true || options.tail !== undefined || options.untilCursor !== undefined;
+  if (isOdd) {
+    throw new CommandFailure("--reverse goes with none of --follow, --tail, --until-cursor; use --limit", {
+      exitCode: EXIT.usage,
+    });
+  }
+  const output = createOutput(context, options.output);
+  await using client = connect(options.server);
+  try {
+    await printPages(client, options, output, context.stop);
+  } catch (error) {
+    if (!context.stop.aborted) throw error;
+  }
+}
+
+async function printPages(
+  client: SluiceClient,
+  options: LogsOptions,
+  output: Output,
+  signal: AbortSignal,
+): Promise<void> {
+  let left = options.limit ?? Number.POSITIVE_INFINITY;
+  let olderThan = options.resumeAfter;
+  let isFirst = true;
+  while (left > 0 && !signal.aborted) {
+    const limit = Math.min(left, PAGE_ENTRIES);
+    const query = { ...selectionOf(options), filters: options.filter, limit };
+    const page = await client.readLogPage({ ...query, ...(olderThan === undefined ? {} : { olderThan }) }, { signal });
+    // Every page says it again.
+    if (isFirst) for (const notice of page.notices) noteEvent({ kind: "notice", notice }, output);
+    isFirst = false;
+    for (const entry of page.entries) await printEntry(entry, options, output);
+    for (const gap of page.gaps) noteGap(gap, output);
+    left -= page.entries.length;
+    if (page.olderToken === undefined) return;
+    olderThan = page.olderToken;
+  }
+}
+
 function queryOf(options: LogsOptions): LogQuery {
   return {
-    applications: options.application,
+    ...selectionOf(options),
     filters: options.filter,
     follow: options.follow ?? false,
-    ...(options.log === undefined ? {} : { log: options.log }),
-    ...(options.level === undefined ? {} : { logLevel: options.level }),
-    ...(options.since === undefined ? {} : { startTimestamp: options.since }),
-    ...(options.until === undefined ? {} : { endTimestamp: options.until }),
+    ...slowReaderOf(options),
     ...(options.tail === undefined ? {} : { tailLines: options.tail }),
     ...(options.resumeAfter === undefined ? {} : { resumeAfter: options.resumeAfter }),
+    ...(options.untilCursor === undefined ? {} : { untilCursor: options.untilCursor }),
     ...(options.limit === undefined ? {} : { limit: options.limit }),
   };
+}
+
+function slowReaderOf({ slowReader, lagMax }: LogsOptions): Pick<LogQuery, "slowReader"> {
+  if (slowReader !== undefined) {
+    return { slowReader: lagMax === undefined ? slowReader : { ...slowReader, lagMaxEntries: lagMax } };
+  }
+  if (lagMax === undefined) return {};
+  throw new CommandFailure("--lag-max needs --slow-reader drop-oldest, sample=N or disconnect", {
+    exitCode: EXIT.usage,
+  });
+}
+
+/** undefined: it catches up. */
+function parseSlowReader(text: string): SlowReaderChoice | undefined {
+  const [, perSecond] = /^sample=([1-9]\d{0,6})$/u.exec(text) ?? [];
+  if (perSecond !== undefined) return { kind: "sample", perSecond: Number(perSecond) };
+  if (text === "drop-oldest" || text === "disconnect") return { kind: text };
+  if (text === "catch-up") return undefined;
+  throw new InvalidArgumentError("Choose catch-up, drop-oldest, sample=N (entries a second) or disconnect.");
 }
 
 function printEntry(
@@ -123,53 +199,10 @@ function printEntry(
   output: Output,
 ): Promise<void> | undefined {
   return output.result({
-    text: () => formatLogLine(entry, { paint: output.paint, isUtc: options.utc === true }),
+    text: () => {
+      const line = formatLogLine(entry, { paint: output.paint, isUtc: options.utc === true });
+      return options.cursors === true ? `${line} ${output.paint("dim", entry.cursor)}` : line;
+    },
     json: () => logEntryToJson(entry),
   });
-}
-
-/** What is no entry is said on stderr, so that the results stay clean. */
-function noteControl(event: Exclude<LogEvent, { kind: "entry" }>, output: Output): undefined {
-  switch (event.kind) {
-    case "gap": {
-      const { count, reason, toCursor } = event.gap;
-      const why = GAP_TEXTS[reason];
-      output.note(
-        `${formatCount(count)} ${count === 1n ? "entry is" : "entries are"} missing here: ${why} (up to ${toCursor})`,
-      );
-      return undefined;
-    }
-    case "disconnected":
-      output.note(`${reasonOf(event.error)}; trying again in ${(event.retryInMs / 1000).toFixed(1)} s`);
-      return undefined;
-    case "resumed":
-      output.note("connected again; going on exactly where it stopped");
-      return undefined;
-    case "notice":
-      output.note(`${event.notice.code}: ${event.notice.text}`);
-      return undefined;
-    case "sync":
-    case "heartbeat":
-      return undefined;
-    default:
-      return event satisfies never;
-  }
-}
-
-const GAP_TEXTS: Readonly<Record<GapReason, string>> = {
-  [GapReason.UNSPECIFIED]: "the server does not say why",
-  [GapReason.SLOW_READER]: "this reader was too slow",
-  [GapReason.SAMPLED]: "only a sample was asked for",
-  [GapReason.RETENTION]: "they were older than the server keeps",
-  [GapReason.EPOCH]: "they were cut off when the server recovered",
-  [GapReason.CORRUPTION]: "their stored bytes are damaged",
-};
-
-function collect(value: string, before: string[]): string[] {
-  return [...before, value];
-}
-
-function parseCount(text: string): number {
-  if (!/^\d{1,15}$/u.test(text)) throw new InvalidArgumentError("Give a whole number, 0 or more.");
-  return Number(text);
 }

@@ -17,13 +17,8 @@ const RFC3339 = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.(\d{1,9}))?)?)(
  * are local. @throws InvalidArgumentError
  */
 export function parseTimeArgument(text: string, nowNs: bigint): bigint {
-  if (DURATION.test(text)) {
-    let ago = 0n;
-    for (const [, count = "", unit = ""] of text.matchAll(/(\d+)(ms|[smhdw])/gu)) {
-      ago += BigInt(count) * (NS_PER_UNIT[unit] ?? 0n);
-    }
-    return nowNs - ago;
-  }
+  const ago = parseDuration(text);
+  if (ago !== undefined) return nowNs - ago;
   const match = RFC3339.exec(text);
   const [, date = "", time = "00:00", fraction = "", zone = ""] = match ?? [];
   const ms = new Date(`${date}T${time.replace(/\..*$/u, "")}${zone}`).getTime();
@@ -31,4 +26,14 @@ export function parseTimeArgument(text: string, nowNs: bigint): bigint {
     throw new InvalidArgumentError('Give how long ago ("10m", "2h", "1d") or a time ("2026-11-21T08:43:01Z").');
   }
   return BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, "0"));
+}
+
+/** Nanoseconds of "10m", "500ms", "1h30m"; undefined when it is no duration. */
+export function parseDuration(text: string): bigint | undefined {
+  if (!DURATION.test(text)) return undefined;
+  let duration = 0n;
+  for (const [, count = "", unit = ""] of text.matchAll(/(\d+)(ms|[smhdw])/gu)) {
+    duration += BigInt(count) * (NS_PER_UNIT[unit] ?? 0n);
+  }
+  return duration;
 }
