@@ -17,13 +17,27 @@ export const us = "sluice";
 const manifest = JSON.parse(readFileSync(join(root, "packages/cli/package.json"), "utf8")) as { version: string };
 export const ourVersion = `${manifest.version}, Node ${process.version}`;
 
-/** The real server over `data`, with nothing configured but where it listens and stores; `nodeFlags` are for Node. */
+/** The real server over `data`, with nothing configured but where it listens and stores, and `settings`; `nodeFlags` are for Node. */
 export function sluice(
   data: string,
-  options: { readonly withMemoryProbe?: boolean; readonly who?: string; readonly nodeFlags?: readonly string[] } = {},
+  options: {
+    readonly withMemoryProbe?: boolean;
+    readonly who?: string;
+    readonly nodeFlags?: readonly string[];
+    readonly settings?: readonly string[];
+  } = {},
 ): Contestant {
   const program = join(root, "packages/cli/bin/sluice.js");
-  const words = [...(options.nodeFlags ?? []), program, "serve", "--listen", "127.0.0.1:0", "--data", data];
+  const words = [
+    ...(options.nodeFlags ?? []),
+    program,
+    "serve",
+    "--listen",
+    "127.0.0.1:0",
+    "--data",
+    data,
+    ...(options.settings ?? []),
+  ];
   return { who: options.who ?? us, command: nodeServer(words, options.withMemoryProbe ?? false) };
 }
 
@@ -36,9 +50,14 @@ export async function countEntries(address: string): Promise<{ readonly written:
 }
 
 /** Makes a data folder with `count` entries (a multiple of 1,000) in order, through the server's own ingest. */
-export async function fillDataFolder(data: string, entriesFile: string, count: number): Promise<void> {
+export async function fillDataFolder(
+  data: string,
+  entriesFile: string,
+  count: number,
+  settings: readonly string[] = [],
+): Promise<void> {
   await mkdir(data, { recursive: true });
-  await using server = await ServerProcess.start(sluice(data).command);
+  await using server = await ServerProcess.start(sluice(data, { settings }).command);
   const entriesPerMessage = 250;
   await runClient<IngestTask, IngestOutcome>(
     "ingest",
