@@ -90,6 +90,27 @@ test("the versioned service writes and lists", async (context) => {
   });
 });
 
+test("batches, counts and pages from the newest on", async (context) => {
+  await logs.client.write(...[1, 2, 3].map((i) => ({ application: "batched", message: `m${i}`, timestamp: 5n })));
+  const ask = async (method: string, request: object): Promise<string> =>
+    grpcurl(context, "-d", JSON.stringify(request), logs.address, `sluice.logs.v1.LogService/${method}`);
+  const batch = await ask("StreamLogBatches", { application: "batched" });
+  expect(JSON.parse(batch)).toMatchObject({ entries: [{ message: "m1" }, { message: "m2" }, { message: "m3" }] });
+  const page = await ask("StreamLogs", {
+    application: "batched",
+    order: "ORDER_NEWEST_FIRST",
+    limit: 2,
+    controlFrames: false,
+  });
+  expect([...page.matchAll(/"message": "(m\d)"/gu)].map(([, message]) => message)).toEqual(["m3", "m2"]);
+  const counted = await ask("CountLogs", { applications: ["batched"], bucketNs: 1000 });
+  expect(JSON.parse(counted)).toEqual({
+    counts: [{ application: "batched", count: "3" }],
+    bucketNs: "1000",
+    total: "3",
+  });
+});
+
 test("health", async (context) => {
   const all = await grpcurl(context, logs.address, "grpc.health.v1.Health/Check");
   expect(JSON.parse(all)).toEqual({ status: "SERVING" });

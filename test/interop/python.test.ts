@@ -75,3 +75,26 @@ test("an entry that is no UTF-8, or forges the server's fields, is rejected by i
 test("it follows, and cancels", async (context) => {
   expect(await python(context, "follow", "5")).toEqual(["m0", "m1", "m2", "m3", "m4"]);
 });
+
+test("it reads batches, counts, and the context of an entry: messages that are put together of stored bytes", async (context) => {
+  const entries = Array.from({ length: 25 }, (_, i) => ({
+    application: "batched",
+    level: i < 20 ? "INFO" : "ERROR",
+    timestamp: 5n,
+    message: `${i} ${"é".repeat(i * 10)}`,
+    fields: { i: String(i) },
+  }));
+  await logs.client.write(...entries);
+  const batches = (await python(context, "batches", "10")) as { cursors: string[] };
+  expect(batches).toMatchObject({ isSame: true, sizes: [10, 10, 5], controls: [] });
+  const around = await python(context, "context", batches.cursors[24]!);
+  const messages = entries.slice(22).map(({ message }) => message);
+  expect(around).toEqual({ messages, index: 2, more: [true, false] });
+  expect(await python(context, "count")).toEqual({
+    total: 25,
+    rows: [
+      ["batched", 9, 20],
+      ["batched", 17, 5],
+    ],
+  });
+});

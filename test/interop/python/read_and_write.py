@@ -1,6 +1,6 @@
 """Talks to a Sluice server with Python's grpcio and prints what it got, as JSON.
 
-Usage: read_and_write.py HOST:PORT read | write-bad | follow COUNT
+Usage: read_and_write.py HOST:PORT read | write-bad | follow COUNT | batches SIZE | context CURSOR | count
 """
 
 import json
@@ -18,6 +18,42 @@ def read(stub):
             continue
         entries.append({"sequence": entry.sequence, "message": entry.message, "fields": dict(entry.fields)})
     return entries
+
+
+def read_batches(stub, size):
+    """The same entries by StreamLogBatches, the sizes of the batches, and what else came."""
+    entries, sizes, controls = [], [], []
+    for batch in stub.StreamLogBatches(logs_pb2.LogStreamRequest(application="batched", batch_max_entries=size)):
+        if batch.HasField("control"):
+            controls.append(batch.control.WhichOneof("kind"))
+            continue
+        sizes.append(len(batch.entries))
+        entries.extend(batch.entries)
+    plain = [
+        each
+        for each in stub.StreamLogs(logs_pb2.LogStreamRequest(application="batched"))
+        if not each.HasField("control")
+    ]
+    return {
+        "isSame": entries == plain,
+        "sizes": sizes,
+        "controls": controls,
+        "cursors": [each.cursor for each in entries],
+    }
+
+
+def read_context(stub, cursor):
+    """The entries around one: the answer is put together of stored bytes."""
+    found = stub.GetLogContext(logs_pb2.GetLogContextRequest(cursor=cursor, before=2, after=1))
+    messages = [each.message for each in found.entries]
+    return {"messages": messages, "index": found.index, "more": [found.has_more_before, found.has_more_after]}
+
+
+def count(stub):
+    """How many entries of each level: the answer is encoded by hand."""
+    found = stub.CountLogs(logs_pb2.CountLogsRequest(applications=["batched"], bucket_ns=10**18))
+    rows = [[each.application, each.severity_number, each.count] for each in found.counts]
+    return {"total": found.total, "rows": rows}
 
 
 def write_bad(stub, channel):
@@ -64,6 +100,12 @@ def main():
             result = read(stub)
         elif action == "write-bad":
             result = write_bad(stub, channel)
+        elif action == "batches":
+            result = read_batches(stub, int(sys.argv[3]))
+        elif action == "context":
+            result = read_context(stub, sys.argv[3])
+        elif action == "count":
+            result = count(stub)
         else:
             result = follow(stub, int(sys.argv[3]))
     print(json.dumps(result))
