@@ -2,8 +2,9 @@
 // restart of the server would do with it (`open-segment.ts`), for a log that goes on being read meanwhile.
 //
 // E1. What is behind the durable end is cut: its writers were refused, so nobody may read it.
-// E2. The page that the durable end shares with what failed is written once more and synced: the failed sync may have
-//     marked it clean although it never reached the disk. Everything before it was synced, and not touched since.
+// E2. The page that the durable end may share with what failed is written once more, durably: the failed sync may have
+//     marked it clean although it never reached the disk. Everything before it was synced, and not touched since. A disk
+//     that refuses this write is not well yet.
 // E3. The new file of a segment whose name may not be durable is removed: it will be made anew, and its name with it.
 import type { File } from "./file-system.ts";
 import type { Segment } from "./segment.ts";
@@ -28,8 +29,7 @@ export async function reopenSegment(
   const { first, last, bytes } = segment;
   const path = segmentFile(folder, first, FRAMES_SUFFIX);
   await removeIfThere(fileSystem, segmentFile(folder, last + 1, FRAMES_SUFFIX)); // E3
-  await fileSystem.syncFolder(folder);
-  const file = await fileSystem.open(path, "read-write");
+  const file = await fileSystem.open(path, "append");
   try {
     await file.truncate(bytes); // E1
     const labels = new LabelDictionary(Number.MAX_SAFE_INTEGER);
@@ -47,10 +47,10 @@ export async function reopenSegment(
       const text = `Cannot open ${path} again: of its ${bytes} durable bytes ${walked.end} prove themselves`;
       throw new DataLoss(text, { file: path });
     }
-    await rewrite(file, bytes - (bytes % PAGE_BYTES), bytes); // E2
-    await file.sync();
-  } finally {
+    await rewrite(file, bytes - (bytes % PAGE_BYTES || Math.min(bytes, PAGE_BYTES)), bytes); // E2
+    return file;
+  } catch (error) {
     await file.close();
+    throw error;
   }
-  return fileSystem.open(path, "append");
 }
