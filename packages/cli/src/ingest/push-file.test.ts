@@ -231,3 +231,16 @@ test("a place does not remember cuts that lie behind it", async () => {
   expect(places).toEqual([expect.objectContaining({ offset: 13, nextSequence: 4 })]);
   expect(places[0]).not.toHaveProperty("cuts");
 });
+
+test("ends that several runs made, and of which none was heard, are all kept, in their order", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  const rule: JoinRule = { kind: "traces" };
+  await writeFile(path, "one\ntwo\nhal");
+  await run({ log, path, fate: { arrive: 3, answered: 2 }, rule });
+  await appendFile(path, "f\n");
+  for (const arrive of [1, 0, 0]) await run({ log, path, fate: { arrive, answered: 0 }, rule });
+  await appendFile(path, "three\n");
+  await run({ log, path, fate: well, rule });
+  expect(log.messages).toEqual(["one", "two", "hal", "f", "three"]);
+});
