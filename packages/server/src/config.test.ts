@@ -68,14 +68,14 @@ describe("where values come from", () => {
   });
 
   test("shared folders, with and without a name, relative to where they are named", async () => {
-    await writeConfig("files:\n  - shared\n  - photos=/srv/p\n");
+    await writeConfig("files:\n  - shared\n  - photos=/srv/p:rw\n");
     const expected = [
-      { name: "", folder: join(folder, "shared") },
-      { name: "photos", folder: "/srv/p" },
+      { name: "", folder: join(folder, "shared"), isWritable: false },
+      { name: "photos", folder: "/srv/p", isWritable: true },
     ];
     expect((await load({})).config.files).toEqual(expected);
     const byFlag = await load({ flags: new Map([["files", "a=b=c"]]) });
-    expect(byFlag.config.files).toEqual([{ name: "a", folder: join(folder, "b=c") }]);
+    expect(byFlag.config.files).toEqual([{ name: "a", folder: join(folder, "b=c"), isWritable: false }]);
   });
 
   test("an empty variable counts as absent", async () => {

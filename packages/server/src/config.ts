@@ -206,7 +206,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
         }
       : undefined,
     data: resolvePath("data", data),
-    files: files.map(({ name, folder }) => ({ name, folder: resolvePath("files", folder) })),
+    files: files.map((root) => ({ ...root, folder: resolvePath("files", root.folder) })),
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
     connections: connectionLifeOf(raw.connections),

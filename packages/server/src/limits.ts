@@ -30,6 +30,8 @@ export interface Limits {
   readonly messageBytesMax: number;
   /** Downloads at once: each holds a descriptor and two blocks of its file. */
   readonly downloadsMax: number;
+  /** Uploads that are kept, being written or not: each is bytes on disk that nobody can see. */
+  readonly uploadsMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -52,6 +54,7 @@ export const DEFAULT_LIMITS: Limits = {
   followersMax: 1_000_000,
   messageBytesMax: 4 * 1024 * 1024,
   downloadsMax: 1000,
+  uploadsMax: 1000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

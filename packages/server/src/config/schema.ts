@@ -132,6 +132,11 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.downloadsMax,
   }),
+  uploadsMax: setting(count(1, 1_000_000), {
+    description: "Uploads that are kept until they are committed, aborted or too old.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.uploadsMax,
+  }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
     placeholder: "number",
@@ -254,8 +259,9 @@ export const configSchema = z.strictObject({
     default: "data",
   }),
   files: setting(orOff(fileRoots), {
-    description: "Folders whose files can be read; one may have no name, paths into the others begin with theirs.",
-    placeholder: "folder|name=folder|off",
+    description:
+      "Folders whose files can be read, and written with :rw behind; one may have no name, paths into the others begin with theirs.",
+    placeholder: "[name=]folder[:rw]|off",
     default: "off",
     isList: true,
   }),

@@ -47,3 +47,69 @@ export class DownloadInterrupted extends SluiceError {
     );
   }
 }
+
+/** Somebody else works on the upload. To recover: wait, or end the other call. */
+export class UploadInUse extends SluiceError {
+  override readonly name = "UploadInUse";
+  constructor(path: string, user: string) {
+    super("aborted", `Cannot work on the upload of "${path}": ${user} under way; try again when that has ended`, {
+      reason: "UPLOAD_IN_USE",
+    });
+  }
+}
+
+/** No room on the disk. What was received before is kept. To recover: make room, then go on at the offset. */
+export class NoSpaceForUpload extends SluiceError {
+  override readonly name = "NoSpaceForUpload";
+  constructor(path: string, offset: number) {
+    super("unavailable", `Cannot go on with the upload of "${path}" at ${offset}: the disk is full; free space`, {
+      reason: "DISK_FULL",
+      retryAfterMs: 5_000,
+      metadata: { offset: String(offset) },
+    });
+  }
+}
+
+/** An upload is not written to for too long. To recover: go on at the offset. */
+export class UploadStalled extends SluiceError {
+  override readonly name = "UploadStalled";
+  constructor(path: string, options: { readonly offset: number; readonly afterMs: number }) {
+    const { offset, afterMs } = options;
+    super("unavailable", `The upload of "${path}" stood still for ${afterMs} ms and was cut; go on at ${offset}`, {
+      reason: "UPLOAD_STALLED",
+      retryAfterMs: 1_000,
+      metadata: { offset: String(offset) },
+    });
+  }
+}
+
+/** What arrived is not what the client says that it sent. Nothing of it was taken. */
+export class ChecksumMismatch extends SluiceError {
+  override readonly name = "ChecksumMismatch";
+  constructor(what: string, options: { readonly expected: string; readonly actual: string }) {
+    const { expected, actual } = options;
+    super("invalid-argument", `Cannot take ${what}: its checksum is ${actual}, not ${expected}`, {
+      reason: "CHECKSUM_MISMATCH",
+      metadata: { expected, actual },
+    });
+  }
+}
+
+/** A file is in the way. To recover: choose another name, or say that it may be replaced. */
+export class FileExists extends SluiceError {
+  override readonly name = "FileExists";
+  constructor(path: string) {
+    super("aborted", `Cannot put a new file at "${path}": there is one already`, { reason: "FILE_EXISTS" });
+  }
+}
+
+/** Not all of the upload is there. To recover: go on at the offset. */
+export class UploadIncomplete extends SluiceError {
+  override readonly name = "UploadIncomplete";
+  constructor(path: string, offset: number, size: number) {
+    super("failed-precondition", `Cannot commit the upload of "${path}": ${offset} of its ${size} bytes are there`, {
+      reason: "UPLOAD_INCOMPLETE",
+      metadata: { offset: String(offset), size: String(size) },
+    });
+  }
+}

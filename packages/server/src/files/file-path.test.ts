@@ -2,8 +2,8 @@ import { expect, test } from "vitest";
 import { InvalidRequest, PermissionDenied } from "../errors.ts";
 import { type FileRoot, parseFilePath, parseFolderPath } from "./file-path.ts";
 
-const home: FileRoot = { name: "", folder: "/srv/home" };
-const photos: FileRoot = { name: "photos", folder: "/srv/photos" };
+const home: FileRoot = { name: "", folder: "/srv/home", isWritable: false };
+const photos: FileRoot = { name: "photos", folder: "/srv/photos", isWritable: false };
 
 test.each([
   ["a.txt", home, ["a.txt"]],

@@ -12,6 +12,7 @@ export interface FileRoot {
   readonly name: string;
   /** Absolute path. It may be a symbolic link: whoever configured it is trusted. */
   readonly folder: string;
+  readonly isWritable: boolean;
 }
 
 /** A path that `parseFilePath` has checked; it may still name nothing. */

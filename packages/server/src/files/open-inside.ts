@@ -7,10 +7,11 @@
 // OI3. A device, FIFO or socket is never opened for reading: on Linux O_PATH opens nothing, elsewhere lstat comes first.
 // OI4. What is not there, not inside, a link, or not for this user: PERMISSION_DENIED, one text for all.
 import { close, constants, fstat, open, type BigIntStats } from "node:fs";
-import { lstat, realpath } from "node:fs/promises";
+import { lstat, mkdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { InvalidRequest, LimitExceeded, PermissionDenied } from "../errors.ts";
+import { nodeFileSystem } from "../store/file-system-node.ts";
 import { errorCode } from "../store/file-system.ts";
 import type { FilePath } from "./file-path.ts";
 import { type FileVersion, isSameFile, versionOf } from "./file-version.ts";
@@ -98,6 +99,74 @@ export async function folderPlace(folder: OpenFile, { root, parts }: FilePath): 
   return isDescriptorWalk ? `/proc/self/fd/${folder.fd}` : join(await realpath(root.folder), ...parts);
 }
 
+/** The folder that a path's last name stands in, held open, so that what is done in it is done there and nowhere else. */
+export class ParentFolder implements AsyncDisposable {
+  /** A path of the folder itself, whatever becomes of its name (elsewhere than on Linux: of its name). */
+  readonly place: string;
+  readonly #fd: number | undefined;
+
+  constructor(place: string, fd: number | undefined) {
+    this.place = place;
+    this.#fd = fd;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#fd !== undefined) await closeFd(this.#fd);
+  }
+}
+
+/**
+ * Opens the folder that holds the last name of a path. @param options `makes`: those that are missing are made, durably
+ * @throws PermissionDenied
+ */
+export async function openParent(
+  { root, parts }: FilePath,
+  options: { readonly makes: boolean },
+): Promise<ParentFolder> {
+  const above = parts.slice(0, -1);
+  try {
+    if (isDescriptorWalk) {
+      const fd = await walk(root.folder, above, options);
+      return new ParentFolder(`/proc/self/fd/${fd}`, fd);
+    }
+    const wanted = join(await realpath(root.folder), ...above);
+    if (options.makes) await mkdir(wanted, { recursive: true });
+    if ((await realpath(wanted)) !== wanted) throw new PermissionDenied();
+    return new ParentFolder(wanted, undefined);
+  } catch (error) {
+    throw explain(error);
+  }
+}
+
+/** OI1: a descriptor (O_PATH) of the folder below `start`. */
+async function walk(start: string, parts: readonly string[], { makes }: { readonly makes: boolean }): Promise<number> {
+  let fd = await openFd(start, O_PATH | constants.O_DIRECTORY);
+  try {
+    for (const part of parts) {
+      const place = `/proc/self/fd/${fd}/${part}`;
+      if (makes) await makeFolder(`/proc/self/fd/${fd}`, place);
+      const next = await openFd(place, O_PATH | constants.O_NOFOLLOW | constants.O_DIRECTORY);
+      const before = fd;
+      fd = next;
+      await closeFd(before);
+    }
+    return fd;
+  } catch (error) {
+    await closeFd(fd);
+    throw error;
+  }
+}
+
+async function makeFolder(above: string, place: string): Promise<void> {
+  try {
+    await mkdir(place);
+  } catch (error) {
+    if (errorCode(error) === "EEXIST") return;
+    throw error;
+  }
+  await nodeFileSystem.syncFolder(above);
+}
+
 function explain(error: unknown): unknown {
   switch (errorCode(error)) {
     case "ENOENT":
@@ -121,20 +190,16 @@ function explain(error: unknown): unknown {
 
 /** OI1 */
 async function openByWalk({ root, parts }: FilePath): Promise<OpenFile> {
-  let fd = await openFd(root.folder, O_PATH | constants.O_DIRECTORY);
+  const above = await walk(root.folder, parts.slice(0, -1), { makes: false });
+  let fd = above;
   try {
-    for (const [i, part] of parts.entries()) {
-      const isLast = i === parts.length - 1;
-      const flags = O_PATH | constants.O_NOFOLLOW | (isLast ? 0 : constants.O_DIRECTORY);
-      const next = await openFd(`/proc/self/fd/${fd}/${part}`, flags);
-      const before = fd;
-      fd = next;
-      await closeFd(before);
-    }
+    const last = parts.at(-1);
+    if (last !== undefined) fd = await openFd(`/proc/self/fd/${above}/${last}`, O_PATH | constants.O_NOFOLLOW);
     refuseSpecial(await statFd(fd, { bigint: true }));
     return await openForReading(`/proc/self/fd/${fd}`);
   } finally {
-    await closeFd(fd);
+    if (fd !== above) await closeFd(fd);
+    await closeFd(above);
   }
 }
 

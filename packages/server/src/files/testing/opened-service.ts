@@ -81,8 +81,8 @@ export class OpenedService implements AsyncDisposable {
     const folder = await mkdtemp(join(tmpdir(), "sluice-files-"));
     for (const name of ["home", "named", "outside"]) await mkdir(join(folder, name));
     const roots = [
-      { name: "", folder: join(folder, "home") },
-      { name: "named", folder: join(folder, "named") },
+      { name: "", folder: join(folder, "home"), isWritable: false },
+      { name: "named", folder: join(folder, "named"), isWritable: false },
     ];
     const { authorize = allowAll, clock = systemClock, downloadsMax = DEFAULT_LIMITS.downloadsMax } = options;
     const limits = { ...DEFAULT_LIMITS, downloadsMax };

@@ -1,4 +1,5 @@
-// Files: read whole or in part, each answer proven by checksums, from folders that the server was told to share.
+// Files: read whole or in part, and written whole or not at all, each way proven by checksums, in folders that the server
+// was told to share.
 //
 // A path is relative to the shared folders: "a/b.txt" in the folder without a name, "NAME/a/b.txt" in one with a name.
 // Whatever leads elsewhere ("..", an absolute path, a symbolic link in any place, a device), is hidden, or is not there
@@ -10,13 +11,15 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Flow } from "../../stream/v1/stream_pb.ts";
+import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file sluice/files/v1/files.proto.
  */
 export const file_sluice_files_v1_files: GenFile = /*@__PURE__*/
-  fileDesc("ChtzbHVpY2UvZmlsZXMvdjEvZmlsZXMucHJvdG8SD3NsdWljZS5maWxlcy52MSLgAQoLRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhIKCmNodW5rX3NpemUYAiABKAUSDgoGb2Zmc2V0GAMgASgDEg0KBWxpbWl0GAQgASgDEhAKCGlmX21hdGNoGAUgASgJEhwKFG1heF9ieXRlc19wZXJfc2Vjb25kGAYgASgDEhcKD2NodW5rX2NoZWNrc3VtcxgHIAEoCBIOCgZmb2xsb3cYCCABKAgSHQoQY2hlY2tzdW1fd2FpdF9tcxgJIAEoBUgAiAEBQhMKEV9jaGVja3N1bV93YWl0X21zItMBCglGaWxlQ2h1bmsSEQoJZmlsZV9wYXRoGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhIKCnRvdGFsX3NpemUYBCABKAMSEAoIY2hlY2tzdW0YBSABKAkSFQoNaXNfbGFzdF9jaHVuaxgGIAEoCBIMCgRldGFnGAcgASgJEhgKC2NodW5rX2NyYzMyGAggASgHSACIAQESCwoDZW9mGAkgASgIEhMKC25leHRfb2Zmc2V0GAogASgDQg4KDF9jaHVua19jcmMzMiKLAQoIRmlsZUluZm8SEQoJZmlsZV9wYXRoGAEgASgJEgwKBHNpemUYAiABKAMSFQoNbW9kaWZpZWRfdGltZRgDIAEoAxIRCgltaW1lX3R5cGUYBCABKAkSEAoIY2hlY2tzdW0YBSABKAkSDAoEZXRhZxgGIAEoCRIUCgxpc19kaXJlY3RvcnkYByABKAgiZQoQTGlzdEZpbGVzUmVxdWVzdBIMCgRwYXRoGAEgASgJEhEKCXJlY3Vyc2l2ZRgCIAEoCBINCgVnbG9icxgDIAMoCRINCgVsaW1pdBgEIAEoAxISCgpwYWdlX3Rva2VuGAUgASgJIlYKEUxpc3RGaWxlc1Jlc3BvbnNlEigKBWZpbGVzGAEgAygLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTL3AQoLRmlsZVNlcnZpY2USSgoMRG93bmxvYWRGaWxlEhwuc2x1aWNlLmZpbGVzLnYxLkZpbGVSZXF1ZXN0Ghouc2x1aWNlLmZpbGVzLnYxLkZpbGVDaHVuazABEkYKC0dldEZpbGVJbmZvEhwuc2x1aWNlLmZpbGVzLnYxLkZpbGVSZXF1ZXN0Ghkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvElQKCUxpc3RGaWxlcxIhLnNsdWljZS5maWxlcy52MS5MaXN0RmlsZXNSZXF1ZXN0GiIuc2x1aWNlLmZpbGVzLnYxLkxpc3RGaWxlc1Jlc3BvbnNlMAFiBnByb3RvMw");
+  fileDesc("ChtzbHVpY2UvZmlsZXMvdjEvZmlsZXMucHJvdG8SD3NsdWljZS5maWxlcy52MSLgAQoLRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhIKCmNodW5rX3NpemUYAiABKAUSDgoGb2Zmc2V0GAMgASgDEg0KBWxpbWl0GAQgASgDEhAKCGlmX21hdGNoGAUgASgJEhwKFG1heF9ieXRlc19wZXJfc2Vjb25kGAYgASgDEhcKD2NodW5rX2NoZWNrc3VtcxgHIAEoCBIOCgZmb2xsb3cYCCABKAgSHQoQY2hlY2tzdW1fd2FpdF9tcxgJIAEoBUgAiAEBQhMKEV9jaGVja3N1bV93YWl0X21zItMBCglGaWxlQ2h1bmsSEQoJZmlsZV9wYXRoGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhIKCnRvdGFsX3NpemUYBCABKAMSEAoIY2hlY2tzdW0YBSABKAkSFQoNaXNfbGFzdF9jaHVuaxgGIAEoCBIMCgRldGFnGAcgASgJEhgKC2NodW5rX2NyYzMyGAggASgHSACIAQESCwoDZW9mGAkgASgIEhMKC25leHRfb2Zmc2V0GAogASgDQg4KDF9jaHVua19jcmMzMiKLAQoIRmlsZUluZm8SEQoJZmlsZV9wYXRoGAEgASgJEgwKBHNpemUYAiABKAMSFQoNbW9kaWZpZWRfdGltZRgDIAEoAxIRCgltaW1lX3R5cGUYBCABKAkSEAoIY2hlY2tzdW0YBSABKAkSDAoEZXRhZxgGIAEoCRIUCgxpc19kaXJlY3RvcnkYByABKAgiZQoQTGlzdEZpbGVzUmVxdWVzdBIMCgRwYXRoGAEgASgJEhEKCXJlY3Vyc2l2ZRgCIAEoCBINCgVnbG9icxgDIAMoCRINCgVsaW1pdBgEIAEoAxISCgpwYWdlX3Rva2VuGAUgASgJIlYKEUxpc3RGaWxlc1Jlc3BvbnNlEigKBWZpbGVzGAEgAygLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKoAQoSU3RhcnRVcGxvYWRSZXF1ZXN0EhEKCWZpbGVfcGF0aBgBIAEoCRIRCgRzaXplGAIgASgDSACIAQESEAoIY2hlY2tzdW0YAyABKAkSEAoIaWZfbWF0Y2gYBCABKAkSFQoNaWZfbm9uZV9tYXRjaBgFIAEoCBIOCgZ0dGxfbXMYBiABKAMSGAoQbWFrZV9kaXJlY3RvcmllcxgHIAEoCEIHCgVfc2l6ZSI+ChNTdGFydFVwbG9hZFJlc3BvbnNlEicKBnVwbG9hZBgBIAEoCzIXLnNsdWljZS5maWxlcy52MS5VcGxvYWQijQEKBlVwbG9hZBIRCgl1cGxvYWRfaWQYASABKAkSEQoJZmlsZV9wYXRoGAIgASgJEhYKDmR1cmFibGVfb2Zmc2V0GAMgASgDEhEKBHNpemUYBCABKANIAIgBARITCgtleHBpcmVfdGltZRgFIAEoAxIUCgxpc19jb21taXR0ZWQYBiABKAhCBwoFX3NpemUibgoRVXBsb2FkRmlsZVJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhgKC2NodW5rX2NyYzMyGAQgASgHSACIAQFCDgoMX2NodW5rX2NyYzMyIlIKElVwbG9hZEZpbGVSZXNwb25zZRIWCg5kdXJhYmxlX29mZnNldBgBIAEoAxIkCgRmbG93GAIgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IiUKEEdldFVwbG9hZFJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJIjwKEUdldFVwbG9hZFJlc3BvbnNlEicKBnVwbG9hZBgBIAEoCzIXLnNsdWljZS5maWxlcy52MS5VcGxvYWQiOgoTQ29tbWl0VXBsb2FkUmVxdWVzdBIRCgl1cGxvYWRfaWQYASABKAkSEAoIY2hlY2tzdW0YAiABKAkibAoUQ29tbWl0VXBsb2FkUmVzcG9uc2USFgoOdmVyaWZpZWRfYnl0ZXMYASABKAMSEwoLdG90YWxfYnl0ZXMYAiABKAMSJwoEZmlsZRgDIAEoCzIZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbyInChJBYm9ydFVwbG9hZFJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJIhUKE0Fib3J0VXBsb2FkUmVzcG9uc2UiOAoRRGVsZXRlRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhAKCGlmX21hdGNoGAIgASgJIhQKEkRlbGV0ZUZpbGVSZXNwb25zZSJbCg9Nb3ZlRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhAKCG5ld19wYXRoGAIgASgJEhAKCGlmX21hdGNoGAMgASgJEhEKCW92ZXJ3cml0ZRgEIAEoCCI7ChBNb3ZlRmlsZVJlc3BvbnNlEicKBGZpbGUYASABKAsyGS5zbHVpY2UuZmlsZXMudjEuRmlsZUluZm8iJAoUTWFrZURpcmVjdG9yeVJlcXVlc3QSDAoEcGF0aBgBIAEoCSIXChVNYWtlRGlyZWN0b3J5UmVzcG9uc2UywQcKC0ZpbGVTZXJ2aWNlEkoKDERvd25sb2FkRmlsZRIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoaLnNsdWljZS5maWxlcy52MS5GaWxlQ2h1bmswARJGCgtHZXRGaWxlSW5mbxIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbxJUCglMaXN0RmlsZXMSIS5zbHVpY2UuZmlsZXMudjEuTGlzdEZpbGVzUmVxdWVzdBoiLnNsdWljZS5maWxlcy52MS5MaXN0RmlsZXNSZXNwb25zZTABElgKC1N0YXJ0VXBsb2FkEiMuc2x1aWNlLmZpbGVzLnYxLlN0YXJ0VXBsb2FkUmVxdWVzdBokLnNsdWljZS5maWxlcy52MS5TdGFydFVwbG9hZFJlc3BvbnNlElkKClVwbG9hZEZpbGUSIi5zbHVpY2UuZmlsZXMudjEuVXBsb2FkRmlsZVJlcXVlc3QaIy5zbHVpY2UuZmlsZXMudjEuVXBsb2FkRmlsZVJlc3BvbnNlKAEwARJSCglHZXRVcGxvYWQSIS5zbHVpY2UuZmlsZXMudjEuR2V0VXBsb2FkUmVxdWVzdBoiLnNsdWljZS5maWxlcy52MS5HZXRVcGxvYWRSZXNwb25zZRJdCgxDb21taXRVcGxvYWQSJC5zbHVpY2UuZmlsZXMudjEuQ29tbWl0VXBsb2FkUmVxdWVzdBolLnNsdWljZS5maWxlcy52MS5Db21taXRVcGxvYWRSZXNwb25zZTABElgKC0Fib3J0VXBsb2FkEiMuc2x1aWNlLmZpbGVzLnYxLkFib3J0VXBsb2FkUmVxdWVzdBokLnNsdWljZS5maWxlcy52MS5BYm9ydFVwbG9hZFJlc3BvbnNlElUKCkRlbGV0ZUZpbGUSIi5zbHVpY2UuZmlsZXMudjEuRGVsZXRlRmlsZVJlcXVlc3QaIy5zbHVpY2UuZmlsZXMudjEuRGVsZXRlRmlsZVJlc3BvbnNlEk8KCE1vdmVGaWxlEiAuc2x1aWNlLmZpbGVzLnYxLk1vdmVGaWxlUmVxdWVzdBohLnNsdWljZS5maWxlcy52MS5Nb3ZlRmlsZVJlc3BvbnNlEl4KDU1ha2VEaXJlY3RvcnkSJS5zbHVpY2UuZmlsZXMudjEuTWFrZURpcmVjdG9yeVJlcXVlc3QaJi5zbHVpY2UuZmlsZXMudjEuTWFrZURpcmVjdG9yeVJlc3BvbnNlYgZwcm90bzM", [file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.files.v1.FileRequest
@@ -294,6 +297,441 @@ export const ListFilesResponseSchema: GenMessage<ListFilesResponse> = /*@__PURE_
   messageDesc(file_sluice_files_v1_files, 4);
 
 /**
+ * @generated from message sluice.files.v1.StartUploadRequest
+ */
+export type StartUploadRequest = Message<"sluice.files.v1.StartUploadRequest"> & {
+  /**
+   * @generated from field: string file_path = 1;
+   */
+  filePath: string;
+
+  /**
+   * Of the whole file, when it is known: then it must come out so.
+   *
+   * @generated from field: optional int64 size = 2;
+   */
+  size?: bigint | undefined;
+
+  /**
+   * SHA-256, in hex, of the whole file, when it is known: then it must come out so.
+   *
+   * @generated from field: string checksum = 3;
+   */
+  checksum: string;
+
+  /**
+   * The etag that the file in its place must have when it is replaced. Else: ABORTED, ETAG_MISMATCH.
+   *
+   * @generated from field: string if_match = 4;
+   */
+  ifMatch: string;
+
+  /**
+   * There must be no file in its place. Else: ABORTED, FILE_EXISTS.
+   *
+   * @generated from field: bool if_none_match = 5;
+   */
+  ifNoneMatch: boolean;
+
+  /**
+   * How long an upload that is not written to is kept. 0: a day. At most 30 days.
+   *
+   * @generated from field: int64 ttl_ms = 6;
+   */
+  ttlMs: bigint;
+
+  /**
+   * Folders above the file that are missing are made when it is committed.
+   *
+   * @generated from field: bool make_directories = 7;
+   */
+  makeDirectories: boolean;
+};
+
+/**
+ * Describes the message sluice.files.v1.StartUploadRequest.
+ * Use `create(StartUploadRequestSchema)` to create a new message.
+ */
+export const StartUploadRequestSchema: GenMessage<StartUploadRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 5);
+
+/**
+ * @generated from message sluice.files.v1.StartUploadResponse
+ */
+export type StartUploadResponse = Message<"sluice.files.v1.StartUploadResponse"> & {
+  /**
+   * @generated from field: sluice.files.v1.Upload upload = 1;
+   */
+  upload?: Upload | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.StartUploadResponse.
+ * Use `create(StartUploadResponseSchema)` to create a new message.
+ */
+export const StartUploadResponseSchema: GenMessage<StartUploadResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 6);
+
+/**
+ * What is known of an upload.
+ *
+ * @generated from message sluice.files.v1.Upload
+ */
+export type Upload = Message<"sluice.files.v1.Upload"> & {
+  /**
+   * Secret: whoever knows it may write to it.
+   *
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+
+  /**
+   * @generated from field: string file_path = 2;
+   */
+  filePath: string;
+
+  /**
+   * Everything before it is on disk: the offset to go on with.
+   *
+   * @generated from field: int64 durable_offset = 3;
+   */
+  durableOffset: bigint;
+
+  /**
+   * As StartUpload said it.
+   *
+   * @generated from field: optional int64 size = 4;
+   */
+  size?: bigint | undefined;
+
+  /**
+   * Unix ns: when it is thrown away, unless it is written to before.
+   *
+   * @generated from field: int64 expire_time = 5;
+   */
+  expireTime: bigint;
+
+  /**
+   * @generated from field: bool is_committed = 6;
+   */
+  isCommitted: boolean;
+};
+
+/**
+ * Describes the message sluice.files.v1.Upload.
+ * Use `create(UploadSchema)` to create a new message.
+ */
+export const UploadSchema: GenMessage<Upload> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 7);
+
+/**
+ * @generated from message sluice.files.v1.UploadFileRequest
+ */
+export type UploadFileRequest = Message<"sluice.files.v1.UploadFileRequest"> & {
+  /**
+   * Of the first message; later ones may leave it empty.
+   *
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+
+  /**
+   * Place of `data` in the file. Behind what was received: OUT_OF_RANGE, with the `offset` to go on with.
+   *
+   * @generated from field: int64 offset = 2;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: bytes data = 3;
+   */
+  data: Uint8Array;
+
+  /**
+   * CRC-32 (IEEE) of `data`. A wrong one is INVALID_ARGUMENT, CHECKSUM_MISMATCH, and nothing of the chunk is taken.
+   *
+   * @generated from field: optional fixed32 chunk_crc32 = 4;
+   */
+  chunkCrc32?: number | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.UploadFileRequest.
+ * Use `create(UploadFileRequestSchema)` to create a new message.
+ */
+export const UploadFileRequestSchema: GenMessage<UploadFileRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 8);
+
+/**
+ * The first one comes at once.
+ *
+ * @generated from message sluice.files.v1.UploadFileResponse
+ */
+export type UploadFileResponse = Message<"sluice.files.v1.UploadFileResponse"> & {
+  /**
+   * Everything before it is on disk.
+   *
+   * @generated from field: int64 durable_offset = 1;
+   */
+  durableOffset: bigint;
+
+  /**
+   * Items are chunks; bytes are counted from the offset at which this call began.
+   *
+   * @generated from field: sluice.stream.v1.Flow flow = 2;
+   */
+  flow?: Flow | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.UploadFileResponse.
+ * Use `create(UploadFileResponseSchema)` to create a new message.
+ */
+export const UploadFileResponseSchema: GenMessage<UploadFileResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 9);
+
+/**
+ * @generated from message sluice.files.v1.GetUploadRequest
+ */
+export type GetUploadRequest = Message<"sluice.files.v1.GetUploadRequest"> & {
+  /**
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+};
+
+/**
+ * Describes the message sluice.files.v1.GetUploadRequest.
+ * Use `create(GetUploadRequestSchema)` to create a new message.
+ */
+export const GetUploadRequestSchema: GenMessage<GetUploadRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 10);
+
+/**
+ * @generated from message sluice.files.v1.GetUploadResponse
+ */
+export type GetUploadResponse = Message<"sluice.files.v1.GetUploadResponse"> & {
+  /**
+   * @generated from field: sluice.files.v1.Upload upload = 1;
+   */
+  upload?: Upload | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.GetUploadResponse.
+ * Use `create(GetUploadResponseSchema)` to create a new message.
+ */
+export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 11);
+
+/**
+ * @generated from message sluice.files.v1.CommitUploadRequest
+ */
+export type CommitUploadRequest = Message<"sluice.files.v1.CommitUploadRequest"> & {
+  /**
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+
+  /**
+   * As in StartUploadRequest, for who knows it only at the end.
+   *
+   * @generated from field: string checksum = 2;
+   */
+  checksum: string;
+};
+
+/**
+ * Describes the message sluice.files.v1.CommitUploadRequest.
+ * Use `create(CommitUploadRequestSchema)` to create a new message.
+ */
+export const CommitUploadRequestSchema: GenMessage<CommitUploadRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 12);
+
+/**
+ * @generated from message sluice.files.v1.CommitUploadResponse
+ */
+export type CommitUploadResponse = Message<"sluice.files.v1.CommitUploadResponse"> & {
+  /**
+   * How many bytes were verified so far, of how many.
+   *
+   * @generated from field: int64 verified_bytes = 1;
+   */
+  verifiedBytes: bigint;
+
+  /**
+   * @generated from field: int64 total_bytes = 2;
+   */
+  totalBytes: bigint;
+
+  /**
+   * Of the last answer: what is in its place now.
+   *
+   * @generated from field: sluice.files.v1.FileInfo file = 3;
+   */
+  file?: FileInfo | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.CommitUploadResponse.
+ * Use `create(CommitUploadResponseSchema)` to create a new message.
+ */
+export const CommitUploadResponseSchema: GenMessage<CommitUploadResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 13);
+
+/**
+ * @generated from message sluice.files.v1.AbortUploadRequest
+ */
+export type AbortUploadRequest = Message<"sluice.files.v1.AbortUploadRequest"> & {
+  /**
+   * @generated from field: string upload_id = 1;
+   */
+  uploadId: string;
+};
+
+/**
+ * Describes the message sluice.files.v1.AbortUploadRequest.
+ * Use `create(AbortUploadRequestSchema)` to create a new message.
+ */
+export const AbortUploadRequestSchema: GenMessage<AbortUploadRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 14);
+
+/**
+ * @generated from message sluice.files.v1.AbortUploadResponse
+ */
+export type AbortUploadResponse = Message<"sluice.files.v1.AbortUploadResponse"> & {
+};
+
+/**
+ * Describes the message sluice.files.v1.AbortUploadResponse.
+ * Use `create(AbortUploadResponseSchema)` to create a new message.
+ */
+export const AbortUploadResponseSchema: GenMessage<AbortUploadResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 15);
+
+/**
+ * @generated from message sluice.files.v1.DeleteFileRequest
+ */
+export type DeleteFileRequest = Message<"sluice.files.v1.DeleteFileRequest"> & {
+  /**
+   * A file, or a folder that is empty.
+   *
+   * @generated from field: string file_path = 1;
+   */
+  filePath: string;
+
+  /**
+   * The etag that it must have. Else: ABORTED, ETAG_MISMATCH.
+   *
+   * @generated from field: string if_match = 2;
+   */
+  ifMatch: string;
+};
+
+/**
+ * Describes the message sluice.files.v1.DeleteFileRequest.
+ * Use `create(DeleteFileRequestSchema)` to create a new message.
+ */
+export const DeleteFileRequestSchema: GenMessage<DeleteFileRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 16);
+
+/**
+ * @generated from message sluice.files.v1.DeleteFileResponse
+ */
+export type DeleteFileResponse = Message<"sluice.files.v1.DeleteFileResponse"> & {
+};
+
+/**
+ * Describes the message sluice.files.v1.DeleteFileResponse.
+ * Use `create(DeleteFileResponseSchema)` to create a new message.
+ */
+export const DeleteFileResponseSchema: GenMessage<DeleteFileResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 17);
+
+/**
+ * @generated from message sluice.files.v1.MoveFileRequest
+ */
+export type MoveFileRequest = Message<"sluice.files.v1.MoveFileRequest"> & {
+  /**
+   * @generated from field: string file_path = 1;
+   */
+  filePath: string;
+
+  /**
+   * @generated from field: string new_path = 2;
+   */
+  newPath: string;
+
+  /**
+   * The etag that the file must have. Else: ABORTED, ETAG_MISMATCH.
+   *
+   * @generated from field: string if_match = 3;
+   */
+  ifMatch: string;
+
+  /**
+   * A file at the new path is replaced. Else: ABORTED, FILE_EXISTS.
+   *
+   * @generated from field: bool overwrite = 4;
+   */
+  overwrite: boolean;
+};
+
+/**
+ * Describes the message sluice.files.v1.MoveFileRequest.
+ * Use `create(MoveFileRequestSchema)` to create a new message.
+ */
+export const MoveFileRequestSchema: GenMessage<MoveFileRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 18);
+
+/**
+ * @generated from message sluice.files.v1.MoveFileResponse
+ */
+export type MoveFileResponse = Message<"sluice.files.v1.MoveFileResponse"> & {
+  /**
+   * @generated from field: sluice.files.v1.FileInfo file = 1;
+   */
+  file?: FileInfo | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.MoveFileResponse.
+ * Use `create(MoveFileResponseSchema)` to create a new message.
+ */
+export const MoveFileResponseSchema: GenMessage<MoveFileResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 19);
+
+/**
+ * @generated from message sluice.files.v1.MakeDirectoryRequest
+ */
+export type MakeDirectoryRequest = Message<"sluice.files.v1.MakeDirectoryRequest"> & {
+  /**
+   * @generated from field: string path = 1;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message sluice.files.v1.MakeDirectoryRequest.
+ * Use `create(MakeDirectoryRequestSchema)` to create a new message.
+ */
+export const MakeDirectoryRequestSchema: GenMessage<MakeDirectoryRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 20);
+
+/**
+ * @generated from message sluice.files.v1.MakeDirectoryResponse
+ */
+export type MakeDirectoryResponse = Message<"sluice.files.v1.MakeDirectoryResponse"> & {
+};
+
+/**
+ * Describes the message sluice.files.v1.MakeDirectoryResponse.
+ * Use `create(MakeDirectoryResponseSchema)` to create a new message.
+ */
+export const MakeDirectoryResponseSchema: GenMessage<MakeDirectoryResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 21);
+
+/**
  * DownloadFile and GetFileInfo are also served as the unversioned FileService (seed.proto).
  *
  * @generated from service sluice.files.v1.FileService
@@ -327,6 +765,86 @@ export const FileService: GenService<{
     methodKind: "server_streaming";
     input: typeof ListFilesRequestSchema;
     output: typeof ListFilesResponseSchema;
+  },
+  /**
+   * Writing: StartUpload, then UploadFile as often as it takes, then CommitUpload, which puts the file in its place. Until
+   * then there is the old file, or none; after a crash in between, the one or the other, whole. In folders that are shared
+   * for writing; in others PERMISSION_DENIED.
+   *
+   * @generated from rpc sluice.files.v1.FileService.StartUpload
+   */
+  startUpload: {
+    methodKind: "unary";
+    input: typeof StartUploadRequestSchema;
+    output: typeof StartUploadResponseSchema;
+  },
+  /**
+   * Takes bytes in order and says how far they are durable: from there a later call goes on. What was received already is
+   * ignored. One call at a time: another one for the same upload is ABORTED, UPLOAD_IN_USE.
+   *
+   * @generated from rpc sluice.files.v1.FileService.UploadFile
+   */
+  uploadFile: {
+    methodKind: "bidi_streaming";
+    input: typeof UploadFileRequestSchema;
+    output: typeof UploadFileResponseSchema;
+  },
+  /**
+   * @generated from rpc sluice.files.v1.FileService.GetUpload
+   */
+  getUpload: {
+    methodKind: "unary";
+    input: typeof GetUploadRequestSchema;
+    output: typeof GetUploadResponseSchema;
+  },
+  /**
+   * Verifies all of it and puts it in its place. Says how far it is; the last answer has the file. Committing again, as
+   * after a lost answer, gives the same answer. A wrong checksum is INVALID_ARGUMENT, CHECKSUM_MISMATCH; the upload is kept.
+   *
+   * @generated from rpc sluice.files.v1.FileService.CommitUpload
+   */
+  commitUpload: {
+    methodKind: "server_streaming";
+    input: typeof CommitUploadRequestSchema;
+    output: typeof CommitUploadResponseSchema;
+  },
+  /**
+   * Throws away what there is. Aborting what is not there does nothing.
+   *
+   * @generated from rpc sluice.files.v1.FileService.AbortUpload
+   */
+  abortUpload: {
+    methodKind: "unary";
+    input: typeof AbortUploadRequestSchema;
+    output: typeof AbortUploadResponseSchema;
+  },
+  /**
+   * @generated from rpc sluice.files.v1.FileService.DeleteFile
+   */
+  deleteFile: {
+    methodKind: "unary";
+    input: typeof DeleteFileRequestSchema;
+    output: typeof DeleteFileResponseSchema;
+  },
+  /**
+   * Within one shared folder.
+   *
+   * @generated from rpc sluice.files.v1.FileService.MoveFile
+   */
+  moveFile: {
+    methodKind: "unary";
+    input: typeof MoveFileRequestSchema;
+    output: typeof MoveFileResponseSchema;
+  },
+  /**
+   * With those above it that are missing. One that is there is left as it is.
+   *
+   * @generated from rpc sluice.files.v1.FileService.MakeDirectory
+   */
+  makeDirectory: {
+    methodKind: "unary";
+    input: typeof MakeDirectoryRequestSchema;
+    output: typeof MakeDirectoryResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sluice_files_v1_files, 0);

@@ -1,0 +1,162 @@
+// All uploads of the shared folders: found by their ids, kept while somebody works on them, thrown away when nobody does.
+//
+// US1. What is on disk is the truth; this is rebuilt from it at every start.
+// US2. An upload that nobody writes to is thrown away after its time. Committed ones are kept as long, so that a commit whose
+//      answer was lost can be asked for again.
+import { randomBytes } from "node:crypto";
+import { LimitExceeded, NotFound, PermissionDenied } from "../../errors.ts";
+import { readWhole } from "../../store/atomic-file.ts";
+import type { Clock, Timer } from "../../store/contract.ts";
+import { errorCode, type FileSystem } from "../../store/file-system.ts";
+import type { FileRoot } from "../file-path.ts";
+import type { Hasher } from "../hasher.ts";
+import { Upload } from "./upload.ts";
+import { decodeState, isUploadId, type UploadState } from "./upload-state.ts";
+
+/** A hidden folder in the shared one: it is not served, and on the same file system. */
+export const STAGING_FOLDER = ".sluice-uploads";
+
+const SWEEP_MS = 60_000;
+
+export interface UploadsOptions {
+  readonly roots: readonly FileRoot[];
+  readonly fileSystem: FileSystem;
+  readonly hasher: Hasher;
+  readonly clock: Clock;
+  readonly uploadsMax: number;
+}
+
+interface Kept {
+  readonly upload: Upload;
+  readonly root: FileRoot;
+  /** Monotonic ms. */
+  expiresMs: number;
+}
+
+export class Uploads implements AsyncDisposable {
+  readonly #options: UploadsOptions;
+  readonly #kept = new Map<string, Kept>();
+  #timer: Timer | undefined;
+
+  private constructor(options: UploadsOptions) {
+    this.#options = options;
+  }
+
+  /** US1 */
+  static async open(options: UploadsOptions): Promise<Uploads> {
+    const uploads = new Uploads(options);
+    const roots = options.roots.filter((root) => root.isWritable);
+    for (const root of roots) await uploads.#load(root);
+    if (roots.length > 0) uploads.#sweepLater();
+    return uploads;
+  }
+
+  get count(): number {
+    return this.#kept.size;
+  }
+
+  /** Durable when it resolves. @throws LimitExceeded, PermissionDenied */
+  async start(root: FileRoot, wanted: Omit<UploadState, "id" | "phase">): Promise<Upload> {
+    const { uploadsMax, fileSystem, hasher } = this.#options;
+    if (!root.isWritable) throw new PermissionDenied();
+    if (this.#kept.size >= uploadsMax) {
+      const message = `Cannot start another upload: the limit is ${uploadsMax}; commit or abort some, or wait until they expire`;
+      throw new LimitExceeded(message, "uploads", { retryAfterMs: SWEEP_MS });
+    }
+    const id = randomBytes(16).toString("base64url");
+    const folder = stagingOf(root);
+    await fileSystem.makeFolder(folder);
+    await fileSystem.syncFolder(root.folder);
+    const upload = await Upload.create({ fileSystem, hasher, folder }, { ...wanted, id, phase: "open" });
+    this.#keep(upload, root);
+    return upload;
+  }
+
+  /** @throws NotFound */
+  find(id: string): { readonly upload: Upload; readonly root: FileRoot } {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) throw new NotFound("upload", id, "it was aborted, has expired, or never was");
+    this.touch(id);
+    return kept;
+  }
+
+  /** Somebody works on it: its time begins anew. */
+  touch(id: string): void {
+    const kept = this.#kept.get(id);
+    if (kept !== undefined) kept.expiresMs = this.#options.clock.monotonicMs() + kept.upload.state.ttlMs;
+  }
+
+  /** Unix ns. */
+  expireTimeOf(id: string): bigint {
+    const { clock } = this.#options;
+    const leftMs = (this.#kept.get(id)?.expiresMs ?? 0) - clock.monotonicMs();
+    return clock.nowNs() + BigInt(Math.max(0, Math.round(leftMs))) * 1_000_000n;
+  }
+
+  /** Does nothing when it is not there. @throws UploadInUse */
+  async abort(id: string): Promise<void> {
+    const kept = this.#kept.get(id);
+    if (kept === undefined) return;
+    const release = kept.upload.use("it is being aborted");
+    try {
+      await kept.upload.remove();
+      this.#kept.delete(id);
+    } finally {
+      release();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#timer?.cancel();
+    await Promise.all([...this.#kept.values()].map(({ upload }) => upload.closeFiles()));
+  }
+
+  #keep(upload: Upload, root: FileRoot): void {
+    const { id, ttlMs } = upload.state;
+    this.#kept.set(id, { upload, root, expiresMs: this.#options.clock.monotonicMs() + ttlMs });
+  }
+
+  async #load(root: FileRoot): Promise<void> {
+    const { fileSystem, hasher } = this.#options;
+    const folder = stagingOf(root);
+    const names = await fileSystem.list(folder).catch((error: unknown) => {
+      if (errorCode(error) === "ENOENT") return [];
+      throw error;
+    });
+    const ids = new Set<string>();
+    for (const name of names) {
+      const [, id = ""] = /^(.*)\.json$/u.exec(name) ?? [];
+      const state = isUploadId(id)
+        ? decodeState((await readWhole(fileSystem, `${folder}/${name}`)) ?? new Uint8Array())
+        : undefined;
+      if (state?.id !== id) continue;
+      this.#keep(await Upload.recover({ fileSystem, hasher, folder }, state), root);
+      ids.add(id);
+    }
+    // What a crash left behind: of no upload, or half written.
+    for (const name of names) {
+      const [, id = "", suffix = ""] = /^([\w-]{22})\.(data|marks|json|json\.part)$/u.exec(name) ?? [];
+      if (id !== "" && (!ids.has(id) || suffix === "json.part")) await fileSystem.remove(`${folder}/${name}`);
+    }
+  }
+
+  #sweepLater(): void {
+    this.#timer = this.#options.clock.setTimer(() => {
+      this.#sweep()
+        .finally(() => this.#sweepLater())
+        .catch(() => {});
+    }, SWEEP_MS);
+  }
+
+  /** US2. What cannot be removed now is tried again. */
+  async #sweep(): Promise<void> {
+    const nowMs = this.#options.clock.monotonicMs();
+    for (const [id, { upload, expiresMs }] of this.#kept) {
+      if (expiresMs <= nowMs && !upload.isInUse) await this.abort(id).catch(() => {});
+    }
+  }
+}
+
+function stagingOf(root: FileRoot): string {
+  return `${root.folder}/${STAGING_FOLDER}`;
+}
