@@ -143,6 +143,15 @@ test("following a pattern: files that come later, rotation, files that go", asyn
   expect((await push("pods/*/*.log")).stdout).toContain("0 lines written");
 });
 
+test("more files than can be followed at once are refused, with the limit", async () => {
+  for (let i = 0; i <= 500; i++) await write(`many/${i}.log`, "");
+  const call = callCli(words("--application", application, "--follow", "many"), { folder: folder.path });
+  expect(await call.ended).toMatchObject({
+    exitCode: 7,
+    stderr: expect.stringContaining("Cannot follow more than 500 files at once") as string,
+  });
+});
+
 test("following a folder that is empty waits for its first file", async () => {
   await mkdir(join(folder.path, "later"));
   startPush("later");
