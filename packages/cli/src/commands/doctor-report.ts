@@ -20,11 +20,25 @@ export async function tellLog(output: Output, log: LogHealth, isRepair: boolean)
         ...(log.epochs === "damaged"
           ? [paint("red", "  the table of epochs is damaged; the next start begins a new epoch")]
           : []),
+        ...dictionaryText(log.dictionary, output),
         ...leftovers,
         ...log.segments.flatMap((segment) => textOf(segment, output)),
       ].join("\n"),
     json: () => log,
   });
+}
+
+function dictionaryText({ damagedRecords, unknownIds }: LogHealth["dictionary"], { paint }: Output): string[] {
+  if (damagedRecords === 0 && unknownIds === 0) return [];
+  const what = [
+    ...(damagedRecords === 0 ? [] : [`${plural(damagedRecords, "record")} do not match their checksum`]),
+    ...(unknownIds === 0
+      ? []
+      : [`${plural(unknownIds, "resource or scope", "resources and scopes")} of entries are lost`]),
+  ].join(", ");
+  return [
+    paint("red", `  the dictionary of OpenTelemetry's resources: ${what}; what programs send again is known again`),
+  ];
 }
 
 /** What is to be said of a segment; nothing when all of it is good. */

@@ -29,6 +29,7 @@ export const entryFrameCodec: FrameCodec = {
 function describeMessage(bytes: Uint8Array, start: number, end: number): FrameDescription | undefined {
   const wire = new WireReader();
   const found = { epoch: -1, sequence: 0, timestamp: 0n, severity: 0, label: "", producer: "", producerSequence: 0 };
+  let references: number[] | undefined;
   wire.open(bytes, start, end);
   while (wire.pos < wire.end) {
     const tag = wire.tag();
@@ -50,6 +51,10 @@ function describeMessage(bytes: Uint8Array, start: number, end: number): FrameDe
       case Tag.CURSOR:
         found.epoch = readEpoch(readText(wire));
         break;
+      case Tag.RESOURCE_ID:
+      case Tag.SCOPE_ID:
+        (references ??= []).push(wire.varint());
+        break;
       case Tag.PRODUCER:
         found.producer = readText(wire);
         break;
@@ -61,7 +66,8 @@ function describeMessage(bytes: Uint8Array, start: number, end: number): FrameDe
         wire.skip(tag);
     }
   }
-  return wire.hasFailed || found.sequence < 1 || found.epoch < 0 ? undefined : found;
+  if (wire.hasFailed || found.sequence < 1 || found.epoch < 0) return undefined;
+  return references === undefined ? found : { ...found, references };
 }
 
 function readText(wire: WireReader): string {

@@ -207,6 +207,8 @@ export interface FrameDescription {
   readonly label: string;
   readonly producer: string;
   readonly producerSequence: number;
+  /** Ids in the log's dictionary. */
+  readonly references?: readonly number[];
 }
 
 /** Time, owned by whoever runs the process (or a simulation). */

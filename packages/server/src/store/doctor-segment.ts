@@ -42,6 +42,8 @@ export interface SegmentContext {
   readonly next: number | undefined;
   readonly mark: DurableMark;
   readonly repair: boolean;
+  /** Gets the ids in the dictionary that entries have. */
+  readonly references: Set<number>;
 }
 
 export async function examineSegment(
@@ -56,6 +58,9 @@ export async function examineSegment(
     isExpected,
     onEntries(batch) {
       collectDamage(damaged, batch, first + index.entries);
+      for (const description of batch.descriptions) {
+        for (const id of description?.references ?? []) context.references.add(id);
+      }
       index.append(batch);
     },
     // The end of the last segment is judged as at the next start.

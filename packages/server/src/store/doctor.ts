@@ -5,9 +5,11 @@ import type { SegmentHealth } from "./doctor-segment.ts";
 import type { DurableMark } from "./epochs.ts";
 import type { DamagedRange } from "./events.ts";
 import type { FileSystem } from "./file-system.ts";
+import type { SegmentSource } from "./segment-files.ts";
 import { NotFound } from "../errors.ts";
 import { PART_SUFFIX } from "./atomic-file.ts";
 import { FORMAT_FILE, readKind } from "./data-folder.ts";
+import { loadDictionary } from "./dictionary-file.ts";
 import { examineSegment } from "./doctor-segment.ts";
 import { epochOf, readEpochs } from "./epochs.ts";
 import { FilePool } from "./file-pool.ts";
@@ -58,6 +60,15 @@ export interface LogHealth {
   readonly leftovers: readonly string[];
   /** "damaged": the next start begins a new epoch. */
   readonly epochs: "good" | "missing" | "damaged";
+  readonly dictionary: DictionaryHealth;
+}
+
+/** Nothing of it can be repaired here: it heals as producers go on (dictionary.ts, D4). */
+export interface DictionaryHealth {
+  readonly entries: number;
+  readonly damagedRecords: number;
+  /** How many ids stand in entries, and nowhere in the dictionary. */
+  readonly unknownIds: number;
 }
 
 /** @throws FolderInUse; NotFound when the folder is none of Sluice's */
@@ -85,10 +96,11 @@ async function examineLogs(request: DoctorRequest): Promise<DoctorReport> {
   return { logs: health, isHealthy: health.every(isHealthy) };
 }
 
-function isHealthy({ missing, epochs, segments }: LogHealth): boolean {
+function isHealthy({ missing, epochs, segments, dictionary }: LogHealth): boolean {
   const isWhole = (segment: SegmentHealth, i: number) =>
     segment.damaged.length === 0 && (segment.tailBytes === 0 || i === segments.length - 1);
-  return missing.length === 0 && epochs !== "damaged" && segments.every(isWhole);
+  const isKnown = dictionary.damagedRecords === 0 && dictionary.unknownIds === 0;
+  return missing.length === 0 && epochs !== "damaged" && segments.every(isWhole) && isKnown;
 }
 
 interface Examination {
@@ -126,10 +138,12 @@ async function examineLog(
     typeof stored === "string" || epochOf(stored.epochs, sequence) === epoch;
   const mark = typeof stored === "string" ? NO_MARK : stored.mark;
   const segments: SegmentHealth[] = [];
+  const references = new Set<number>();
   try {
     for (const [i, first] of firsts.entries()) {
       request.signal?.throwIfAborted();
-      const health = await examineSegment(source, first, { isExpected, next: firsts[i + 1], mark, repair });
+      const context = { isExpected, next: firsts[i + 1], mark, repair, references };
+      const health = await examineSegment(source, first, context);
       segments.push(health);
       progress.bytesDone += health.bytes + health.tailBytes;
       onProgress?.({ log: name, ...progress });
@@ -151,5 +165,19 @@ async function examineLog(
     }),
     leftovers,
     epochs: typeof stored === "string" ? stored : "good",
+    dictionary: await examineDictionary(source, references),
+  };
+}
+
+async function examineDictionary(
+  { fileSystem, folder }: Pick<SegmentSource, "fileSystem" | "folder">,
+  references: ReadonlySet<number>,
+): Promise<DictionaryHealth> {
+  const files = await loadDictionary(fileSystem, folder);
+  const known = new Set(files.flatMap(({ entries }) => entries.map(({ id }) => id)));
+  return {
+    entries: known.size,
+    damagedRecords: files.reduce((sum, { damagedRecords }) => sum + damagedRecords, 0),
+    unknownIds: [...references].filter((id) => !known.has(id)).length,
   };
 }
