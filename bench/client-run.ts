@@ -9,11 +9,13 @@ export type ClientName =
   | "unary-load"
   | "history"
   | "follow"
+  | "follow-latency"
   | "ingest"
   | "sdk-history"
   | "ping-pong"
   | "beside-bulk"
-  | "interference";
+  | "interference"
+  | "read-many";
 
 /**
  * @param onPause what to do where the client pauses; it goes on afterwards

@@ -17,10 +17,13 @@ import { fanOut } from "./scenarios/fan-out.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { idleStreams } from "./scenarios/idle-streams.ts";
 import { logsFilter } from "./scenarios/logs-filter.ts";
+import { logsCompressed } from "./scenarios/logs-compressed.ts";
 import { logsFollow } from "./scenarios/logs-follow.ts";
+import { logsFollowMany } from "./scenarios/logs-follow-many.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
+import { logsMemory } from "./scenarios/logs-memory.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { sdkHistory } from "./scenarios/sdk-history.ts";
 import { streamFrames } from "./scenarios/stream-frames.ts";
@@ -33,9 +36,12 @@ const rpc: readonly Scenario[] = [unary, streamFrames, streamMessages, fanOut, p
 const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([["rpc", rpc]]);
 const scenarios: readonly Scenario[] = [
   logsHistory,
+  logsCompressed,
+  logsMemory,
   logsFilter,
   logsInterference,
   logsFollow,
+  logsFollowMany,
   logsIngest,
   sdkHistory,
   heapGrowth,
