@@ -118,21 +118,21 @@ class Followers implements WireHandler {
 class Producer implements WireHandler {
   readonly #reader = new MessageReader();
   readonly #times: Times;
-  readonly #connection: () => WireConnection;
+  #connection: WireConnection | undefined;
 
-  constructor(times: Times, connection: () => WireConnection) {
+  constructor(times: Times) {
     this.#times = times;
-    this.#connection = connection;
   }
 
-  open(address: string): void {
+  open(connection: WireConnection, address: string): void {
+    this.#connection = connection;
     const fields = requestFields("/sluice.logs.v1.LogService/WriteLogStream", address, "plain", 0);
-    this.#connection().write(frame(frameType.headers, flag.endHeaders, 1, new HeaderEncoder().encode(fields)));
+    connection.write(frame(frameType.headers, flag.endHeaders, 1, new HeaderEncoder().encode(fields)));
   }
 
   append(message: Buffer): void {
     this.#times.appended.push(performance.now());
-    this.#connection().send(1, dataFrames(1, message, { endStream: false }));
+    this.#connection?.send(1, dataFrames(1, message, { endStream: false }));
   }
 
   onData(_streamId: number, buffer: Buffer, start: number, end: number): void {
@@ -155,14 +155,13 @@ async function run(task: FollowLatencyTask): Promise<FollowLatencyOutcome> {
   const times = new Times();
   const groups = Array.from({ length: task.connections }, () => new Followers(task.followersPerConnection, times));
   const connections = await Promise.all(groups.map((group) => WireConnection.open(task.address, group)));
-  let writing: WireConnection | undefined;
-  const producer = new Producer(times, () => writing!);
-  writing = await WireConnection.open(task.address, producer);
+  const producer = new Producer(times);
+  const writing = await WireConnection.open(task.address, producer);
   const all = [...connections, writing];
   const failure = Promise.race(all.map((connection) => connection.failure));
   const work = async (): Promise<number> => {
     await openAll(groups, connections, task);
-    producer.open(task.address);
+    producer.open(writing, task.address);
     return await appendSteadily(producer, times, task);
   };
   const producerLateMs = await Promise.race([work(), failure]);
