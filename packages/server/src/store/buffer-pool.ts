@@ -23,8 +23,30 @@ export class BufferPool {
   }
 
   /** BP1. */
-  give(buffer: Buffer): void {
+  give(buffer: Uint8Array): void {
     if (buffer.buffer.byteLength !== this.#capacity || this.#free.length >= this.#freeMax) return;
     this.#free.push(Buffer.from(buffer.buffer));
+  }
+}
+
+/** Pools of several sizes: a buffer comes from the smallest that is large enough. */
+export class BufferPools {
+  readonly #pools: readonly BufferPool[];
+  readonly #sizes: readonly number[];
+
+  /** @param sizes ascending; what is larger than the last is made for one use */
+  constructor(sizes: readonly number[], options: { freeMax: number }) {
+    this.#sizes = sizes;
+    this.#pools = sizes.map((size) => new BufferPool(size, options));
+  }
+
+  take(byteCount: number): Buffer {
+    const pool = this.#pools[this.#sizes.findIndex((size) => byteCount <= size)] ?? this.#pools.at(-1)!;
+    return pool.take(byteCount);
+  }
+
+  /** BP1. */
+  give(buffer: Uint8Array): void {
+    this.#pools[this.#sizes.indexOf(buffer.buffer.byteLength)]?.give(buffer);
   }
 }

@@ -12,8 +12,15 @@ export const DAMAGED = 255;
 /** Bytes of one entry in the columns. */
 export const ENTRY_COLUMNS_BYTES = 17;
 
+/** Bytes of columns for so many entries. */
+export function columnsBytes(capacity: number): number {
+  return capacity * ENTRY_COLUMNS_BYTES + 4;
+}
+
 export class Columns {
   readonly capacity: number;
+  /** What it was made in, for whoever made that. */
+  readonly memory: Uint8Array | undefined;
   /** Pairs (low, high). */
   readonly timestamps: Int32Array;
   readonly starts: Uint32Array;
@@ -21,17 +28,21 @@ export class Columns {
   readonly labels: Uint32Array;
   readonly severities: Uint8Array;
 
-  constructor(capacity: number) {
+  /** @param memory `columnsBytes` or more, aligned to 4 bytes, not zeroed; without it, new memory, zeroed */
+  constructor(capacity: number, memory?: Uint8Array) {
     this.capacity = capacity;
-    const buffer = new ArrayBuffer(capacity * ENTRY_COLUMNS_BYTES + 4);
-    this.timestamps = new Int32Array(buffer, 0, capacity * 2);
-    this.starts = new Uint32Array(buffer, capacity * 8, capacity + 1);
-    this.labels = new Uint32Array(buffer, capacity * 12 + 4, capacity);
-    this.severities = new Uint8Array(buffer, capacity * 16 + 4, capacity);
+    this.memory = memory;
+    const { buffer, byteOffset: at } = memory ?? new Uint8Array(columnsBytes(capacity));
+    this.timestamps = new Int32Array(buffer, at, capacity * 2);
+    this.starts = new Uint32Array(buffer, at + capacity * 8, capacity + 1);
+    this.labels = new Uint32Array(buffer, at + capacity * 12 + 4, capacity);
+    this.severities = new Uint8Array(buffer, at + capacity * 16 + 4, capacity);
   }
 
   equals(other: Columns): boolean {
-    return Buffer.from(this.starts.buffer).equals(Buffer.from(other.starts.buffer));
+    const bytes = ({ starts: { buffer }, timestamps, capacity }: Columns) =>
+      Buffer.from(buffer, timestamps.byteOffset, columnsBytes(capacity));
+    return bytes(this).equals(bytes(other));
   }
 }
 

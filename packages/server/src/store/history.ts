@@ -12,7 +12,7 @@ import type { PageTable } from "./page-table.ts";
 import type { Read } from "./proof.ts";
 import type { QueryPlan } from "./query.ts";
 import type { Segment } from "./segment.ts";
-import { BufferPool } from "./buffer-pool.ts";
+import { BufferPool, BufferPools } from "./buffer-pool.ts";
 import { Columns, DAMAGED } from "./columns.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 
@@ -26,6 +26,8 @@ const FINISHED_BYTES_MAX = 4 * 1024 * 1024;
 /** Room for BLOCK_BYTES and for the page that goes beyond. */
 const BUFFER_BYTES = 1024 * 1024;
 const FREE_BUFFERS_MAX = 16;
+/** Memory of columns: for a page, for BLOCK_BYTES of most entries, and of small ones. */
+const COLUMN_SIZES = [20 * 1024, 64 * 1024, 192 * 1024];
 
 const NO_BYTES = Buffer.alloc(0);
 const NO_COLUMNS = new Columns(0);
@@ -87,6 +89,8 @@ export class History {
   /** Those that were read to their end, the earliest first. */
   readonly #finished = new Set<HistoryBlock>();
   readonly #buffers = new BufferPool(BUFFER_BYTES, { freeMax: FREE_BUFFERS_MAX });
+  /** Runs hold no columns, so that those of a block that leaves are free. */
+  readonly #columns = new BufferPools(COLUMN_SIZES, { freeMax: FREE_BUFFERS_MAX });
   #bytes = 0;
   #finishedBytes = 0;
   /** Above 0 blocks leave before they were read to their end: then less is read at once, and nothing ahead. */
@@ -170,7 +174,7 @@ export class History {
     const buffer = this.#buffers.take(proof.end - proof.start);
     const [isRead, columns] = await Promise.all([
       readProvable(segment, proof, buffer),
-      segment.columns(table, from, to),
+      segment.columns(table, from, to, this.#columns),
     ]);
     // So that what is readable of a larger range is found out page by page.
     if (!isRead && to - from > 1) return this.#read(segment, table, from, from + 1);
@@ -204,6 +208,7 @@ export class History {
     this.#bytes -= block.bytes.length;
     if (this.#finished.delete(block)) this.#finishedBytes -= block.bytes.length;
     if (block.lent === 0) this.#buffers.give(block.bytes);
+    if (block.columns.memory !== undefined) this.#columns.give(block.columns.memory);
     block.leave();
   }
 }

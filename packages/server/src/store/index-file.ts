@@ -11,11 +11,12 @@
 //
 // I1. What is at the end proves what is before: trailer → labels and segment row → pages → columns, each by its CRC-32.
 import { crc32 } from "node:zlib";
+import type { BufferPools } from "./buffer-pool.ts";
 import type { FilePool } from "./file-pool.ts";
 import type { File, FileSystem } from "./file-system.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { MemoryIndex } from "./memory-index.ts";
-import { Columns, DAMAGED, ENTRY_COLUMNS_BYTES } from "./columns.ts";
+import { Columns, columnsBytes, DAMAGED, ENTRY_COLUMNS_BYTES } from "./columns.ts";
 import { readFully } from "./file-system.ts";
 import { LabelRows } from "./labels.ts";
 import { PAGE_ENTRIES, PageTable, ROW_BYTES, ROW_WORDS } from "./page-table.ts";
@@ -173,12 +174,17 @@ export class FileIndex {
     return new PageTable(new Uint32Array(bytes.buffer), this.pageCount);
   }
 
-  /** Entries of the pages from..to, with starts counted from the segment's first byte. @throws IndexDamaged */
-  async readColumns(table: PageTable, from: number, to: number): Promise<Columns> {
-    const bytes = new Uint8Array((to - from) * RECORD_BYTES);
+  /**
+   * Entries of the pages from..to, with starts counted from the segment's first byte, in memory from the pool if there is
+   * one. @throws IndexDamaged
+   */
+  async readColumns(table: PageTable, from: number, to: number, memory?: BufferPools): Promise<Columns> {
+    const size = (to - from) * RECORD_BYTES;
+    const bytes = memory?.take(size) ?? new Uint8Array(size);
     await this.#read(bytes, from * RECORD_BYTES);
     const first = table.firstEntry(from);
-    const merged = new Columns(table.firstEntry(to - 1) + table.entries(to - 1) - first);
+    const count = table.firstEntry(to - 1) + table.entries(to - 1) - first;
+    const merged = new Columns(count, memory?.take(columnsBytes(count)));
     for (let page = from; page < to; page++) {
       const at = (page - from) * RECORD_BYTES;
       if (crc32(bytes.subarray(at, at + RECORD_BYTES)) !== table.columnsCrc(page)) throw new IndexDamaged(this.#path);
@@ -193,6 +199,7 @@ export class FileIndex {
       }
     }
     merged.starts[merged.capacity] = table.end(to - 1);
+    if (memory !== undefined) memory.give(bytes);
     return merged;
   }
 

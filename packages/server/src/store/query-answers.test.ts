@@ -63,7 +63,7 @@ test("the index answers as a look at every entry does: while they come, from the
       fc.infiniteStream(fc.boolean()),
       fc.integer({ min: 1, max: 30 }),
       async (batches, queries, chance, tail) => {
-        await using place = await openEmbeddedPlace({ segmentBytes: 4096, groupBytesMax: 2048 });
+        await using place = await openEmbeddedPlace({ segmentBytes: 4096, groupBytesMax: 2048, historyBytesMax: 1 });
         const written: TestEntry[] = [];
         {
           await using log = await place.open();

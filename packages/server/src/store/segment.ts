@@ -3,6 +3,7 @@
 // S1. A frames file holds nothing but whole frames, one after the other: any range between two starts can be sent.
 // S2. What the segment says (entries, bytes, index) covers durable entries only.
 // S3. An index that does not prove itself is rebuilt from the frames before anything is read through it.
+import type { BufferPools } from "./buffer-pool.ts";
 import type { Columns } from "./columns.ts";
 import type { FramesPlace } from "./frames-place.ts";
 import type { FilePool } from "./file-pool.ts";
@@ -212,11 +213,13 @@ export class Segment {
 
   /**
    * Entries of the pages from..to of `table`, with starts counted from the segment's first byte. In memory they are
-   * taken in this turn, so that they agree with what the table says now (P3). @throws IndexReplaced
+   * taken in this turn, so that they agree with what the table says now (P3). From a file they come in memory of the
+   * pool, which the caller may give back to it (`Columns.memory`). @throws IndexReplaced
    */
-  columns(table: PageTable, from: number, to: number): Columns | Promise<Columns> {
-    if (this.#state.kind === "memory") return this.#state.index.columns(from, to);
-    return this.#loadColumns(this.#state.index, table, from, to);
+  columns(table: PageTable, from: number, to: number, memory?: BufferPools): Columns | Promise<Columns> {
+    const state = this.#state;
+    if (state.kind === "memory") return state.index.columns(from, to);
+    return this.#loadColumns(() => state.index.readColumns(table, from, to, memory));
   }
 
   /**
@@ -268,9 +271,9 @@ export class Segment {
     return state.table;
   }
 
-  async #loadColumns(index: FileIndex, table: PageTable, from: number, to: number): Promise<Columns> {
+  async #loadColumns(read: () => Promise<Columns>): Promise<Columns> {
     try {
-      return await index.readColumns(table, from, to);
+      return await read();
     } catch (error) {
       await this.#repair(error);
       throw new IndexReplaced(this.first);
