@@ -178,13 +178,27 @@ describe("a follow", () => {
     expect(service.followers).toBe(2);
   });
 
-  test("of an application that has not written yet shows it when it does", async () => {
+  test("of an application that has not written yet says so, and shows it when it does", async () => {
     const { service } = await openService(await newFolder());
     const { stream: pulled } = stream(service, { application: "late", follow: true });
-    await expect.poll(() => pulled.events).toEqual(["sync"]);
+    await expect.poll(() => pulled.events).toEqual(["notice", "sync"]);
     await write(service, { application: "other" });
     await write(service, { application: "late", message: "here" });
     await expect.poll(() => messagesOf(pulled.entries)).toEqual(["here"]);
+  });
+
+  test("gives what comes late, and what is of the future, by its event time", async () => {
+    const { service } = await openService(await newFolder());
+    await write(service, ...ten);
+    const query = { follow: true, startTimestamp: at(8), endTimestamp: at(10) };
+    const { stream: pulled } = stream(service, query);
+    await expect.poll(() => pulled.events).toEqual(["9", "10", "sync"]);
+    const entries = [at(9), at(7), at(1_000_000), at(8), at(10)].map((timestamp, i) => ({
+      timestamp,
+      message: `l${i}`,
+    }));
+    await write(service, ...entries);
+    await expect.poll(() => messagesOf(pulled.entries).slice(2)).toEqual(["l0", "l3"]);
   });
 
   test("with tail_lines 0 gives only what comes", async () => {
