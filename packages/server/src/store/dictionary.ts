@@ -14,7 +14,7 @@
 import { crc32 } from "node:zlib";
 import type { File, FileSystem } from "./file-system.ts";
 import { DiskFull, SluiceError } from "../errors.ts";
-import { DictionaryFile, encodeHeader, encodeRecord, loadDictionary } from "./dictionary-file.ts";
+import { DictionaryFile, encodeHeader, encodeRecord, type LoadedFile, loadDictionary } from "./dictionary-file.ts";
 import { errorCode } from "./file-system.ts";
 import { removeIfThere } from "./retention.ts";
 
@@ -133,7 +133,8 @@ class FileDictionary implements OpenDictionary {
 
   async load(): Promise<void> {
     const { folder, fileSystem } = this.#request;
-    for (const { file, entries, damagedRecords } of await loadDictionary(fileSystem, folder)) {
+    const loaded = await loadDictionary(fileSystem, folder);
+    for (const { file, entries, damagedRecords } of loaded) {
       this.#generation = file.generation;
       // Torn when it was made: nobody ever used it.
       if (entries.length === 0 && damagedRecords === 0) {
@@ -144,7 +145,7 @@ class FileDictionary implements OpenDictionary {
       for (const entry of entries) this.#learn(entry, file.generation);
     }
     await this.#reap();
-    if (this.#files.length > this.#options.filesMax) await this.#mergeOldest();
+    if (this.#files.length > this.#options.filesMax) await this.#mergeOldest(loaded);
   }
 
   lease(): DictionaryLease {
@@ -315,15 +316,19 @@ class FileDictionary implements OpenDictionary {
     this.#bytes -= known.bytes.length;
   }
 
-  /** Makes one file of the older half, in the place of its newest one: a process that dies on the way leaves all that was there. */
-  async #mergeOldest(): Promise<void> {
+  /**
+   * Makes one file of the older half, in the place of its newest one: a process that dies on the way leaves all that was
+   * there. What a later file defines again is kept all the same: that may not be on disk yet (D3).
+   */
+  async #mergeOldest(loaded: readonly LoadedFile[]): Promise<void> {
     const { folder, fileSystem } = this.#request;
     const merged = this.#files.splice(0, Math.ceil(this.#files.length / 2));
     const newest = merged.at(-1)!;
-    const kept = [...this.#byId.values()].filter(({ generation }) => generation <= newest.generation);
+    const defined = loaded.flatMap(({ file, entries }) => (merged.includes(file) ? entries.map(({ id }) => id) : []));
+    const kept = [...new Set(defined)].map((id) => this.#byId.get(id)).filter((known) => known !== undefined);
     const file = new DictionaryFile(folder, newest.generation, merged[0]!.start);
     await file.replace(fileSystem, kept);
-    for (const known of kept) known.generation = newest.generation;
+    for (const known of kept) known.generation = Math.max(known.generation, newest.generation);
     for (const { path } of merged.slice(0, -1)) await removeIfThere(fileSystem, path);
     this.#files.unshift(file);
   }
