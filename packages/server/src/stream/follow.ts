@@ -3,7 +3,7 @@
 // S1. Entries leave in ingest order, each at most once, and none is left out but by the query, or with a gap that says so:
 //     history and live are one scan.
 // S2. At the head an unfiltered follower is a handful of field accesses a delivery, and no allocation here.
-// S3. The event loop is held for SELECT_MS at a time, however rare the matches are.
+// S3. The event loop is held for a share of its turn (TurnShares), however rare the matches are and however many search.
 // S4. Who is interrupted (drain, age of the connection) is told the cursor behind what was sent and left out: going on after
 //     it neither repeats nor misses.
 // S5. Whatever ends the stream, `close` runs in that turn: the scan, the place among the followers, the heartbeat and a
@@ -21,9 +21,6 @@ import type { Follower, Followers } from "./followers.ts";
 import { type FrameFilter, type Selection, selectFrames } from "./frame-filter.ts";
 import type { Beating } from "./heartbeat.ts";
 import { Manner } from "./manner.ts";
-
-/** How long one pull may filter, in ms. */
-const SELECT_MS = 3;
 
 /** Opens a stream. Whoever does must `close` it when the call ends. @throws LimitExceeded, CursorExpired */
 export function openFollow(options: FollowOptions): Follow {
@@ -78,7 +75,8 @@ export class Follow implements FrameSource, Follower, Beating {
   #readAfter = -1;
   /** Ms spent on filtering since the event loop was last given to others. */
   #spentMs = 0;
-  #turn: NodeJS.Immediate | undefined = undefined;
+  /** Cancels the wait for the next turn of the event loop. */
+  #leaveTurn: (() => void) | undefined = undefined;
   /** What went wrong before there was a stream to tell. */
   #failure: { readonly error: unknown } | undefined = undefined;
 
@@ -170,7 +168,7 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#run = undefined;
     this.#arrived = undefined;
     this.#scan?.close();
-    if (this.#turn !== undefined) clearImmediate(this.#turn);
+    this.#leaveTurn?.();
     this.#manner?.cancel();
     this.#followers.leave(this);
     this.#followers.heartbeats.remove(this);
@@ -307,16 +305,17 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   #select(run: EntryRun, filter: FrameFilter, countMax: number): Selection {
-    const { clock } = this.#followers;
+    const { clock, shares } = this.#followers;
     const startMs = clock.monotonicMs();
-    const lateMs = startMs + SELECT_MS - this.#spentMs;
+    const shareMs = shares.ms;
+    const lateMs = startMs + shareMs - this.#spentMs;
     const selection = selectFrames(run, filter, {
       from: this.#runNext,
       countMax,
       isLate: () => clock.monotonicMs() >= lateMs,
     });
     this.#spentMs += clock.monotonicMs() - startMs;
-    if (this.#spentMs >= SELECT_MS) this.#giveWay();
+    if (this.#spentMs >= shareMs) this.#giveWay();
     return selection;
   }
 
@@ -325,8 +324,8 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#spentMs = 0;
     if (this.#step !== "take") return;
     this.#step = "wait";
-    this.#turn = setImmediate(() => {
-      this.#turn = undefined;
+    this.#leaveTurn = this.#followers.shares.wait(() => {
+      this.#leaveTurn = undefined;
       this.#goOn();
     });
   }

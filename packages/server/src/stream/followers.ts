@@ -6,6 +6,7 @@
 import { LimitExceeded } from "../errors.ts";
 import type { Clock, LogReader } from "../store/contract.ts";
 import { Heartbeats } from "./heartbeat.ts";
+import { TurnShares } from "./turn-shares.ts";
 
 /** One who waits for the head of a log to move. `place` belongs to Followers. */
 export interface Follower {
@@ -26,6 +27,8 @@ interface Hub {
 export class Followers {
   readonly clock: Clock;
   readonly heartbeats: Heartbeats;
+  /** Of all that search, followers or not. */
+  readonly shares = new TurnShares();
   readonly #max: number;
   readonly #hubs = new Map<LogReader, Hub>();
   #count = 0;

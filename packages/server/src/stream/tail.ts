@@ -1,6 +1,7 @@
 // Finds where the last n entries begin that pass a filter which the index cannot answer.
+import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import type { LogReader, ScanQuery } from "../store/contract.ts";
-import type { FrameFilter } from "./frame-filter.ts";
+import { type FrameFilter, selectFrames } from "./frame-filter.ts";
 import { nextTurn } from "./turn.ts";
 
 /** Entries of the index's choice that are looked at in one go, backwards from the head; doubled up to the second. */
@@ -49,27 +50,34 @@ async function matchesBetween(
   const matches: number[] = [];
   const scan = reader.scan(after, query);
   let lateMs = nowMs() + TURN_MS;
+  const isLate = (): boolean => nowMs() >= lateMs;
   try {
     while (scan.position < before - 1 && !isCancelled()) {
       const run = await scan.next(READ_BYTES);
       if (run === undefined) break;
       if (run.kind === "gap") continue;
-      const { bytes, starts } = run;
-      for (let i = 0; i < run.count;) {
-        const isMatch = filter.matches(bytes, starts[i]!, starts[i + 1]!);
-        if (isMatch === true) {
-          const sequence = filter.sequenceOf(bytes, starts[i]!, starts[i + 1]!);
-          if (sequence < before) matches.push(sequence);
-        }
-        if (isMatch !== undefined) i++;
-        if (nowMs() < lateMs) continue;
+      for (let from = 0; from < run.count;) {
+        const selection = selectFrames(run, filter, { from, countMax: Number.POSITIVE_INFINITY, isLate });
+        from = selection.next;
+        for (const sequence of sequencesIn(selection.bytes, filter)) if (sequence < before) matches.push(sequence);
+        if (!isLate()) continue;
         await nextTurn();
         if (isCancelled()) return matches;
         lateMs = nowMs() + TURN_MS;
       }
+      scan.release?.();
     }
   } finally {
     scan.close();
   }
   return matches;
+}
+
+function* sequencesIn(frames: Uint8Array, filter: FrameFilter): Generator<number> {
+  const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength);
+  for (let start = 0; start < frames.length;) {
+    const end = start + FRAME_HEADER_BYTES + view.getUint32(start + 1);
+    yield filter.sequenceOf(frames, start, end);
+    start = end;
+  }
 }
