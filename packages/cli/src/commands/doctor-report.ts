@@ -52,8 +52,9 @@ function textOf(segment: SegmentHealth, { paint }: Output): string[] {
     ),
   );
   if (tailBytes > 0) {
-    const fate = isTailCut ? "were cut" : "are cut by --repair and at the next start";
-    lines.push(paint("yellow", `${name} ${formatBytes(tailBytes)} at its end prove nothing and ${fate}`));
+    const isLast = index === "none";
+    const fate = isTailCut ? " and were cut" : isLast ? " and are cut by --repair and at the next start" : "";
+    lines.push(paint(isLast ? "yellow" : "red", `${name} ${formatBytes(tailBytes)} at its end prove nothing${fate}`));
   }
   if (table === "damaged")
     lines.push(paint("yellow", `${name} its table of groups is damaged; --repair writes it anew`));
