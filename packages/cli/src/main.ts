@@ -34,7 +34,7 @@ const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "files",
-    summary: "list, show, get and verify files",
+    summary: "list, show, get, put and verify files",
     load: async () => (await import("./commands/files.ts")).filesCommand,
   },
   {

@@ -15,6 +15,7 @@ import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
+import { sourceOf, uploadFile, type UploadOptions, type UploadSource } from "./file-upload.ts";
 import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
 import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
 import { type LogQuery, selectionOf } from "./log-position.ts";
@@ -82,6 +83,21 @@ export interface SluiceClient extends AsyncDisposable {
    * read before; absent: as long as it takes, and then `timeoutMs` has no default. @throws RpcError
    */
   getFileInfo(path: string, options?: UnaryOptions & { readonly checksumWaitMs?: number }): Promise<FileInfo>;
+  /**
+   * Writes a file: sends it, goes on after lost connections, and puts it into its place when all of it is there and right.
+   * Resolves with what is in its place. @throws RpcError
+   */
+  uploadFile(path: string, source: UploadSource | Uint8Array, options?: UploadOptions): Promise<FileInfo>;
+  /** Deletes a file, or an empty folder. @throws RpcError */
+  deleteFile(path: string, options?: UnaryOptions & { readonly ifMatch?: string }): Promise<void>;
+  /** Moves a file or a folder within a shared folder. @throws RpcError */
+  moveFile(
+    path: string,
+    newPath: string,
+    options?: UnaryOptions & { readonly ifMatch?: string; readonly overwrite?: boolean },
+  ): Promise<FileInfo>;
+  /** Makes a folder, with those above it that are missing. @throws RpcError */
+  makeDirectory(path: string, options?: UnaryOptions): Promise<void>;
   /** What is in a shared folder, ascending by path; goes on after lost connections. @throws RpcError */
   listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
   /** Closes the writers, which sends and waits for what they have, ends the streams, then the connection. Idempotent. */
@@ -91,6 +107,7 @@ export interface SluiceClient extends AsyncDisposable {
 const CLOSE_TIMEOUT_MS = 10_000;
 const UNARY_TIMEOUT_MS = 10_000;
 const CONNECT_TIMEOUT_MS = 10_000;
+const ONCE = { attemptsMax: 1 };
 const KEEPALIVE = { intervalMs: 15_000, timeoutMs: 10_000 };
 /** Streams and writers have a growing pause of their own; the channel's must not add much to it. */
 const CHANNEL_BACKOFF = { initialMs: DEFAULT_BACKOFF.initialMs / 4, maxMs: 1000 };
@@ -196,6 +213,33 @@ class ChannelClient implements SluiceClient {
     const request = { filePath: path, ...(checksumWaitMs === undefined ? {} : { checksumWaitMs }) };
     const timeoutMs = checksumWaitMs === undefined ? undefined : UNARY_TIMEOUT_MS + checksumWaitMs;
     return await this.#ask((call) => this.#files.getFileInfo(request, call), options, timeoutMs);
+  }
+
+  uploadFile(path: string, source: UploadSource | Uint8Array, options: UploadOptions = {}): Promise<FileInfo> {
+    const from = source instanceof Uint8Array ? sourceOf(source) : source;
+    return uploadFile(path, from, { ...options, context: { ...this.#context(), files: this.#files } });
+  }
+
+  // Neither of these two is tried again by itself: after an answer that was lost, a second try would fail or do more.
+  async deleteFile(path: string, options: UnaryOptions & { readonly ifMatch?: string } = {}): Promise<void> {
+    const request = { filePath: path, ifMatch: options.ifMatch ?? "" };
+    await this.#ask((call) => this.#files.deleteFile(request, call), { retry: ONCE, ...options }, UNARY_TIMEOUT_MS);
+  }
+
+  async moveFile(
+    path: string,
+    newPath: string,
+    options: UnaryOptions & { readonly ifMatch?: string; readonly overwrite?: boolean } = {},
+  ): Promise<FileInfo> {
+    const { ifMatch = "", overwrite = false } = options;
+    const request = { filePath: path, newPath, ifMatch, overwrite };
+    const once = { retry: ONCE, ...options };
+    const { file } = await this.#ask((call) => this.#files.moveFile(request, call), once, UNARY_TIMEOUT_MS);
+    return file!;
+  }
+
+  async makeDirectory(path: string, options: UnaryOptions = {}): Promise<void> {
+    await this.#ask((call) => this.#files.makeDirectory({ path }, call), options, UNARY_TIMEOUT_MS);
   }
 
   listFiles(query: FileListQuery = {}, options: Pick<UnaryOptions, "signal" | "retry"> = {}): AsyncGenerator<FileInfo> {

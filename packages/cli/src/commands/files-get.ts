@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { connect, type FileInfo, type SluiceClient } from "@sluice/client";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { EXIT } from "../exit-codes.ts";
 import {
   addOutputOption,
@@ -16,6 +16,7 @@ import {
 import { formatBytes, openProgress, plural } from "../terminal.ts";
 import { isUnchanged, type Saved, saveFile, type SaveOptions } from "../transfer/save-file.ts";
 import { parseRateArgument } from "./rate-argument.ts";
+import { collect, PARALLEL_RANGE, parseParallel } from "./transfer-options.ts";
 
 interface GetOptions {
   readonly to?: string;
@@ -28,8 +29,6 @@ interface GetOptions {
   readonly server: string;
   readonly output: OutputFormat;
 }
-
-const PARALLEL_MAX = 64;
 
 export function filesGetCommand(context: CommandContext): Command {
   const command = new Command("get")
@@ -45,7 +44,7 @@ export function filesGetCommand(context: CommandContext): Command {
     .option("--resume", "go on with what an earlier run left")
     .option("--force", "also files that are there already")
     .option("--limit-rate <rate>", 'bytes per second, as "500k" or "10M"', parseRateArgument)
-    .option("-p, --parallel <count>", `streams at the same time, 1 to ${PARALLEL_MAX}`, parseParallel, 1);
+    .option("-p, --parallel <count>", `streams at the same time, ${PARALLEL_RANGE}`, parseParallel, 1);
   addServerOption(addOutputOption(command));
   return command.action(async (paths: string[], options: GetOptions) => {
     const output = createOutput(context, options.output);
@@ -176,14 +175,4 @@ class Getting {
       json: () => ({ filePath, target, outcome, size, etag, ...(sha256 === "" ? {} : { checksum: sha256 }) }),
     });
   }
-}
-
-function parseParallel(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1 && count <= PARALLEL_MAX) return count;
-  throw new InvalidArgumentError(`Give a whole number from 1 to ${PARALLEL_MAX}.`);
-}
-
-function collect(value: string, previous: readonly string[]): string[] {
-  return [...previous, value];
 }

@@ -1,4 +1,4 @@
-// `sluice files`: lists, shows, gets and verifies files of a server's shared folders.
+// `sluice files`: lists, shows, gets, puts, verifies, moves and deletes files of a server's shared folders.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
@@ -16,7 +16,9 @@ import {
 import { formatBytes, openProgress } from "../terminal.ts";
 import { filesGetCommand } from "./files-get.ts";
 import { formatTime } from "./log-line.ts";
+import { filesPutCommand } from "./files-put.ts";
 import { parseRateArgument } from "./rate-argument.ts";
+import { collect, fileToJson } from "./transfer-options.ts";
 
 interface CommonOptions {
   readonly server: string;
@@ -27,9 +29,8 @@ export function filesCommand(context: CommandContext): Command {
   const command = new Command("files").description(
     "Lists, shows, gets and verifies files of a server's shared folders.",
   );
-  for (const make of [lsCommand, statCommand, catCommand, filesGetCommand, verifyCommand]) {
-    command.addCommand(make(context));
-  }
+  const commands = [lsCommand, statCommand, catCommand, filesGetCommand, filesPutCommand, verifyCommand];
+  for (const make of [...commands, rmCommand, mvCommand, mkdirCommand]) command.addCommand(make(context));
   return command;
 }
 
@@ -58,7 +59,7 @@ function lsCommand(context: CommandContext): Command {
           const name = info.isDirectory ? output.paint("blue", `${info.filePath}/`) : info.filePath;
           return `${size.padStart(10)}  ${formatTime(info.modifiedTime, options.utc === true)}  ${name}`;
         },
-        json: () => toJson(info),
+        json: () => fileToJson(info),
       });
     }
   });
@@ -79,7 +80,7 @@ function statCommand(context: CommandContext): Command {
       for (const path of paths) {
         const wait = options.checksum ? {} : { checksumWaitMs: 0 };
         const info = await client.getFileInfo(path, { signal: context.stop, ...wait });
-        await output.result({ text: () => formatInfo(info, options.utc === true), json: () => toJson(info) });
+        await output.result({ text: () => formatInfo(info, options.utc === true), json: () => fileToJson(info) });
       }
     },
   );
@@ -146,6 +147,43 @@ function verifyCommand(context: CommandContext): Command {
   });
 }
 
+function rmCommand(context: CommandContext): Command {
+  const command = new Command("rm")
+    .summary("delete files and empty folders")
+    .description("Deletes files, and folders that are empty.")
+    .argument("<path...>", "the server's files");
+  return addServerOption(command).action(async (paths: string[], { server }: Pick<CommonOptions, "server">) => {
+    await using client = connect(server);
+    for (const path of paths) await client.deleteFile(path, { signal: context.stop });
+  });
+}
+
+function mvCommand(context: CommandContext): Command {
+  const command = new Command("mv")
+    .summary("move or rename a file")
+    .description("Moves a file or a folder within a shared folder.")
+    .argument("<path>", "the server's file")
+    .argument("<new-path>", "where it goes")
+    .option("--overwrite", "replace a file that is there");
+  return addServerOption(command).action(
+    async (path: string, to: string, options: { readonly overwrite?: boolean; readonly server: string }) => {
+      await using client = connect(options.server);
+      await client.moveFile(path, to, { signal: context.stop, overwrite: options.overwrite ?? false });
+    },
+  );
+}
+
+function mkdirCommand(context: CommandContext): Command {
+  const command = new Command("mkdir")
+    .summary("make folders")
+    .description("Makes folders, with those above them that are missing.")
+    .argument("<path...>", "the server's folders");
+  return addServerOption(command).action(async (paths: string[], { server }: Pick<CommonOptions, "server">) => {
+    await using client = connect(server);
+    for (const path of paths) await client.makeDirectory(path, { signal: context.stop });
+  });
+}
+
 async function hashOf(file: string, { stop, stderr, environment }: CommandContext): Promise<string> {
   const progress = openProgress(stderr, { label: "Reading", format: formatBytes, environment });
   const hash = createHash("sha256");
@@ -174,17 +212,8 @@ function formatInfo(info: FileInfo, isUtc: boolean): string {
   return rows.map(([name = "", value = ""]) => `${name.padEnd(9)} ${value}`).join("\n");
 }
 
-/** As protobuf's JSON has it, every field said. */
-export function toJson({ filePath, size, modifiedTime, mimeType, checksum, etag, isDirectory }: FileInfo): object {
-  return { filePath, size, modifiedTime, mimeType, checksum, etag, isDirectory };
-}
-
 function parseByteCount(text: string): number {
   const count = Number(text);
   if (/^\d+$/u.test(text) && Number.isSafeInteger(count)) return count;
   throw new InvalidArgumentError("Give a number of bytes.");
-}
-
-function collect(value: string, previous: readonly string[]): string[] {
-  return [...previous, value];
 }
