@@ -1,7 +1,7 @@
 // History as it is read from disk: blocks of about BLOCK_BYTES, shared by all readers, proven before they are served.
 //
-// R1. All blocks together hold at most `bytesMax`, besides those being read: a reader that stalls keeps none, it only
-//     remembers its position and reads again.
+// R1. All blocks together take at most `bytesMax` of memory, besides READS_MAX that are being read: a reader that stalls
+//     keeps none, it only remembers its position and reads again.
 // R2. A page is served only after its bytes proved themselves once in this process; what does not is served as damage.
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
 // R4. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
@@ -12,7 +12,7 @@ import type { PageTable } from "./page-table.ts";
 import type { Read } from "./proof.ts";
 import type { QueryPlan } from "./query.ts";
 import type { Segment } from "./segment.ts";
-import { BufferPool, BufferPools } from "./buffer-pool.ts";
+import { BufferPools } from "./buffer-pool.ts";
 import { Columns, DAMAGED } from "./columns.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 
@@ -23,9 +23,14 @@ const PAGES_MAX = 2 ** 24;
 const PRESSURE_LASTS = 64;
 /** Blocks read to their end stay for readers close behind, and no longer: their memory serves better while it is warm. */
 const FINISHED_BYTES_MAX = 4 * 1024 * 1024;
-/** Room for BLOCK_BYTES and for the page that goes beyond. */
-const BUFFER_BYTES = 1024 * 1024;
-const FREE_BUFFERS_MAX = 16;
+/** Blocks that are read at once: with a hundred readers, each at a place of its own, all their next ones would be. */
+const READS_MAX = 32;
+/**
+ * Memory of blocks comes in these sizes: for a page of most entries, which is all that is read at once under pressure; for
+ * BLOCK_BYTES and a small page that goes beyond; for BLOCK_BYTES and any page.
+ */
+const BUFFER_SIZES = [256 * 1024, 640 * 1024, 1024 * 1024];
+const FREE_BUFFERS_MAX = 8;
 /** Memory of columns: for a page, for BLOCK_BYTES of most entries, and of small ones. */
 const COLUMN_SIZES = [20 * 1024, 64 * 1024, 192 * 1024];
 
@@ -73,6 +78,11 @@ export class HistoryBlock implements Block {
     this.hasDamage = columns.severities.includes(DAMAGED);
   }
 
+  /** What it takes, the room behind its bytes included. */
+  get memory(): number {
+    return this.bytes.buffer.byteLength;
+  }
+
   /** Keeps no memory for those who still hold it. */
   leave(): void {
     this.isEvicted = true;
@@ -88,9 +98,11 @@ export class History {
   readonly #loading = new Map<number, Promise<HistoryBlock>>();
   /** Those that were read to their end, the earliest first. */
   readonly #finished = new Set<HistoryBlock>();
-  readonly #buffers = new BufferPool(BUFFER_BYTES, { freeMax: FREE_BUFFERS_MAX });
+  readonly #buffers = new BufferPools(BUFFER_SIZES, { freeMax: FREE_BUFFERS_MAX });
   /** Runs hold no columns, so that those of a block that leaves are free. */
   readonly #columns = new BufferPools(COLUMN_SIZES, { freeMax: FREE_BUFFERS_MAX });
+  #reading = 0;
+  readonly #waiting: (() => void)[] = [];
   #bytes = 0;
   #finishedBytes = 0;
   /** Above 0 blocks leave before they were read to their end: then less is read at once, and nothing ahead. */
@@ -100,7 +112,7 @@ export class History {
     this.#options = options;
   }
 
-  /** Bytes of frames held now. */
+  /** Bytes of memory held now. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -120,7 +132,7 @@ export class History {
     const key = keyOf(segment, page);
     let loading = this.#loading.get(key);
     if (loading === undefined) {
-      loading = this.#read(segment, table, page, this.#endOf(table, page, plan)).finally(() => {
+      loading = this.#readInTurn(segment, table, page, this.#endOf(table, page, plan)).finally(() => {
         this.#loading.delete(key);
       });
       this.#loading.set(key, loading);
@@ -169,6 +181,20 @@ export class History {
     return end;
   }
 
+  /** R1. */
+  async #readInTurn(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
+    if (this.#reading === READS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#reading++;
+    try {
+      return await this.#read(segment, table, from, to);
+    } finally {
+      // Whoever waits takes this one's place.
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#reading--;
+      else next();
+    }
+  }
+
   async #read(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
     const proof = takeProof(segment, table, from, to);
     const buffer = this.#buffers.take(proof.end - proof.start);
@@ -194,7 +220,7 @@ export class History {
     const old = this.#blocks.get(block.key);
     if (old !== undefined) this.#evict(old);
     this.#blocks.set(block.key, block);
-    this.#bytes += block.bytes.length;
+    this.#bytes += block.memory;
     for (const oldest of this.#blocks.values()) {
       if (this.#bytes <= this.#options.bytesMax || oldest === block) return;
       this.#pressure = oldest.isFinished ? Math.max(0, this.#pressure - 1) : PRESSURE_LASTS;
@@ -205,7 +231,7 @@ export class History {
   /** R1, R4. */
   #evict(block: HistoryBlock): void {
     this.#blocks.delete(block.key);
-    this.#bytes -= block.bytes.length;
+    this.#bytes -= block.memory;
     if (this.#finished.delete(block)) this.#finishedBytes -= block.bytes.length;
     if (block.lent === 0) this.#buffers.give(block.bytes);
     if (block.columns.memory !== undefined) this.#columns.give(block.columns.memory);
