@@ -117,7 +117,7 @@ describe("the newest first", () => {
     const query = fc.record({
       logLevel: fc.constantFrom("", "INFO", "ERROR"),
       application: fc.constantFrom("", "shop"),
-      filters: fc.constantFrom([], ["m1"], ["i>350"], ["m9", "-m99"], ["no such"]),
+      filters: fc.constantFrom<string[][]>([], ["m1"], ["i>350"], ["m9", "-m99"], ["no such"]),
       startTimestamp: fc.constantFrom(0n, 1_000_100n),
       endTimestamp: fc.constantFrom(0n, 1_000_300n),
     });

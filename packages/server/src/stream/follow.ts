@@ -18,9 +18,9 @@ import { cursorOf, formatCursor } from "./cursor.ts";
 import { gapError, gapOfCut, gapOfRun } from "./gap.ts";
 import type { FollowOptions } from "./follow-options.ts";
 import type { Follower, Followers } from "./followers.ts";
-import { type FrameFilter, type Selection, selectFrames } from "./frame-filter.ts";
 import type { Beating } from "./heartbeat.ts";
 import { Manner } from "./manner.ts";
+import { Sieve } from "./sieve.ts";
 
 /** Opens a stream. Whoever does must `close` it when the call ends. @throws LimitExceeded, CursorExpired */
 export function openFollow(options: FollowOptions): Follow {
@@ -48,11 +48,12 @@ export class Follow implements FrameSource, Follower, Beating {
   place = -1;
 
   readonly #followers: Followers;
-  readonly #filter: FrameFilter | undefined;
   readonly #controls: ControlFrames | undefined;
   readonly #isStrict: boolean;
   readonly #isFollowing: boolean;
   readonly #manner: Manner | undefined;
+  /** Of a stream that does not take all. */
+  readonly #sieve: Sieve | undefined;
   /** History ends here: what the head was when the stream began. */
   readonly #historyEnd: number;
   #stream: FrameStream | undefined = undefined;
@@ -67,14 +68,9 @@ export class Follow implements FrameSource, Follower, Beating {
   #remaining: number;
   /** Frames that go before the next run; none at nearly all times. */
   #first: Uint8Array[] | undefined = undefined;
-  /** A run that is not used up, and the first frame of it that was not looked at. */
-  #run: EntryRun | undefined = undefined;
-  #runNext = 0;
   #arrived: Run | undefined = undefined;
   /** The position when a disk read began: the scan's own moves before what was read is here. -1: none is under way. */
   #readAfter = -1;
-  /** Ms spent on filtering since the event loop was last given to others. */
-  #spentMs = 0;
   /** Cancels the wait for the next turn of the event loop. */
   #leaveTurn: (() => void) | undefined = undefined;
   /** What went wrong before there was a stream to tell. */
@@ -85,14 +81,19 @@ export class Follow implements FrameSource, Follower, Beating {
     this.reader = reader;
     this.beatEveryMs = heartbeatMs;
     this.#followers = followers;
-    this.#filter = options.filter;
     this.#controls = controls;
     this.#isStrict = options.isStrict;
     this.#isFollowing = isFollowing;
     this.#resolve = options.resolve;
     this.#historyEnd = reader.head.sequence;
     this.#remaining = options.limit;
-    this.#manner = options.manner === undefined ? undefined : new Manner(options.manner, query);
+    const manner = options.manner === undefined ? undefined : new Manner(options.manner, query);
+    const { filter } = options;
+    this.#manner = manner;
+    this.#sieve =
+      filter === undefined && manner === undefined
+        ? undefined
+        : new Sieve({ filter, manner, clock: followers.clock, shares: followers.shares });
     if (controls !== undefined && options.notices.length > 0) {
       this.#first = options.notices.map((notice) => controls.notice(notice));
     }
@@ -165,7 +166,7 @@ export class Follow implements FrameSource, Follower, Beating {
     if (this.#step === "closed") return;
     this.#step = "closed";
     this.#stream = undefined;
-    this.#run = undefined;
+    this.#sieve?.clear();
     this.#arrived = undefined;
     this.#scan?.close();
     this.#leaveTurn?.();
@@ -176,7 +177,7 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** What was pulled has left. What waits here is of the same memory. */
   sent(): void {
-    if (this.#run === undefined && this.#arrived === undefined) this.#scan?.release?.();
+    if (this.#sieve?.isEmpty !== false && this.#arrived === undefined) this.#scan?.release?.();
   }
 
   #pullStep(maxBytes: number): Uint8Array | undefined {
@@ -214,7 +215,7 @@ export class Follow implements FrameSource, Follower, Beating {
     }
     if (this.#resolve?.() === false) this.#resolve = undefined;
     if (this.#manner !== undefined && !this.#mayGoOn(this.#manner)) return undefined;
-    if (this.#run !== undefined) return this.#goThrough(this.#run);
+    if (this.#sieve?.isEmpty === false) return this.#goThrough(this.#sieve);
     const next = this.#arrived ?? this.#scan!.next(maxBytes);
     this.#arrived = undefined;
     if (next === undefined) this.#reachHead();
@@ -270,10 +271,9 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   #deliver(run: EntryRun): Uint8Array | undefined {
-    if (this.#filter !== undefined || this.#manner !== undefined) {
-      this.#run = this.#manner?.cut(run) ?? run;
-      this.#runNext = 0;
-      return this.#goThrough(this.#run);
+    if (this.#sieve !== undefined) {
+      this.#sieve.fill(run);
+      return this.#goThrough(this.#sieve);
     }
     const isCut = run.count > this.#remaining;
     const bytes = isCut ? run.bytes.subarray(0, run.starts[this.#remaining]) : run.bytes;
@@ -283,45 +283,18 @@ export class Follow implements FrameSource, Follower, Beating {
   }
 
   /** Goes on with a run, from where the last pull stopped. */
-  #goThrough(run: EntryRun): Uint8Array | undefined {
-    const countMax = Math.min(this.#remaining, this.#manner?.entriesMax ?? Number.POSITIVE_INFINITY);
-    const { bytes, count, next } =
-      this.#filter === undefined ? this.#slice(run, countMax) : this.#select(run, this.#filter, countMax);
+  #goThrough(sieve: Sieve): Uint8Array | undefined {
+    const manner = this.#manner;
+    const { bytes, count } = sieve.take(Math.min(this.#remaining, manner?.entriesMax ?? Number.POSITIVE_INFINITY));
     this.#remaining -= count;
-    this.#runNext = next;
-    if (this.#manner !== undefined) this.#manner.pace?.took(count, this.#followers.clock.monotonicMs());
-    if (next === run.count) {
-      this.#run = undefined;
-      this.#endHistory();
-    }
+    manner?.pace?.took(count, this.#followers.clock.monotonicMs());
+    if (sieve.isEmpty) this.#endHistory();
+    if (sieve.isSpent()) this.#giveWay();
     return bytes.length === 0 ? undefined : bytes;
-  }
-
-  #slice(run: EntryRun, countMax: number): Selection {
-    const { bytes, starts } = run;
-    const from = this.#runNext;
-    const next = Math.min(run.count, from + countMax);
-    return { bytes: bytes.subarray(starts[from], starts[next]), count: next - from, next };
-  }
-
-  #select(run: EntryRun, filter: FrameFilter, countMax: number): Selection {
-    const { clock, shares } = this.#followers;
-    const startMs = clock.monotonicMs();
-    const shareMs = shares.ms;
-    const lateMs = startMs + shareMs - this.#spentMs;
-    const selection = selectFrames(run, filter, {
-      from: this.#runNext,
-      countMax,
-      isLate: () => clock.monotonicMs() >= lateMs,
-    });
-    this.#spentMs += clock.monotonicMs() - startMs;
-    if (this.#spentMs >= shareMs) this.#giveWay();
-    return selection;
   }
 
   /** Lets others have the event loop. */
   #giveWay(): void {
-    this.#spentMs = 0;
     if (this.#step !== "take") return;
     this.#step = "wait";
     this.#leaveTurn = this.#followers.shares.wait(() => {
@@ -336,8 +309,8 @@ export class Follow implements FrameSource, Follower, Beating {
       this.#goLive();
       return;
     }
-    const isPlain = this.#filter === undefined && this.#remaining === Number.POSITIVE_INFINITY;
-    this.#step = isPlain && this.#manner === undefined && this.#resolve === undefined ? "pass" : "park";
+    const isPlain = this.#sieve === undefined && this.#remaining === Number.POSITIVE_INFINITY;
+    this.#step = isPlain && this.#resolve === undefined ? "pass" : "park";
     this.#isAtHead = true;
   }
 
@@ -350,24 +323,13 @@ export class Follow implements FrameSource, Follower, Beating {
   /** The head has moved: whether a stream that waits for it goes on now. */
   #mayLeaveHead(manner: Manner): boolean {
     const lagEntries = this.reader.head.sequence - this.#position;
-    if (!this.#isAtHead) {
-      const { policy } = manner.pace ?? {};
-      // S6. A stream that stands still is pulled by nobody.
-      if (policy?.kind === "disconnect" && this.#isLive && lagEntries > policy.lagMaxEntries) {
-        this.fail(this.#tooSlow(lagEntries, policy.lagMaxEntries));
-      }
-      return false;
+    if (this.#isAtHead) {
+      return manner.isDue(this.#sieve!.isFiltering ? 0 : lagEntries, this.#followers.clock, () => {
+        if (this.#isAtHead) this.#leaveHead();
+      });
     }
-    const { batch } = manner;
-    const isFull = this.#filter === undefined && batch !== undefined && lagEntries >= batch.entriesMax;
-    if (batch === undefined || batch.delayMs === 0 || isFull) {
-      manner.cancel();
-      return true;
-    }
-    manner.timer ??= this.#followers.clock.setTimer(() => {
-      manner.timer = undefined;
-      if (this.#isAtHead) this.#leaveHead();
-    }, batch.delayMs);
+    // S6. A stream that stands still is pulled by nobody.
+    if (this.#isLive && manner.pace?.isTooSlow(lagEntries) === true) this.fail(this.#tooSlow(manner, lagEntries));
     return false;
   }
 
@@ -391,13 +353,12 @@ export class Follow implements FrameSource, Follower, Beating {
       case "hold":
         this.#moveTo(position, manner);
         this.#step = "wait";
-        manner.timer = this.#followers.clock.setTimer(() => {
-          manner.timer = undefined;
+        manner.wait(this.#followers.clock, verdict.ms, () => {
           this.#goOn();
-        }, Math.ceil(verdict.ms));
+        });
         return false;
       case "disconnect":
-        throw this.#tooSlow(verdict.lagEntries, manner.pace.policy.lagMaxEntries);
+        throw this.#tooSlow(manner, verdict.lagEntries);
       default:
         return verdict satisfies never;
     }
@@ -405,13 +366,14 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** Lets go of what was taken and not sent. */
   #moveTo(position: number, manner: Manner): void {
-    this.#run = undefined;
+    this.#sieve!.clear();
     this.#arrived = undefined;
     this.#scan!.close();
     this.#scan = this.reader.scan(position, manner.query);
   }
 
-  #tooSlow(lagEntries: number, lagMaxEntries: number): ReaderTooSlow {
+  #tooSlow(manner: Manner, lagEntries: number): ReaderTooSlow {
+    const { lagMaxEntries } = manner.pace!.policy;
     return new ReaderTooSlow({ cursor: this.#place, lagEntries, lagMaxEntries });
   }
 
@@ -449,12 +411,8 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** Everything up to here was sent or left out. */
   get #position(): number {
-    const run = this.#run;
-    if (run !== undefined) {
-      const { bytes, starts } = run;
-      const reading = this.#filter ?? this.#manner!;
-      return reading.sequenceOf(bytes, starts[this.#runNext]!, starts[this.#runNext + 1]!) - 1;
-    }
+    const within = this.#sieve?.position;
+    if (within !== undefined) return within;
     if (this.#arrived !== undefined) return this.#arrived.first - 1;
     if (this.#readAfter >= 0) return this.#readAfter;
     return this.#scan?.position ?? this.reader.first - 1;

@@ -34,6 +34,11 @@ export class Pace {
     this.#left = shareOf(policy);
   }
 
+  /** Whether a follower is to be cut off. */
+  isTooSlow(lagEntries: number): boolean {
+    return this.policy.kind === "disconnect" && lagEntries > this.policy.lagMaxEntries;
+  }
+
   /** @param position everything up to here was sent or did not match; @param nowMs monotonic */
   judge(position: number, head: number, nowMs: number): Verdict {
     const { policy } = this;
@@ -48,8 +53,8 @@ export class Pace {
         if (isSpent && lagEntries > 0) return { kind: "skip", to: head, reason: "sampled" };
       }
     }
+    if (this.isTooSlow(lagEntries)) return { kind: "disconnect", lagEntries };
     if (lagEntries > policy.lagMaxEntries) {
-      if (policy.kind === "disconnect") return { kind: "disconnect", lagEntries };
       // Half of what it may lag: one that stays slow gets few long gaps instead of one in front of every entry.
       return { kind: "skip", to: head - Math.floor(policy.lagMaxEntries / 2), reason: "slow_reader" };
     }
