@@ -34,6 +34,7 @@ test("to begin with there is nothing", () => {
     runningHandlers: 0,
     armedDeadlines: 0,
     followers: 0,
+    writingBytes: 0,
     downloads: 0,
   });
 });

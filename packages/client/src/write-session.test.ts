@@ -44,6 +44,21 @@ test("an answer to a part of what is under way does not quiet the alarm for the 
   await writer.close();
 });
 
+test("a server that says nothing at all is given up, with nothing sent to it", async () => {
+  const server = new ModelServer();
+  server.firstWindow = 0;
+  const { clock, writer } = openWriter(server, { answerTimeoutMs: 1000, delayMs: 0 });
+  await writer.write({ message: "m1" });
+  await clock.advanceInTurns(999);
+  expect([server.calls.length, server.call.requests.length]).toEqual([1, 0]);
+  server.firstWindow = 1;
+  await clock.advanceInTurns(200);
+  expect(server.calls).toHaveLength(2);
+  expect(messagesOf(server.call)).toEqual([["m1"]]);
+  server.call.answer({ acknowledged: 1n });
+  await writer.close();
+});
+
 test("a server that ends the stream of a writer that closes, without answering, is called again", async () => {
   const { log, server } = faithful();
   const early = new ModelServer((_request, call) => call.responses.end());

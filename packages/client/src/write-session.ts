@@ -2,7 +2,7 @@
 //
 // W1. Entries go out in the queue's order, beginning with its first: so the server, which drops what it already has of a
 //     producer, ends up with each entry once, however many sessions it took.
-// W2. sent <= seen + window, and the bytes beyond `seen` stay within windowBytes, except for one batch when nothing is
+// W2. Nothing is sent before the server has said how much it takes. sent <= seen + window, and the bytes beyond `seen` stay within windowBytes, except for one batch when nothing is
 //     under way: an entry larger than the window would otherwise never leave.
 // W3. An entry leaves the queue when the server answered it, accepted or rejected, and never before.
 import { toBinary } from "@bufbuild/protobuf";
@@ -63,8 +63,7 @@ export class WriteSession {
   #sent = 0;
   #acknowledged = 0;
   #seen = 0;
-  /** Until the server says more: one batch. */
-  #window: number;
+  #window = 0;
   /** 0: no limit. */
   #windowBytes = 0;
   /** Bytes sent beyond `seen`. */
@@ -79,7 +78,6 @@ export class WriteSession {
   constructor(context: SessionContext) {
     this.#context = context;
     this.#base = context.queue.first;
-    this.#window = context.policy.batchEntriesMax;
   }
 
   /** True when the server answered anything. */
@@ -96,6 +94,7 @@ export class WriteSession {
       const text = `The server answered nothing for ${policy.answerTimeoutMs} ms while entries were under way`;
       attempt.abort(new RpcError(Code.UNAVAILABLE, text));
     });
+    this.#alarm.listen(); // for the server's first word
     try {
       attempt.signal.throwIfAborted();
       for await (const response of call(this.#requests(), { signal: attempt.signal })) this.#take(response);

@@ -82,6 +82,8 @@ export interface ServerCounts {
   readonly runningHandlers: number;
   readonly armedDeadlines: number;
   readonly followers: number;
+  /** Of requests to write that came and are not appended yet. */
+  readonly writingBytes: number;
   readonly downloads: number;
 }
 
@@ -227,6 +229,7 @@ class RunningServer implements Server {
       runningHandlers,
       armedDeadlines,
       followers: logs.followers,
+      writingBytes: logs.writingBytes,
       downloads: files.downloads,
     };
   }

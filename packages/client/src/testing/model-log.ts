@@ -43,6 +43,8 @@ export type OnRequest = (request: WriteLogStreamRequest, call: ModelCall, taken:
 
 export class ModelServer {
   readonly calls: ModelCall[] = [];
+  /** Entries for which each call has credit from the beginning; 0: it says nothing of its own. */
+  firstWindow = 1000;
   readonly #onRequest: OnRequest;
 
   constructor(onRequest: OnRequest = () => undefined) {
@@ -59,6 +61,7 @@ export class ModelServer {
   writeLogStream: WriteLogStreamCall = (requests, { signal }) => {
     const call = new ModelCall(signal);
     this.calls.push(call);
+    if (this.firstWindow > 0) call.answer({ flow: { window: this.firstWindow } });
     void this.#read(requests, call);
     return call.responses;
   };

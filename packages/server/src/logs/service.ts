@@ -79,6 +79,8 @@ export interface LogServiceHandle {
   drain(): void;
   /** How many streams follow now. */
   readonly followers: number;
+  /** Bytes of requests to write that came and are not appended yet. */
+  readonly writingBytes: number;
 }
 
 /** Numbers of LogEntry.control and LogBatch.control. */
@@ -212,6 +214,9 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
     },
     get followers() {
       return followers.count;
+    },
+    get writingBytes() {
+      return targets.budget.held;
     },
   };
 }

@@ -10,6 +10,8 @@ import { LimitExceeded } from "../errors.ts";
 const WINDOW_BYTES_MAX = 8 * 1024 * 1024;
 /** A batch of small entries; less would cost more in answers than it holds. */
 const WINDOW_BYTES_MIN = 16 * 1024;
+/** What a stream may send at first: many may begin at once, before they hear of each other. */
+const FIRST_WINDOW_BYTES = 64 * 1024;
 /** Streams that wait will have their turn in about so much time. */
 const RETRY_AFTER_MS = 500;
 
@@ -25,6 +27,11 @@ export class WriteBudget {
   /** Bytes of requests in hand. */
   get held(): number {
     return this.#held;
+  }
+
+  /** What a stream that begins may send until it is told more. */
+  get firstWindowBytes(): number {
+    return Math.min(FIRST_WINDOW_BYTES, this.windowBytes);
   }
 
   /** What one stream may have under way beyond what was taken from it. */

@@ -112,7 +112,7 @@ describe("a stream of batches", () => {
     const client = connect(new MemoryLog());
     await settle();
     expect(client.call.hasHeaders).toBe(true);
-    expect(client.responses).toEqual([{ flow: { seen: 0n, window: 65_536, windowBytes: 8_388_608n } }]);
+    expect(client.responses).toEqual([{ flow: { seen: 0n, window: 65_536, windowBytes: 65_536n } }]);
   });
 
   test("is acknowledged when it is durable, in order, several batches at a time", async () => {
@@ -284,7 +284,7 @@ describe("a stream of batches", () => {
     await settle();
     const others = Array.from({ length: 3 }, () => connect(log, budget));
     await settle();
-    expect([windowOf(first), windowOf(others[2]!)]).toEqual([4_194_304n, 1_048_576n]);
+    expect([windowOf(first), windowOf(others[2]!)]).toEqual([65_536n, 65_536n]);
     first.send({ entries: [{}] });
     await settle();
     expect(windowOf(first)).toBe(1_048_576n);

@@ -89,7 +89,7 @@ export async function* writeLogStream(
     leave();
     session.close();
   });
-  yield { flow: { seen: 0n, window: WINDOW_ENTRIES, windowBytes: BigInt(options.budget.windowBytes) } };
+  yield { flow: { seen: 0n, window: WINDOW_ENTRIES, windowBytes: BigInt(options.budget.firstWindowBytes) } };
   const reading = session.read(requests);
   for (let response = await session.next(); response !== undefined; response = await session.next()) yield response;
   await reading;
