@@ -20,6 +20,7 @@ const peers = {
   "grpc-js encoded": { file: "grpc-js.ts", form: "encoded" },
   "connect-es": { file: "connect-es.ts", form: "plain" },
   "node:http2": { file: "node-http2.ts", form: "plain" },
+  "node:net": { file: "node-net.ts", form: "plain" },
   "grpc-go": { build: "grpc-go", form: "plain" },
   "grpc-go tuned": { build: "grpc-go", form: "tuned" },
   "grpc-go encoded": { build: "grpc-go", form: "encoded" },
@@ -34,6 +35,8 @@ export interface PeerOptions {
   readonly entriesFile: string;
   /** Entries of a history. */
   readonly count: number;
+  /** Folder that DownloadFile reads from. */
+  readonly files?: string;
   /** Folder for what is written; undefined: it is dropped. */
   readonly data?: string;
   /** Preloads the memory probe where the peer runs on Node. */
@@ -47,7 +50,7 @@ const key = ["--key", join(root, "test/fixtures/tls/localhost.key")];
 
 /** The arguments that every server of the benchmark takes. */
 export function serverArguments(options: PeerOptions, form: string): string[] {
-  const { entriesFile, count, data, isSecure = false } = options;
+  const { entriesFile, count, data, files, isSecure = false } = options;
   return [
     "--entries",
     entriesFile,
@@ -56,6 +59,7 @@ export function serverArguments(options: PeerOptions, form: string): string[] {
     "--form",
     form,
     ...(data === undefined ? [] : ["--data", data]),
+    ...(files === undefined ? [] : ["--files", files]),
     ...(isSecure ? [...certificate, ...key] : []),
   ];
 }

@@ -33,6 +33,8 @@ const peers: readonly PeerName[] = [
   "tonic tuned",
   "tonic encoded",
 ];
+/** What any server on Node can reach with large messages: it does nothing but read and write, and only h2load can call it. */
+const ceiling: PeerName = "node:net";
 /** Whose changing headers are measured as well: the fast ones, and the one that Node's users have. */
 const peersOfHeaders: readonly string[] = ["grpc-js", "grpc-go tuned", "tonic tuned"];
 
@@ -70,6 +72,7 @@ export const unary: Scenario = {
         h2load === undefined
           ? "the client is our own, for h2load is not installed; so there is no case over TLS"
           : "the client is h2load where no case says otherwise",
+        `${ceiling}: a bare socket that finds the frames and echoes the message, and nothing else: what Node can reach`,
       ],
     };
   },
@@ -79,12 +82,14 @@ export const unary: Scenario = {
 async function measureAll(context: ScenarioContext, how: { readonly isSecure: boolean; readonly hasH2load: boolean }) {
   const { isSecure, hasH2load } = how;
   const options = { entriesFile: context.entriesFile, count: 1, withMemoryProbe: !isSecure, isSecure };
-  const names = isSecure ? peers.filter((who) => !isEncoded(who)) : peers;
+  const plain = hasH2load ? [...peers, ceiling] : peers;
+  const names = isSecure ? peers.filter((who) => !isEncoded(who)) : plain;
   const { contestants, missing } = partEntrants(await Promise.all(names.map((who) => findPeer(who, options))));
   const words = [join(root, "bench/servers/sluice-rpc.ts"), ...serverArguments(options, "plain")];
   const ours = { who: us, command: nodeServer(words, options.withMemoryProbe) };
-  return await withServers([ours, ...contestants], async (servers) => {
-    const ordinary = servers.filter(({ who }) => !isEncoded(who) && !isTuned(who));
+  return await withServers([ours, ...contestants], async (all) => {
+    const servers = all.filter(({ who }) => who !== ceiling);
+    const ordinary = all.filter(({ who }) => !isEncoded(who) && !isTuned(who));
     const cases: CaseOutcome[] = [];
     const meter = isSecure ? undefined : new CostMeter("call");
     cases.push(
@@ -94,11 +99,14 @@ async function measureAll(context: ScenarioContext, how: { readonly isSecure: bo
     for (const size of otherSizes) {
       for (const shape of [oneConnection, manyConnections]) {
         const echo = { ...shape, messageBytes: size, isSecure };
-        cases.push(...(await measureEcho(context, ordinary, echo, hasH2load)));
+        const isLarge = size > messageBytes;
+        const taking = isLarge ? ordinary : ordinary.filter(({ who }) => who !== ceiling);
+        const costs = isLarge && !isSecure ? new CostMeter("call") : undefined;
+        cases.push(...(await measureEcho(context, taking, echo, hasH2load, costs)));
       }
     }
     if (!isSecure) cases.push(...(await measureHeaders(context, servers)));
-    return { cases, missing, versions: versionsOf(servers) };
+    return { cases, missing, versions: versionsOf(all) };
   });
 }
 
