@@ -7,6 +7,7 @@ import { describe, expect, test } from "vitest";
 import type { ScanQuery } from "./contract.ts";
 import type { Log } from "./log.ts";
 import type { EmbeddedPlace } from "./testing/place.ts";
+import { readGroups } from "./compressed-file.ts";
 import { describeLog } from "./log.suite.ts";
 import { readGroupTable } from "./group-table.ts";
 import { nodeFileSystem } from "./file-system-node.ts";
@@ -179,6 +180,24 @@ describe("damage", () => {
       expect(gaps).toEqual([{ kind: "gap", first: 1025, last: 2048, reason: "corruption" }]);
       expect(entries).toHaveLength(COUNT - 1024);
       expect(log.state.damage).toEqual([{ first: 1025, last: 2048 }]);
+    }));
+
+  test("of a group gives zeros for its bytes alone, whatever the memory held before", () =>
+    withFilled(async (place, [first]) => {
+      place.isDamaged = true;
+      const path = `${place.logFolder}/${first}`;
+      const good = await plainOf(place, first!);
+      const { storedStarts, plainStarts } = await groupsOf(path);
+      await damage(path, storedStarts[1]! + 100);
+      const file = await nodeFileSystem.open(path, "read");
+      const bytes = Buffer.from(good);
+      const read = await readGroups(file, await readGroupTable(file), bytes, 0);
+      await file.close();
+      expect(read).toEqual({ byteCount: good.length, isWhole: false });
+      const [start, end] = [plainStarts[1]!, plainStarts[2]!];
+      expect(
+        bytes.equals(Buffer.concat([good.subarray(0, start), Buffer.alloc(end - start), good.subarray(end)])),
+      ).toBe(true);
     }));
 
   test("of a group that was proven before is no less noticed", () =>
