@@ -7,6 +7,7 @@ import { type LogWriterOptions, type NewLogEntry, type SluiceClient, systemClock
 import fc from "fast-check";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { JoinRule } from "./join-rule.ts";
+import { LINE_BYTES_MAX } from "./line-splitter.ts";
 import { noCounts } from "./push-counts.ts";
 import { pushFile } from "./push-file.ts";
 
@@ -243,4 +244,17 @@ test("ends that several runs made, and of which none was heard, are all kept, in
   await appendFile(path, "three\n");
   await run({ log, path, fate: well, rule });
   expect(log.messages).toEqual(["one", "two", "hal", "f", "three"]);
+});
+
+test("a journal's entry that comes in pieces is read from its beginning again", async () => {
+  const path = join(await makeFolder(), "journal.export");
+  const log = new ModelLog();
+  const rule: JoinRule = { kind: "traces" };
+  const large = `__CURSOR=1\nMESSAGE=${"x".repeat(2 * LINE_BYTES_MAX)}\nTAG=a\n`;
+  await writeFile(path, `__CURSOR=0\nMESSAGE=first\n\n${large}\n__CURSOR=2\nMESSAGE=last\n\n`);
+  await run({ log, path, fate: { arrive: 3, answered: 2 }, rule });
+  await run({ log, path, fate: well, rule });
+  expect(log.messages).toHaveLength(5);
+  expect(log.messages.slice(1, 4).join("")).toBe(large);
+  expect([log.messages[0], log.messages[4]]).toEqual(["first", "last"]);
 });

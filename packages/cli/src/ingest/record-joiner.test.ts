@@ -176,6 +176,12 @@ describe("containers", () => {
     ]);
   });
 
+  test("the time of a line in pieces is its first one's", () => {
+    const piece = (second: number, tag: string) => `2026-11-21T08:43:0${second}Z stdout ${tag} text\n`;
+    const { entries } = join(piece(1, "P") + piece(2, "P") + piece(3, "F"));
+    expect(entries).toMatchObject([{ message: "texttexttext", timestamp: 1_795_250_581_000_000_000n }]);
+  });
+
   test("Docker's pieces are put together too", () => {
     const docker = (log: string): string =>
       `${JSON.stringify({ log, stream: "stdout", time: "2026-11-21T08:43:01Z" })}\n`;
@@ -195,6 +201,12 @@ test("a record that is too long goes on in further entries, numbered, with nothi
   const { entries, messages } = join(`ERROR a\n${lines.join("\n")}\n`);
   expect(messages.join("\n").split("\n")).toEqual(["a", ...lines]);
   expect(entries.map(({ fields }) => fields?.["part"])).toEqual(["1", "2", "3"]);
+});
+
+test("a line that is too long ends what was open before it", () => {
+  const long = "x".repeat(LINE_BYTES_MAX + 1);
+  const { messages } = join(`ERROR a\n${long}\n  b\n`);
+  expect(messages).toEqual(["a", "x".repeat(LINE_BYTES_MAX), "x", "  b"]);
 });
 
 test("whatever is open ends at a cut, and what follows begins anew", () => {

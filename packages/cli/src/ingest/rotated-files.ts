@@ -62,6 +62,7 @@ export async function findEarlier(
 ): Promise<EarlierFiles> {
   const current = await openIfThere(path);
   const siblings = await openSiblings(path, current?.key);
+  /** In their order: places are kept in it, and siblings come by their age. */
   const kept = new Map<OpenedFile, Place | undefined>();
   let lost = 0;
   try {
@@ -81,11 +82,11 @@ export async function findEarlier(
       if (!isLater || kept.has(each) || (await isKnown(each, places))) continue;
       if (takesAll === undefined || (await takesAll(join(dirname(path), each.name)))) kept.set(each, undefined);
     }
-    const files = Array.from(kept).toSorted(([a], [b]) => a.modifiedMs - b.modifiedMs);
-    const opened: { source: FileSource; place: Place | undefined }[] = [];
-    for (const [{ handle, key }, place] of files)
-      opened.push({ source: await FileSource.open(handle, key, place), place });
-    return { files: opened, lost };
+    const files: { source: FileSource; place: Place | undefined }[] = [];
+    for (const [{ handle, key }, place] of kept) {
+      files.push({ source: await FileSource.open(handle, key, place), place });
+    }
+    return { files, lost };
   } finally {
     await current?.handle.close();
     for (const each of siblings) if (!kept.has(each)) await each.handle.close();

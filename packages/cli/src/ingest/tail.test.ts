@@ -1,6 +1,7 @@
 import {
   appendFile,
   copyFile,
+  mkdir,
   mkdtemp,
   open,
   readdir,
@@ -193,3 +194,32 @@ async function isOpen(ino: number): Promise<boolean> {
   }
   return false;
 }
+
+test("one of a set is over when no file has its name any more and it was read to its end", async () => {
+  const path = join(await makeFolder(), "a.log");
+  await writeFile(path, "one\n");
+  const { lines, finished, isIdle } = startTail(path, { endsWhenGone: true });
+  await isIdle();
+  await appendFile(path, "two\n");
+  await rm(path);
+  await finished;
+  expect(lines).toEqual(["one", "two"]);
+});
+
+test("a name that cannot be looked at for long ends it, with the reason", async () => {
+  const folder = join(await makeFolder(), "logs");
+  await mkdir(folder);
+  await writeFile(join(folder, "a.log"), "one\n");
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  const options = { follow: true, clock: systemClock, signal: stop.signal, pollMs: 2, drainMs: 0 };
+  const failing = (async () => {
+    for await (const { kind } of tailFile(join(folder, "a.log"), options)) {
+      if (kind !== "idle") continue;
+      // Another thing has the folder's name now.
+      await rm(folder, { recursive: true });
+      await writeFile(folder, "");
+    }
+  })();
+  await expect(failing).rejects.toThrow(/Cannot watch .*a\.log: ENOTDIR/u);
+});
