@@ -57,7 +57,7 @@ export async function* readBackwards(query: LogQuery, call: Call, options: Backw
     if (remaining === 0) break;
     const nowMs = clock.monotonicMs();
     if (page.entries > 0) toldMs = nowMs;
-    else if (nowMs - toldMs >= PROGRESS_MS) {
+    else if (nowMs - toldMs >= PROGRESS_MS && before > reader.first) {
       toldMs = nowMs;
       yield* talk.sync(before);
     }
