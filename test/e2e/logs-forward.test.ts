@@ -68,6 +68,12 @@ test("all of it arrives once and in order; a second run goes on there", async ()
   expect(collector.bodies).toHaveLength(5002);
 });
 
+test("to itself is refused: it would never end", async () => {
+  const words = ["logs", "forward", "--server", logs.address, "--to", logs.address];
+  const { exitCode, stderr } = await callCli(words, { folder: folder.path }).ended;
+  expect([exitCode, stderr]).toEqual([2, expect.stringContaining("to itself")]);
+});
+
 test("entries of WriteLogs become records as OpenTelemetry would have them", async () => {
   const timestamp = 1_760_000_000_000_000_001n;
   const entry = { application, message: "m", level: "Warning", timestamp, sourceFile: "a.ts", lineNumber: 7 };

@@ -71,6 +71,11 @@ export function logsForwardCommand(context: CommandContext): Command {
 }
 
 async function run(options: ForwardOptions, context: CommandContext): Promise<void> {
+  if (options.to === options.server) {
+    throw new CommandFailure(`Cannot forward ${options.server} to itself: it would never end`, {
+      exitCode: EXIT.usage,
+    });
+  }
   const output = createOutput(context, options.output);
   const folder = options.state === undefined ? stateFolderOf(context) : resolve(context.folder, options.state);
   const place = new CursorFile(folder, wayOf(options));
