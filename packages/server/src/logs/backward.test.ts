@@ -9,7 +9,7 @@ import { ControlFrames } from "../stream/control.ts";
 import { cursorOf, type Resumption } from "../stream/cursor.ts";
 import type { FrameFilter } from "../stream/frame-filter.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
-import { type BackwardOptions, readBackwards } from "./backward.ts";
+import { type BackwardOptions, readBackwards, scanBackwards } from "./backward.ts";
 import { sequenceOf } from "./frame-fields.ts";
 import { parseLogQuery } from "./query.ts";
 import { FakeCall } from "./testing/fake-call.ts";
@@ -129,4 +129,21 @@ test("a page that is full ends with the token of its last entry", async () => {
   expect(await read(log, { request: { limit: 3n } })).toEqual(["20", "19", "18", "sync 18"]);
   expect(await read(log, { request: { limit: 0n } })).toEqual([]);
   expect(await read(new MemoryLog())).toEqual(["sync"]);
+});
+
+test("of large entries few are held at a time", async () => {
+  const log = new MemoryLog();
+  log.runEntriesMax = 3;
+  for (const size of [300_000, 2_000_000, 10, 300_000, 300_000, 300_000, 300_000, 300_000, 10]) {
+    await log.write({ message: "x".repeat(size) });
+  }
+  const scan = { reader: log, clock: new ManualClock(), scanQuery: {}, filter: undefined, countMax: 100 };
+  const found: number[] = [];
+  for await (const { items } of scanBackwards(10, { ...scan, isCancelled: () => false })) {
+    const frames = items.flatMap((item) => (item.kind === "entry" ? [item.frame] : []));
+    const held = frames.reduce((sum, frame) => sum + frame.length, 0);
+    expect(frames.length === 1 || held <= 1024 * 1024).toBe(true);
+    found.push(...frames.map((frame) => sequenceOf(frame, 0, frame.length)));
+  }
+  expect(found).toEqual([9, 8, 7, 6, 5, 4, 3, 2, 1]);
 });
