@@ -132,13 +132,12 @@ const resourceLogs = fc.record({
 });
 
 /** A request; resources, scopes and all are made anew for each, so that some are equal and most are not. */
-export const otlpRequest: fc.Arbitrary<ExportLogsServiceRequest> = fc.array(resourceLogs, { maxLength: 3 }).map(
-  (all) =>
-    create(ExportLogsServiceRequestSchema, {
-      resourceLogs: all.map(({ resource: held, scopeLogs: scopes, schemaUrl }) => ({
-        schemaUrl,
-        ...(held === undefined ? {} : { resource: held }),
-        scopeLogs: scopes.map(({ scope, ...rest }) => ({ ...rest, ...(scope === undefined ? {} : { scope }) })),
-      })),
-    }),
+export const otlpRequest: fc.Arbitrary<ExportLogsServiceRequest> = fc.array(resourceLogs, { maxLength: 3 }).map((all) =>
+  create(ExportLogsServiceRequestSchema, {
+    resourceLogs: all.map(({ resource: held, scopeLogs: scopes, schemaUrl }) => ({
+      schemaUrl,
+      ...(held === undefined ? {} : { resource: held }),
+      scopeLogs: scopes.map(({ scope, ...rest }) => ({ ...rest, ...(scope === undefined ? {} : { scope }) })),
+    })),
+  }),
 );
