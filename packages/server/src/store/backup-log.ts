@@ -73,6 +73,8 @@ class LogCopy {
   #mark: DurableMark = { segment: 1, bytes: 0, sequence: 0, sinceMs: 0 };
   /** Of the log. */
   #theirMark = this.#mark;
+  /** First sequences of the log's segments. */
+  #firsts: readonly number[] = [];
   /** Names in the backup before. */
   #kept: ReadonlySet<string> = new Set();
   #copiedSegments = 0;
@@ -88,6 +90,7 @@ class LogCopy {
     await this.#copyEpochs();
     const names = await fileSystem.list(source);
     const found = findSegments(names);
+    this.#firsts = found.firsts;
     this.#kept = new Set(await fileSystem.list(target));
     const before = findSegments([...this.#kept]);
     for (const first of found.firsts) {
@@ -235,6 +238,9 @@ class LogCopy {
         next += batch.count;
       },
     });
+    // Behind the last entry that proves itself there is none to say how many were damaged, but the next segment.
+    const end = this.#firsts[this.#firsts.indexOf(first) + 1];
+    if (end !== undefined && next < end) this.#damaged.push({ first: next, last: end - 1 });
   }
 
   readonly #isExpected = (epoch: number, sequence: number): boolean => epochOf(this.#epochs, sequence) === epoch;

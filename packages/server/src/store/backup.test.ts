@@ -194,6 +194,23 @@ test("damage in the log is told by the backup that copies it, and by the restore
   expect((await readRestored()).gaps).toMatchObject([{ first: 3, last: 3, reason: "corruption" }]);
 });
 
+test("damage in a compressed segment is told, and the copy has it as it is", async () => {
+  place.isDamaged = true;
+  await fill(100);
+  const [first] = await compressAll(place);
+  const path = `${place.logFolder}/${first}`;
+  const bytes = await readFile(path);
+  bytes[100]! ^= 0xff;
+  await writeFile(path, bytes);
+  const next = Number((await segmentsOf(place.folder))[1]!.slice(0, 20));
+  const report = await runBackup();
+  expect(report).toMatchObject({ last: 100, damaged: [{ first: 1, last: next - 1 }] });
+  expect(await readFile(`${backup}/logs/default/${first}`)).toEqual(bytes);
+  // The whole segment is one group.
+  expect(await restore()).toMatchObject({ isHealthy: false, logs: [{ missing: [{ first: 1, last: next - 1 }] }] });
+  expect((await readRestored()).gaps).toMatchObject([{ first: 1, last: next - 1, reason: "corruption" }]);
+});
+
 test("the torn end of a crashed log is not copied", async () => {
   await fill(20);
   const open = (await segmentsOf(place.folder)).at(-1)!;

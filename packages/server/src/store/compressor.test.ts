@@ -211,6 +211,39 @@ describe("damage", () => {
       expect((await readThrough(log.reader)).gaps).toMatchObject([{ first: 1025, last: 2048, reason: "corruption" }]);
     }));
 
+  test("of a group is found by the scrubber before anybody asks for it", () =>
+    withFilled(async (place, [first]) => {
+      place.isDamaged = true;
+      const path = `${place.logFolder}/${first}`;
+      await damage(path, (await groupsOf(path)).storedStarts[1]! + 100);
+      await using log = await place.open({ scrubRestMs: 1000, scrubBytesPerSecond: 2 ** 30 });
+      await expect
+        .poll(async () => {
+          place.clock.advance(1000);
+          return log.state.damage;
+        })
+        .toEqual([{ first: 1025, last: 2048 }]);
+    }));
+
+  test("of a group is marked by a repair: the gap stays the same, and nothing else is lost", () =>
+    withFilled(async (place, [first]) => {
+      place.isDamaged = true;
+      const path = `${place.logFolder}/${first}`;
+      await damage(path, (await groupsOf(path)).storedStarts[1]! + 100);
+      const found = { form: "compressed", damaged: [{ first: 1025, last: 2048 }] };
+      expect((await place.examine()).logs[0]!.segments[0]).toMatchObject({
+        ...found,
+        index: "wrong",
+        isIsolated: false,
+      });
+      await place.examine({ repair: true });
+      expect((await place.examine()).logs[0]!.segments[0]).toMatchObject({ ...found, index: "good", isIsolated: true });
+      await using log = await place.open();
+      const { gaps, entries } = await readThrough(log.reader);
+      expect(gaps).toEqual([{ kind: "gap", first: 1025, last: 2048, reason: "corruption" }]);
+      expect(entries).toHaveLength(COUNT - 1024);
+    }));
+
   test("of the table costs nothing: the groups say where they are", () =>
     withFilled(async (place, compressed) => {
       place.isDamaged = true;
