@@ -1,8 +1,8 @@
 // The folder that holds everything a server keeps.
 //
-//   FORMAT        version of what is below: "sluice-data 1"
+//   FORMAT        version of what is below: "sluice-data 1", or "sluice-backup 1" for a copy that no server opens
 //   LOCK, OWNER   who has it open (`lock.ts`)
-//   logs/<name>/  one log: *.frames, *.index, *.producers, EPOCHS
+//   logs/<name>/  one log: *.frames or *.frames.zst, *.index, *.marks, *.producers, *.dictionary, EPOCHS
 import { dirname } from "node:path";
 import type { FileSystem } from "./file-system.ts";
 import { SluiceError } from "../errors.ts";
