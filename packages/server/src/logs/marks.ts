@@ -2,8 +2,11 @@
 // term asks for.
 //
 // K1. Whatever matches a term has all marks that `marksOf` gives for it (the tests try it with any entries and terms). So a
-//     text is known by each piece of GRAM_BYTES bytes in it, wherever it begins: nobody needs to know where words end.
-// K2. A value that is compared as a whole (of a field, an identifier, a file) is known as a whole, with its key.
+//     text is known by each piece of GRAM_BYTES bytes in it (of eight, where they are digits), wherever it begins: nobody
+//     needs to know where words end.
+// K2. What marks are is part of the format of filters: who changes them raises VERSION in store/segment-filter.ts, and all
+//     filters are made anew.
+// K3. A value that is compared as a whole (of a field, an identifier, a file) is known as a whole, with its key.
 import type { FrameCodec } from "../store/contract.ts";
 import { MapTag, Tag } from "./entry-scan.ts";
 import type { FilterTerm, OwnKey } from "./filter.ts";
@@ -78,18 +81,37 @@ function addWhole(hash: number, to: MarkSink): void {
   for (let i = 1; i <= WHOLE_MARKS; i++) to.add(mixed(Math.imul(hash, 0x5bd1_e995) + i * 0x9e37_79b1));
 }
 
-/** Every piece of a text. */
+/**
+ * Every piece of a text. There are few different ones of digits alone, and logs have them all: those are known together
+ * with the two bytes behind them. Which of the two a piece is only its own bytes say, so a part of a text has the same.
+ */
 function addGrams(bytes: Uint8Array, start: number, end: number, to: MarkSink): void {
-  if (end - start < GRAM_BYTES) return;
-  let upper = (bytes[start]! << 8) | bytes[start + 1]!;
-  let lower = (bytes[start + 2]! << 16) | (bytes[start + 3]! << 8) | bytes[start + 4]!;
-  lower |= upper << 24;
-  upper >>>= 8;
-  for (let at = start + GRAM_BYTES - 1; at < end; at++) {
-    upper = ((upper << 8) | (lower >>> 24)) & 0xffff;
-    lower = (lower << 8) | bytes[at]!;
-    to.add(mixed(Math.imul(lower, 0x9e37_79b1) ^ Math.imul(upper, 0x85eb_ca77)));
+  let upper = 0;
+  let lower = 0;
+  // How many digits stand in a row, up to here, and up to one and two bytes before.
+  let digits = 0;
+  let digitsBefore = 0;
+  let digitsBeforeThat = 0;
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    upper = (upper << 8) | (lower >>> 24);
+    lower = (lower << 8) | byte;
+    digitsBeforeThat = digitsBefore;
+    digitsBefore = digits;
+    digits = isDigit(byte) ? digits + 1 : 0;
+    const length = at - start + 1;
+    if (length >= GRAM_BYTES && digits < GRAM_BYTES) to.add(gramMark(upper & 0xffff, lower, GRAM_BYTES));
+    if (length >= GRAM_BYTES + 2 && digitsBeforeThat >= GRAM_BYTES) to.add(gramMark(upper, lower, GRAM_BYTES + 2));
   }
+}
+
+/** Also the dot, of numbers and addresses. */
+function isDigit(byte: number): boolean {
+  return (byte >= 0x30 && byte <= 0x39) || byte === 0x2e;
+}
+
+function gramMark(upper: number, lower: number, length: number): number {
+  return mixed(Math.imul(lower, 0x9e37_79b1) ^ Math.imul(upper ^ length, 0x85eb_ca77));
 }
 
 function hashOf(bytes: Uint8Array, start: number, end: number, seed: number): number {

@@ -79,8 +79,8 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   tickMs: 5_000,
   scrubBytesPerSecond: 8 * MIB,
   scrubRestMs: 24 * 60 * 60 * 1000,
-  // About a quarter of what the thread that makes them can do: it shares the machine with those who write.
-  filterBytesPerSecond: 32 * MIB,
+  // A sixth of what the thread that makes them can do, or so: it shares the machine with those who write.
+  filterBytesPerSecond: 20 * MIB,
 };
 
 export interface OpenLogRequest {

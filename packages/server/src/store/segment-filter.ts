@@ -21,11 +21,12 @@ import type { FileSystem } from "./file-system.ts";
 import { errorCode, readFully, UnexpectedEnd } from "./file-system.ts";
 
 const MAGIC = "sluicemk";
+/** Also of what marks are: a filter of other marks denies what is there. */
 const VERSION = 1;
 const HEADER_BYTES = 64;
 const BLOCK_BYTES = 4096;
 const BLOCK_BITS = (BLOCK_BYTES - 4) * 8;
-/** The most that a filter takes, as a share of its segment's frames, and in bytes. */
+/** The most that a filter takes, as a share of its segment's frames (about: blocks are a power of two), and in bytes. */
 const SHARE_MAX = 1 / 16;
 const BLOCKS_MAX = (16 * 1024 * 1024) / BLOCK_BYTES;
 /**
@@ -44,7 +45,7 @@ export class FilterBits {
 
   /** @param frameBytes of the segment */
   constructor(frameBytes: number) {
-    const blocks = 2 ** Math.floor(Math.log2(Math.max(1, (frameBytes * SHARE_MAX) / BLOCK_BYTES)));
+    const blocks = 2 ** Math.round(Math.log2(Math.max(1, (frameBytes * SHARE_MAX) / BLOCK_BYTES)));
     this.#bytes = new Uint8Array(Math.min(blocks, BLOCKS_MAX) * BLOCK_BYTES);
     // No mark is in its place yet: 0 belongs there, so there is something else.
     this.#recent[0] = 1;
