@@ -266,3 +266,26 @@ test("a second of a sample begins with its first entry", () => {
   expect(pace.judge(3, 9, 6000)).toEqual({ kind: "skip", to: 9, reason: "sampled" });
   expect(pace.judge(9, 10, 6001)).toEqual({ kind: "go", entriesMax: 3 });
 });
+
+test("a follow ends at its place also when nothing comes behind it", async () => {
+  const log = new MemoryLog();
+  await write(log, 7);
+  const manner = { until: 7, slowReader: undefined, batch: undefined, sequenceOf };
+  const { stream } = openStream(log, { manner });
+  await settle();
+  expect(stream.events.slice(0, 7)).toEqual(["1", "2", "3", "4", "5", "6", "7"]);
+  expect(stream.ending).toBe("ended");
+});
+
+test("a sample that is held back keeps no memory of the log", async () => {
+  const log = new MemoryLog();
+  log.runEntriesMax = 10;
+  const opened = openSlow(log, { kind: "sample", lagMaxEntries: 100, perSecond: 2 });
+  await settle();
+  await write(log, 9);
+  await settle();
+  expect(opened.stream.events).toEqual(["sync", "1", "2"]);
+  const { releases } = log;
+  opened.follow.sent();
+  expect(log.releases).toBe(releases + 1);
+});
