@@ -66,7 +66,7 @@ export type FolderKind = "data" | "backup";
 const FORMAT_NAMES: Readonly<Record<FolderKind, string>> = { data: "sluice-data", backup: "sluice-backup" };
 
 /** Refuses what a later version wrote, and backups; in a new folder, says on disk what this one writes. */
-export async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
+async function checkFormat(fileSystem: FileSystem, folder: string): Promise<void> {
   const kind = await readKind(fileSystem, folder);
   if (kind === undefined) await writeKind(fileSystem, folder, "data");
   if (kind === "backup") {
