@@ -386,7 +386,7 @@ export const LogEntrySchema: GenMessage<LogEntry> = /*@__PURE__*/
  */
 export type WriteLogsRequest = Message<"sluice.logs.v1.WriteLogsRequest"> & {
   /**
-   * Empty: "default".
+   * Empty: each entry goes where the server's routes lead its application; without routes to "default".
    *
    * @generated from field: string log = 1;
    */
@@ -458,8 +458,8 @@ export type WriteLogsResponse = Message<"sluice.logs.v1.WriteLogsResponse"> & {
   rejected: RejectedEntry[];
 
   /**
-   * Sequence of the last entry of this batch in the log; 0 when none was accepted. When all of it was there before: that
-   * of the producer's last entry.
+   * Sequence of the last accepted entry of this batch, in the log that it went to; 0 when none was accepted. When all of
+   * it was there before: that of the producer's last entry in that log.
    *
    * @generated from field: int64 last_sequence = 4;
    */
@@ -583,7 +583,7 @@ export type WriteLogStreamResponse = Message<"sluice.logs.v1.WriteLogStreamRespo
 
   /**
    * Everything of this stream up to this place of the log is durable; 0: nothing yet. With DURABILITY_MEMORY entries
-   * are acknowledged before.
+   * are acknowledged before. When routes lead to several logs: the place in its log of what became durable last.
    *
    * @generated from field: int64 last_sequence = 3;
    */
@@ -602,7 +602,8 @@ export type WriteLogStreamResponse = Message<"sluice.logs.v1.WriteLogStreamRespo
   duplicates: bigint;
 
   /**
-   * Items are entries, bytes are those of encoded entries.
+   * How much the server takes beyond what it has seen. Items are entries, bytes are those of encoded entries. Who sends
+   * more may be refused with RESOURCE_EXHAUSTED and RetryInfo when all writers together have too much waiting.
    *
    * @generated from field: sluice.stream.v1.Flow flow = 6;
    */
@@ -1123,7 +1124,7 @@ export type Log = Message<"sluice.logs.v1.Log"> & {
   entries: bigint;
 
   /**
-   * On disk, compressed or not.
+   * On disk, indexes included, compressed or not.
    *
    * @generated from field: int64 bytes = 3;
    */
@@ -1273,7 +1274,8 @@ export const Durability = {
   DISK: 1,
 
   /**
-   * Answered when in memory. What readers see does not change: only what is durable.
+   * Answered when in memory. What readers see does not change: only what is durable. A crash of the server or a disk that
+   * fails may take what was answered, from an end on, and then the sequence is given to another entry.
    *
    * @generated from enum value: DURABILITY_MEMORY = 2;
    */
@@ -1366,6 +1368,7 @@ export const LogService: GenService<{
   },
   /**
    * Appends one batch. Answers when the accepted entries are durable. Bad entries are rejected by index, the others kept.
+   * When too much waits for the disk it is refused whole, with RESOURCE_EXHAUSTED and RetryInfo; a stream waits instead.
    *
    * @generated from rpc sluice.logs.v1.LogService.WriteLogs
    */
