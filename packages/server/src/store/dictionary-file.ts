@@ -1,6 +1,5 @@
 // The files of a dictionary: their names, and their bytes.
 import { crc32 } from "node:zlib";
-import type { DictionaryEntry } from "./dictionary.ts";
 import type { FileSystem } from "./file-system.ts";
 import { errorCode } from "./file-system.ts";
 import { readWhole, writeAtomically } from "./atomic-file.ts";
@@ -16,6 +15,14 @@ const HEADER_BYTES = 20;
 const RECORD_HEAD_BYTES = 8;
 /** Id and kind. */
 const ENTRY_HEAD_BYTES = 5;
+
+/** One byte string, and what kind of thing it is. */
+export interface DictionaryEntry {
+  readonly id: number;
+  /** 0 to 255, the service's own. */
+  readonly kind: number;
+  readonly bytes: Uint8Array;
+}
 
 /** One file, by its place in the row of files. */
 export class DictionaryFile {

@@ -14,17 +14,18 @@
 import { crc32 } from "node:zlib";
 import type { File, FileSystem } from "./file-system.ts";
 import { DiskFull, SluiceError } from "../errors.ts";
-import { DictionaryFile, encodeHeader, encodeRecord, type LoadedFile, loadDictionary } from "./dictionary-file.ts";
+import {
+  type DictionaryEntry,
+  DictionaryFile,
+  encodeHeader,
+  encodeRecord,
+  type LoadedFile,
+  loadDictionary,
+} from "./dictionary-file.ts";
 import { errorCode } from "./file-system.ts";
 import { removeIfThere } from "./retention.ts";
 
-/** One byte string, and what kind of thing it is. */
-export interface DictionaryEntry {
-  readonly id: number;
-  /** 0 to 255, the service's own. */
-  readonly kind: number;
-  readonly bytes: Uint8Array;
-}
+export type { DictionaryEntry } from "./dictionary-file.ts";
 
 /** What one write uses of a dictionary. Until it is disposed, its ids may be put into entries. */
 export interface DictionaryLease extends Disposable {
@@ -57,7 +58,7 @@ export interface DictionaryOptions {
 
 const MIB = 1024 * 1024;
 
-export const DEFAULT_DICTIONARY_OPTIONS: DictionaryOptions = {
+const DEFAULT_DICTIONARY_OPTIONS: DictionaryOptions = {
   entriesMax: 65_536,
   bytesMax: 64 * MIB,
   entryBytesMax: 64 * 1024,

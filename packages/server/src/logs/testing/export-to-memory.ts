@@ -55,7 +55,7 @@ export class MemoryTarget {
 }
 
 /** The messages in frames. */
-export function batchesIn(frames: Uint8Array): OtlpLogBatch[] {
+function batchesIn(frames: Uint8Array): OtlpLogBatch[] {
   const view = new DataView(frames.buffer, frames.byteOffset, frames.byteLength);
   const batches: OtlpLogBatch[] = [];
   for (let at = 0; at < frames.length;) {
