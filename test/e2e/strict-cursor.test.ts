@@ -15,7 +15,7 @@ let removed: { readonly cursor: string; readonly sequence: bigint };
 
 beforeAll(async () => {
   folder = await openTemporaryFolder("strict-cursor");
-  const words = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "16KiB", "--retention-bytes", "256KiB"];
+  const words = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "16KiB", "--retain-bytes", "256KiB"];
   server = await startServer(words, { folder: folder.path });
   client = openLogClient(server.address);
   await client.write({ application: "first", message: "gone before long" });
