@@ -1,6 +1,8 @@
 // A segment whose file is replaced under its readers, and how much of one is read at once.
 import { expect, test } from "vitest";
 import type { FramesPlace } from "./frames-place.ts";
+import { FilePool } from "./file-pool.ts";
+import { nodeFileSystem } from "./file-system-node.ts";
 import { History } from "./history.ts";
 import { LabelDictionary } from "./labels.ts";
 import { MemoryIndex } from "./memory-index.ts";
@@ -20,7 +22,8 @@ function makeSegment(count: number, payload: string, fill: (frames: Buffer) => F
   );
   const index = new MemoryIndex(labels);
   index.append(batch);
-  const host = { nextOrdinal: () => 1, rebuild: () => Promise.resolve(), onTableLoaded: () => undefined };
+  const pool = new FilePool(nodeFileSystem, { openMax: 1 });
+  const host = { pool, nextOrdinal: () => 1, rebuild: () => Promise.resolve(), onTableLoaded: () => undefined };
   const frames = Buffer.from(batch.bytes);
   const place = placeOf("plain", fill(frames));
   const segment = new Segment(host, { folder: "/log", first: 1, index, frames: place });
