@@ -12,8 +12,8 @@ export interface Load {
   readonly requests: number;
   readonly connections: number;
   readonly inFlightPerConnection: number;
-  /** A file that holds the request's body. */
-  readonly bodyFile: string;
+  /** A file that holds the request's body, a gRPC message; absent: GET, without one. */
+  readonly bodyFile?: string;
   readonly timeoutMs: number;
   /** With TLS; the certificate is not looked at. */
   readonly isSecure?: boolean;
@@ -47,9 +47,9 @@ export async function runH2load(load: Load): Promise<LoadOutcome> {
       `-m${load.inFlightPerConnection}`,
       "-w24",
       "-W26",
-      `-d${load.bodyFile}`,
-      "-Hcontent-type: application/grpc",
-      "-Hte: trailers",
+      ...(load.bodyFile === undefined
+        ? []
+        : [`-d${load.bodyFile}`, "-Hcontent-type: application/grpc", "-Hte: trailers"]),
       `${load.isSecure === true ? "https" : "http"}://${load.address}${load.path}`,
     ],
     { timeout: load.timeoutMs, killSignal: "SIGKILL", maxBuffer: 2 ** 20 },

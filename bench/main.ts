@@ -14,6 +14,7 @@ import { describeMachine, formatReport, makeReport, type Report } from "./report
 import type { Scenario } from "./scenario.ts";
 import { besideBulk } from "./scenarios/beside-bulk.ts";
 import { fanOut } from "./scenarios/fan-out.ts";
+import { filesDownload } from "./scenarios/files-download.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { idleStreams } from "./scenarios/idle-streams.ts";
 import { logsFilter } from "./scenarios/logs-filter.ts";
@@ -45,6 +46,7 @@ const scenarios: readonly Scenario[] = [
   logsIngest,
   sdkHistory,
   heapGrowth,
+  filesDownload,
   ...rpc,
 ];
 const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";

@@ -2,6 +2,7 @@
 // `encoded` is the fastest that its API admits: serializers that pass bytes through.
 
 import { once } from "node:events";
+import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { callbackify } from "node:util";
 import {
@@ -21,10 +22,12 @@ import { entriesOf, type OtlpRequest } from "./otlp-entries.ts";
 import { announce, messagesOf, parseServerOptions, versionOf, type ServerOptions } from "./server-options.ts";
 
 const root = join(import.meta.dirname, "../..");
+const CHUNK_BYTES = 256 * 1024;
 const definitions = loadSync(
   [
     "seed.proto",
     "sluice/logs/v1/logs.proto",
+    "sluice/files/v1/files.proto",
     "opentelemetry/proto/collector/logs/v1/logs_service.proto",
     "bench/v1/echo.proto",
   ],
@@ -42,6 +45,9 @@ interface EchoMessage {
 }
 interface RepeatMessage extends EchoMessage {
   readonly count: number;
+}
+interface DownloadRequest {
+  readonly filePath: string;
 }
 interface StreamRequest {
   readonly follow?: boolean;
@@ -107,6 +113,11 @@ function registerPlain(server: Server, options: ServerOptions, journal: Journal)
       });
     },
   });
+  server.addService(serviceDefinition("FileService"), {
+    DownloadFile: (call: ServerWritableStream<DownloadRequest, object>) => {
+      download(call, options.files).catch((error: unknown) => call.emit("error", error));
+    },
+  });
   server.addService(serviceDefinition("bench.v1.EchoService"), {
     Echo: (call: ServerUnaryCall<EchoMessage, EchoMessage>, callback: sendUnaryData<EchoMessage>) => {
       callback(null, { payload: call.request.payload });
@@ -125,6 +136,28 @@ function registerPlain(server: Server, options: ServerOptions, journal: Journal)
       call.on("end", () => call.end());
     },
   });
+}
+
+/** One chunk is read ahead. */
+async function download(call: ServerWritableStream<DownloadRequest, object>, folder: string): Promise<void> {
+  const { filePath } = call.request;
+  await using file = await open(join(folder, filePath));
+  const { size } = await file.stat();
+  const read = async (offset: number): Promise<Buffer> => {
+    const data = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, size - offset));
+    await file.read(data, 0, data.length, offset);
+    return data;
+  };
+  let next = read(0);
+  for (let offset = 0; offset < size && !call.cancelled;) {
+    const data = await next;
+    const end = offset + data.length;
+    if (end < size) next = read(end);
+    const chunk = { filePath, offset, data, totalSize: size, isLastChunk: end === size };
+    if (!call.write(chunk)) await once(call, "drain");
+    offset = end;
+  }
+  call.end();
 }
 
 async function writeStream(

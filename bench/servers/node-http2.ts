@@ -1,9 +1,14 @@
 // Bare `node:http2` as a peer: no gRPC library, no protobuf; ready-made frames, written in blocks where there are many.
 // The least that a server on Node's own HTTP/2 must do, and so the most that it can reach.
 
+import { once } from "node:events";
+import { open } from "node:fs/promises";
 import { createSecureServer, createServer, type ServerHttp2Stream } from "node:http2";
+import { join } from "node:path";
 import { entryFrameBytes } from "../entries.ts";
 import { announce, parseServerOptions } from "./server-options.ts";
+
+const CHUNK_BYTES = 256 * 1024;
 
 const options = parseServerOptions();
 const followers = new Set<ServerHttp2Stream>();
@@ -34,6 +39,29 @@ function sendHistory(stream: ServerHttp2Stream): void {
 function follow(stream: ServerHttp2Stream): void {
   followers.add(stream);
   stream.on("close", () => followers.delete(stream));
+}
+
+/** The file's bytes in frames of a message with nothing but `data` (field 3): one read ahead, each into its frame. */
+async function download(stream: ServerHttp2Stream, path: string): Promise<void> {
+  await using file = await open(join(options.files, path));
+  const { size } = await file.stat();
+  const read = async (offset: number): Promise<Buffer> => {
+    const length = Math.min(CHUNK_BYTES, size - offset);
+    const tag = [0x1a, (length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
+    const frame = Buffer.allocUnsafe(5 + tag.length + length);
+    frame[0] = 0;
+    frame.writeUInt32BE(tag.length + length, 1);
+    frame.set(tag, 5);
+    await file.read(frame, 5 + tag.length, length, offset);
+    return frame;
+  };
+  let next = read(0);
+  for (let offset = 0; offset < size && !stream.destroyed; offset += CHUNK_BYTES) {
+    const frame = await next;
+    if (offset + CHUNK_BYTES < size) next = read(offset + CHUNK_BYTES);
+    if (!stream.write(frame)) await once(stream, "drain");
+  }
+  stream.end();
 }
 
 /** A message with nothing but `acknowledged`, a varint in field 1. */
@@ -84,6 +112,12 @@ server.on("stream", (stream: ServerHttp2Stream, headers) => {
     case "/LogService/StreamLogs":
       // An empty request is one for history.
       onBody(stream, (body) => (body.length <= 5 ? sendHistory(stream) : follow(stream)));
+      break;
+    case "/FileService/DownloadFile":
+      // A message with nothing but `file_path`, shorter than 128 bytes.
+      onBody(stream, (body) => {
+        download(stream, body.toString("utf8", 7)).catch(() => stream.close());
+      });
       break;
     case "/sluice.logs.v1.LogService/WriteLogStream":
       takeAppends(stream);

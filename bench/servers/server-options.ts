@@ -14,6 +14,8 @@ export interface ServerOptions {
   readonly frames: Buffer;
   /** Folder that written entries are appended in; undefined: they are dropped after the followers have them. */
   readonly data: string | undefined;
+  /** Folder that DownloadFile reads from. */
+  readonly files: string;
   /** "plain" or "encoded". */
   readonly form: string;
   /** Certificate and key in PEM: the port speaks TLS. */
@@ -27,6 +29,7 @@ export function parseServerOptions(): ServerOptions {
       count: { type: "string", default: "1000000" },
       entries: { type: "string" },
       data: { type: "string" },
+      files: { type: "string", default: "" },
       form: { type: "string", default: "plain" },
       certificate: { type: "string" },
       key: { type: "string" },
@@ -38,6 +41,7 @@ export function parseServerOptions(): ServerOptions {
     count: Number(values.count),
     frames: values.entries === undefined ? Buffer.alloc(0) : readFileSync(values.entries),
     data: values.data,
+    files: values.files,
     form: values.form,
     tls:
       certificate === undefined || key === undefined

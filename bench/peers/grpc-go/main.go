@@ -17,6 +17,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+
+	"sluice.example/bench/grpc-go/pb"
 )
 
 func main() {
@@ -24,6 +26,7 @@ func main() {
 	entriesPath := flag.String("entries", "", "file of gRPC frames, one log entry each")
 	count := flag.Int("count", 1_000_000, "entries that a StreamLogs without follow answers with")
 	data := flag.String("data", "", "folder to append written entries in; without it they are dropped after the followers have them")
+	files := flag.String("files", "", "folder that DownloadFile reads from")
 	form := flag.String("form", "plain", "plain, tuned or encoded")
 	certificate := flag.String("certificate", "", "PEM file; with it the port speaks TLS")
 	key := flag.String("key", "", "PEM file of the certificate's key")
@@ -51,9 +54,11 @@ func main() {
 	case "plain":
 		server = grpc.NewServer(options...)
 		registerTyped(server, frames, *count, journal)
+		pb.RegisterFileServiceServer(server, fileService{folder: *files})
 	case "tuned":
 		server = grpc.NewServer(append(options, tunedOptions()...)...)
 		registerTyped(server, frames, *count, journal)
+		pb.RegisterFileServiceServer(server, fileService{folder: *files})
 	case "encoded":
 		server = newEncodedServer(append(options, tunedOptions()...), frames, *count)
 	default:

@@ -5,6 +5,7 @@
 //! - `encoded`: the same options, and messages encoded beforehand behind a codec that passes bytes through
 //!
 //! It prints `version …`, then `listening HOST:PORT`, and serves until it is told to end.
+mod files;
 mod journal;
 mod shared;
 mod typed;
@@ -53,6 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 .add_service(typed::logs_server(logs))
                 .add_service(typed::otlp_server(journal))
                 .add_service(typed::echo_server())
+                .add_service(files::server(options.files))
                 .serve_with_incoming(incoming)
                 .await?
         }
@@ -96,7 +98,9 @@ fn tuned() -> Server {
 
 /// With TLS when there is a certificate.
 fn secured(server: Server, options: &Options) -> Result<Server, Box<dyn Error>> {
-    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else { return Ok(server) };
+    let (Some(certificate), Some(key)) = (&options.certificate, &options.key) else {
+        return Ok(server);
+    };
     let identity = Identity::from_pem(fs::read(certificate)?, fs::read(key)?);
     Ok(server.tls_config(ServerTlsConfig::new().identity(identity))?)
 }
@@ -106,6 +110,7 @@ struct Options {
     entries: String,
     count: usize,
     data: Option<String>,
+    files: String,
     form: String,
     certificate: Option<String>,
     key: Option<String>,
@@ -118,6 +123,7 @@ impl Options {
             entries: String::new(),
             count: 1_000_000,
             data: None,
+            files: String::new(),
             form: "plain".to_owned(),
             certificate: None,
             key: None,
@@ -129,6 +135,7 @@ impl Options {
                 "--entries" => options.entries = value,
                 "--count" => options.count = value.parse()?,
                 "--data" => options.data = Some(value),
+                "--files" => options.files = value,
                 "--form" => options.form = value,
                 "--certificate" => options.certificate = Some(value),
                 "--key" => options.key = Some(value),

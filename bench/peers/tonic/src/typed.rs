@@ -1,9 +1,9 @@
 //! The services over generated code.
-use std::{collections::HashMap, pin::Pin, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{broadcast, mpsc};
-use tokio_stream::{Stream, StreamExt, wrappers::BroadcastStream, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_stream::{StreamExt, wrappers::BroadcastStream, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming, codegen::BoxStream};
 
 use crate::journal::{Journal, append_frame};
 use crate::protocol::{
@@ -23,7 +23,8 @@ use crate::protocol::{
 /// Entries that may wait for one follower, and answers for one writer.
 const BACKLOG: usize = 256;
 
-type EntryStream = Pin<Box<dyn Stream<Item = Result<LogEntry, Status>> + Send>>;
+type EntryStream = BoxStream<LogEntry>;
+type AnswerStream = BoxStream<WriteLogStreamResponse>;
 
 #[derive(Clone)]
 pub struct Logs {
@@ -87,8 +88,6 @@ impl Logs {
 
 #[tonic::async_trait]
 impl seed::LogService for Logs {
-    type StreamLogsStream = EntryStream;
-
     async fn stream_logs(&self, request: Request<LogStreamRequest>) -> Result<Response<EntryStream>, Status> {
         Ok(Response::new(self.stream(request.get_ref())))
     }
@@ -96,9 +95,6 @@ impl seed::LogService for Logs {
 
 #[tonic::async_trait]
 impl logs::LogService for Logs {
-    type StreamLogsStream = EntryStream;
-    type WriteLogStreamStream = ReceiverStream<Result<WriteLogStreamResponse, Status>>;
-
     async fn stream_logs(&self, request: Request<LogStreamRequest>) -> Result<Response<EntryStream>, Status> {
         Ok(Response::new(self.stream(request.get_ref())))
     }
@@ -106,7 +102,7 @@ impl logs::LogService for Logs {
     async fn write_log_stream(
         &self,
         request: Request<Streaming<WriteLogStreamRequest>>,
-    ) -> Result<Response<Self::WriteLogStreamStream>, Status> {
+    ) -> Result<Response<AnswerStream>, Status> {
         let (answers, receiver) = mpsc::channel(BACKLOG);
         let logs = self.clone();
         let mut requests = request.into_inner();
@@ -130,7 +126,7 @@ impl logs::LogService for Logs {
                 }
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn write_logs(&self, _: Request<WriteLogsRequest>) -> Result<Response<WriteLogsResponse>, Status> {
@@ -198,13 +194,10 @@ fn text(value: Option<AnyValue>) -> String {
 
 pub struct Echo;
 
-type EchoStream = Pin<Box<dyn Stream<Item = Result<EchoResponse, Status>> + Send>>;
+type EchoStream = BoxStream<EchoResponse>;
 
 #[tonic::async_trait]
 impl echo::EchoService for Echo {
-    type RepeatStream = EchoStream;
-    type ChatStream = EchoStream;
-
     async fn echo(&self, request: Request<EchoRequest>) -> Result<Response<EchoResponse>, Status> {
         Ok(Response::new(EchoResponse {
             payload: request.into_inner().payload,
