@@ -235,6 +235,22 @@ test("the producers are known again", async () => {
   expect(log.writer.producer("p0")).toMatchObject({ lastProducerSequence: 60, lastSequence: 60 });
 });
 
+test("what entries share is known again: the dictionary", async () => {
+  let id: number | undefined;
+  {
+    await using log = await place.open();
+    using lease = log.dictionary.lease();
+    id = await lease.intern(1, Buffer.from("a resource"));
+    await write(log, 1, 5);
+  }
+  await runBackup();
+  await restore();
+  await using owned = await openDataFolder({ folder: `${folder}/restored`, fileSystem });
+  const request = { name: "default", fileSystem, codec, clock: place.clock, options: SMALL };
+  await using log = await openLog({ folder: owned.logFolder("default"), ...request });
+  expect(Buffer.from(log.dictionary.find(id!)!.bytes).toString()).toBe("a resource");
+});
+
 test("a backup of one history takes nothing of another", async () => {
   await fill(30);
   await runBackup();
