@@ -15,7 +15,7 @@ import { WIRE_BYTES, WireReader } from "./wire.ts";
 
 const FRAME_HEADER_BYTES = 5;
 /** Measured: pieces of 4 are all there when identifiers are, of 8 there are half as many again (decision record 0008). */
-export const GRAM_BYTES = 6;
+const GRAM_BYTES = 6;
 const WHOLE_MARKS = 4;
 /** Asked for in one search: each costs a read of each segment's filter, and a few tell as much as hundreds. */
 const MARKS_MAX = 16;
