@@ -272,6 +272,21 @@ test("a backup of one history takes nothing of another", async () => {
   await expect(backUp({ ...request, folder: shorter.folder })).rejects.toThrow("of another history");
 });
 
+test("histories of the same size are told apart by what is in them", async () => {
+  await fill(60);
+  await runBackup();
+  await using other = await openEmbeddedPlace(SMALL);
+  {
+    await using log = await other.open();
+    for (const number of range(1, 60)) {
+      await append(log.writer, [makeEntry(number, { payload: `${number} ${"y".repeat(80)}` })]);
+    }
+  }
+  expect(await segmentsOf(other.folder)).toEqual(await segmentsOf(place.folder));
+  const request = { backup, fileSystem, codec, clock: place.clock, prune: false };
+  await expect(backUp({ ...request, folder: other.folder })).rejects.toThrow("of another history");
+});
+
 test("nobody opens a backup as a data folder, and nobody restores or copies over one", async () => {
   await fill(10);
   await runBackup();
