@@ -6,6 +6,7 @@ import { LogReadOnly, QuotaExceeded } from "../../packages/server/src/errors.ts"
 import { makeBatch } from "../../packages/server/src/store/testing/frames.ts";
 import { range, readThrough, sequencesOf } from "../../packages/server/src/store/testing/reading.ts";
 import { append, makeEntry } from "../../packages/server/src/store/testing/writing.ts";
+import { simulate } from "../support/crash-simulation.ts";
 import { FIRST_FRAMES, FOLDER, isFrames, Place, write } from "../support/fake-log-place.ts";
 
 const TICK_MS = 5000;
@@ -143,6 +144,36 @@ describe("a log that is read-only after a failed sync", () => {
     place.disk.cutPower("nothing-unsynced");
     await using again = await place.open();
     expect(sequencesOf(await readThrough(again.reader))).toEqual(range(1, 12));
+  });
+
+  test("goes on in a segment that had been made and has nothing yet", async () => {
+    const place = new Place({ segmentBytes: 200 });
+    const log = await place.open();
+    place.disk.plan = (operation): Fate => {
+      const isFirstOfLater = operation.kind === "sync" && isFrames(operation) && operation.path !== FIRST_FRAMES;
+      return isFirstOfLater ? { code: "EIO" } : "done";
+    };
+    await expect(write(log, 1, 10)).rejects.toThrow(LogReadOnly);
+    const { sequence } = log.reader.head;
+    place.heal();
+    place.clock.advance(TICK_MS);
+    await expect.poll(() => log.state.writer.kind).toBe("open");
+    await write(log, sequence + 1, 12);
+    place.clock.forgetTimers();
+    place.disk.cutPower("any-part-unsynced");
+    await using again = await place.open();
+    expect(again.report).toMatchObject({ newEpoch: undefined, lost: undefined });
+    expect(sequencesOf(await readThrough(again.reader))).toEqual(range(1, 12));
+  });
+
+  test("keeps every promise, whatever fails and whenever the power goes: 12 seeds", async () => {
+    let comebacks = 0;
+    const onSync = (site: string): void => void (comebacks += site === "sync rewrite" ? 1 : 0);
+    for (const seed of range(1, 12)) {
+      const allowances = { retention: seed % 2 === 0, loss: false };
+      expect(await simulate({ seed, lives: 5, allowances, isPersistent: true, onSync }), `seed ${seed}`).toEqual([]);
+    }
+    expect(comebacks).toBeGreaterThan(5);
   });
 
   test("is closed while it is being opened again, and leaves nothing behind", async () => {

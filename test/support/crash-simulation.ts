@@ -41,6 +41,8 @@ export interface SimulationOptions {
   readonly allowances: Allowances;
   /** The sync that is taken out of the code: see `siteOf`. */
   readonly ignoredSite?: string;
+  /** Writers go on while the log is read-only, as clients do: it may come back. Lives are longer, so that it can. */
+  readonly isPersistent?: boolean;
   /** Hears of every sync. */
   readonly onSync?: (site: string) => void;
 }
@@ -102,7 +104,9 @@ class Simulation {
 
   /** One process, from its start to its end. The last one ends well. */
   async live(isLast: boolean): Promise<void> {
-    this.#disk.plan = this.#plan(isLast ? Number.POSITIVE_INFINITY : between(this.#random, 3, 150));
+    this.#disk.plan = this.#plan(
+      isLast ? Number.POSITIVE_INFINITY : between(this.#random, 3, this.#options.isPersistent === true ? 600 : 150),
+    );
     try {
       const log = await this.#open();
       await this.#verify(log);
@@ -179,7 +183,8 @@ class Simulation {
   }
 
   #isRunning(log: Log): boolean {
-    return !this.#disk.isDead && log.state.writer.kind === "open";
+    const { kind } = log.state.writer;
+    return !this.#disk.isDead && (kind === "open" || (kind === "read-only" && this.#options.isPersistent === true));
   }
 
   /** One entry with a producer's number, unless the log has it. */

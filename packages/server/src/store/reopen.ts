@@ -5,7 +5,8 @@
 // E2. The page that the durable end may share with what failed is written once more, durably: the failed sync may have
 //     marked it clean although it never reached the disk. Everything before it was synced, and not touched since. A disk
 //     that refuses this write is not well yet.
-// E3. The new file of a segment whose name may not be durable is removed: it will be made anew, and its name with it.
+// E3. The file of a next segment, whose name may not be durable, is removed: it will be made anew, and its name with it.
+//     An empty segment has no next one: its own file has that name.
 import type { File } from "./file-system.ts";
 import type { Segment } from "./segment.ts";
 import type { IsExpected, SegmentSource } from "./segment-files.ts";
@@ -28,7 +29,7 @@ export async function reopenSegment(
   const { fileSystem, folder, codec } = source;
   const { first, last, bytes } = segment;
   const path = segmentFile(folder, first, FRAMES_SUFFIX);
-  await removeIfThere(fileSystem, segmentFile(folder, last + 1, FRAMES_SUFFIX)); // E3
+  if (last >= first) await removeIfThere(fileSystem, segmentFile(folder, last + 1, FRAMES_SUFFIX)); // E3
   const file = await fileSystem.open(path, "append");
   try {
     await file.truncate(bytes); // E1
