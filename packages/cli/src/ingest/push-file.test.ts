@@ -1,5 +1,6 @@
 // A file that grows between runs, each of which may end at any point with any of its answers lost: the log has every byte of
 // it, once and in order. The server is a model that does with producers' sequences what the real one does.
+import { readdirSync, readFileSync } from "node:fs";
 import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -29,7 +30,10 @@ class ModelLog {
   }
 }
 
-/** How a run ends: so many of its entries arrive, and so many of those are answered. Infinity: it goes well. */
+/**
+ * How a run ends: so many of its entries arrive, and so many of those are answered; then it is killed, and what it would
+ * have remembered from there on is not. Infinity: it goes well.
+ */
 interface Fate {
   readonly arrive: number;
   readonly answered: number;
@@ -43,11 +47,21 @@ interface RunOptions {
   readonly rule: JoinRule;
   readonly follow?: boolean;
   readonly stop?: AbortSignal;
+  /** So many entries the writer takes; with the last of them it waits for room that never comes, and refuses others. */
+  readonly room?: number;
+  readonly onFull?: () => void;
 }
 
-async function run({ log, path, fate, rule, follow = false, stop }: RunOptions): Promise<void> {
+async function run(options: RunOptions): Promise<void> {
+  const { log, path, fate, rule, follow = false, stop, room = Number.POSITIVE_INFINITY, onFull } = options;
   const killed = new AbortController();
   let written = 0;
+  /** What is on disk when it is killed. */
+  let remembered: ReadonlyMap<string, Buffer> | undefined;
+  const kill = (): void => {
+    remembered ??= placesOf(path);
+    killed.abort();
+  };
   const client = {
     openLogWriter({ producer = "", firstSequence = 1, onAcknowledged }: LogWriterOptions) {
       let next = firstSequence;
@@ -64,11 +78,14 @@ async function run({ log, path, fate, rule, follow = false, stop }: RunOptions):
           return next;
         },
         write(entry: NewLogEntry): Promise<void> {
+          if (written >= room) return Promise.reject(new Error("no room"));
           written++;
           if (written <= fate.arrive) log.write(producer, next, entry.message ?? "");
-          else killed.abort();
+          else kill();
           next++;
-          return Promise.resolve();
+          if (written < room) return Promise.resolve().then(answer);
+          onFull?.();
+          return new Promise(() => {});
         },
         flush: end,
         close: end,
@@ -107,6 +124,15 @@ async function run({ log, path, fate, rule, follow = false, stop }: RunOptions):
   await pushed.catch((error: unknown) => {
     if (!(error instanceof Error) || error.message !== "killed") throw error;
   });
+  if (fate.arrive === Number.POSITIVE_INFINITY) return;
+  kill(); // at the latest when all of it has arrived
+  for (const [name, bytes] of remembered ?? []) await writeFile(name, bytes);
+}
+
+function placesOf(path: string): ReadonlyMap<string, Buffer> {
+  const folder = `${path}.places`;
+  const names = readdirSync(folder).filter((name) => name.endsWith(".json"));
+  return new Map(names.map((name) => [join(folder, name), readFileSync(join(folder, name))]));
 }
 
 async function makeFolder(): Promise<string> {
@@ -257,4 +283,29 @@ test("a journal's entry that comes in pieces is read from its beginning again", 
   expect(log.messages).toHaveLength(5);
   expect(log.messages.slice(1, 4).join("")).toBe(large);
   expect([log.messages[0], log.messages[4]]).toEqual(["first", "last"]);
+});
+
+test("an end is kept as long as the remembered place lies before it, though its entry was answered", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  const rule: JoinRule = { kind: "time" };
+  await writeFile(path, "one\n");
+  await run({ log, path, fate: { arrive: 0, answered: 0 }, rule });
+  await appendFile(path, "two\n");
+  await run({ log, path, fate: { arrive: 1, answered: 1 }, rule });
+  await run({ log, path, fate: well, rule });
+  expect(log.messages).toEqual(["one", "two"]);
+});
+
+test("who is stopped while there is no room for more leaves the rest to the next run", async () => {
+  const path = join(await makeFolder(), "a.log");
+  const log = new ModelLog();
+  const rule: JoinRule = { kind: "none" };
+  const lines = Array.from({ length: 20 }, (_, i) => `line ${i}`);
+  await writeFile(path, lines.map((line) => `${line}\n`).join(""));
+  const stop = new AbortController();
+  await run({ log, path, fate: well, rule, stop: stop.signal, room: 5, onFull: () => stop.abort() });
+  expect(log.messages).toEqual(lines.slice(0, 5));
+  await run({ log, path, fate: well, rule });
+  expect(log.messages).toEqual(lines);
 });

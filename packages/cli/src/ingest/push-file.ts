@@ -165,6 +165,7 @@ class FilePush {
 
   async #push(source: FileSource, piece: Piece): Promise<void> {
     const { stop } = this.#context;
+    if (stop.aborted) return; // there may be no room for it: the next run finds it behind the place
     if (source !== this.#current) await this.#settleOthers(source);
     const job = this.#jobs.get(source) ?? (await this.#start(source));
     const isEnded = piece.end > piece.start + piece.bytes.length || !piece.isLast;
@@ -196,10 +197,10 @@ class FilePush {
     await untilStopped(this.#jobs.get(source)?.pusher.cut() ?? Promise.resolve(), this.#context.stop);
   }
 
+  /** All cuts behind the place that is stored are kept, also those of entries that were answered since. */
   async #storeCut(job: Job, cut: number): Promise<void> {
-    const { offset } = job.pusher.acknowledged;
-    const cuts = (job.place.cuts ?? []).filter((each) => each > offset && each !== cut);
-    job.place = { ...job.place, cuts: [...cuts, cut].toSorted((a, b) => a - b) };
+    const others = (job.place.cuts ?? []).filter((each) => each !== cut);
+    job.place = { ...job.place, cuts: [...others, cut].toSorted((a, b) => a - b) };
     await this.#places.store(job.place);
   }
 
