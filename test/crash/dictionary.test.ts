@@ -128,8 +128,9 @@ describe("a dictionary", () => {
     await intern(dictionary, "fourth");
     await intern(dictionary, "fifth");
     expect(place.files()).not.toContain("0000000001.dictionary");
-    expect(textOf(dictionary, used)).toBe("used");
     expect(textOf(dictionary, idle)).toBeUndefined();
+    await dictionary[Symbol.asyncDispose]();
+    expect(textOf(await place.open(), used)).toBe("used");
   });
 
   test("of many files becomes one of few when it is opened, and forgets nothing", async () => {

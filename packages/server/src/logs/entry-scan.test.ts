@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { LogEntrySchema, StreamControlSchema } from "@sluice/api";
+import { AnyValueSchema, LogEntrySchema, StreamControlSchema } from "@sluice/api";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { DEFAULT_LIMITS } from "../limits.ts";
@@ -146,6 +146,20 @@ describe("what is rejected", () => {
     ["an unknown field in a map entry", [0x3a, 0x02, 0x18, 0x01]],
   ])("broken wire format: %s", (_, bytes) => {
     expect(scan(Uint8Array.from(bytes)).rejection?.reason).toBe("MALFORMED");
+  });
+
+  test("a part of OpenTelemetry's that is no such message, or deeper than decoders go", () => {
+    const within = (inner: Uint8Array): Uint8Array<ArrayBuffer> =>
+      Uint8Array.from(written((writer) => writer.tag(5, 2).fork().tag(1, 2).bytes(inner).join()));
+    const deepest = toBinary(AnyValueSchema, create(AnyValueSchema, { value: { case: "stringValue", value: "deep" } }));
+    const nested = (depth: number) => Array.from({ length: depth }).reduce<typeof deepest>(within, deepest);
+    const reasonOf = (init: Parameters<typeof create<typeof LogEntrySchema>>[1]) =>
+      scan(encodeEntry(create(LogEntrySchema, init))).rejection?.reason;
+    expect([reasonOf({ otlpBody: nested(40) }), reasonOf({ otlpBody: nested(60) })]).toEqual([undefined, "MALFORMED"]);
+    expect(reasonOf({ otlpBody: Uint8Array.of(0x0a, 0x01, 0xff) })).toBe("MALFORMED");
+    expect(reasonOf({ otlpAttributes: [Uint8Array.of(0x08, 0x01)] })).toBe("MALFORMED");
+    expect(reasonOf({ otlpRest: written((writer) => writer.tag(5, 2).bytes(invalidText)) })).toBe("MALFORMED");
+    expect(reasonOf({ otlpRest: written((writer) => writer.tag(2, 0).int32(-1)) })).toBeUndefined();
   });
 
   test.each([

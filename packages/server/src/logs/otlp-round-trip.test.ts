@@ -1,8 +1,9 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { ExportLogsServiceRequestSchema } from "@sluice/api";
+import { ExportLogsServiceRequestSchema, OtlpLogBatchSchema } from "@sluice/api";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { otlpContent } from "./testing/otlp-content.ts";
+import { parseCursor } from "../stream/cursor.ts";
 import { otlpRequest } from "./testing/arbitrary-otlp.ts";
 import { MemoryTarget } from "./testing/export-to-memory.ts";
 import { SDK_EXPORT } from "./testing/sdk-export.ts";
@@ -49,6 +50,24 @@ describe("what was sent by OTLP", () => {
       }),
       { numRuns: 50 },
     );
+  });
+
+  test("comes in messages that every client can take, each with its cursor", async () => {
+    const text = (value: string) => ({ value: { case: "stringValue" as const, value } });
+    const target = new MemoryTarget();
+    const large = "x".repeat(100_000);
+    const sent = Array.from({ length: 40 }, (_, i) => ({
+      // Resources count as well: here they are half of it.
+      resource: { attributes: [{ key: "k", value: text(`${i} ${"y".repeat(60_000)}`) }] },
+      scopeLogs: [{ logRecords: [{ body: text(`${i} ${large}`) }] }],
+    }));
+    for (const each of sent) await target.export(encode({ resourceLogs: [each] }));
+    const batches = target.readBack();
+    expect(batches.flatMap(({ resourceLogs }) => resourceLogs)).toHaveLength(40);
+    for (const batch of batches) expect(toBinary(OtlpLogBatchSchema, batch).length).toBeLessThan(1_300_000);
+    const cursors = batches.map(({ cursor }) => parseCursor("default", cursor, "cursor").sequence);
+    expect(cursors).toEqual(cursors.toSorted((a, b) => a - b));
+    expect(cursors.at(-1)).toBe(40);
   });
 
   test("by the JavaScript SDK", async () => {
