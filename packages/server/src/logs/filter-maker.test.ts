@@ -58,7 +58,7 @@ test("a thread that dies takes one filter with it; the next one has a new thread
         yield await Promise.resolve(broken);
       })(),
     ),
-  ).rejects.toThrow();
+  ).rejects.toThrow("outside the bounds");
   expect(Buffer.from(await maker.make(100_000, pieces(3, 3)))).toEqual(Buffer.from(madeHere(100_000, 3, 3)));
 });
 
