@@ -31,7 +31,10 @@ export class SegmentChain {
 
   /** Of frames, as they are stored, and of indexes. */
   get diskBytes(): number {
-    return this.#segments.reduce((sum, segment) => sum + segment.storedBytes + segment.indexBytes, 0);
+    return this.#segments.reduce(
+      (sum, segment) => sum + segment.storedBytes + segment.indexBytes + segment.filterBytes,
+      0,
+    );
   }
 
   add(segment: Segment): void {

@@ -1,4 +1,4 @@
-import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { type FilterPlace, openFilterPlace } from "./testing/filter-place.ts";
 import { markOf } from "./testing/filters.ts";
@@ -72,6 +72,17 @@ describe("a filter", () => {
       readThrough(log.reader, { query: { marks: Uint32Array.of(markOf("no")) } }),
     );
     expect(reads.get(".index") ?? 0).toBe(0);
+  });
+
+  test("counts as what its segment takes on disk", async () => {
+    await using place = await openFilterPlace();
+    await using log = await place.open();
+    for (const i of range(0, 39)) await append(log.writer, entries(i * 10 + 1, i * 10 + 10));
+    const before = log.state.diskBytes;
+    await place.makeFilters();
+    const sizes = await Promise.all((await filterFiles(place.logFolder)).map(async (path) => (await stat(path)).size));
+    expect(sizes.length).toBeGreaterThan(5);
+    expect(log.state.diskBytes - before).toBe(sizes.reduce((sum, size) => sum + size, 0));
   });
 
   test("is made of nothing that is damaged", async () => {

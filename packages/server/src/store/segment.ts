@@ -161,6 +161,11 @@ export class Segment {
     return (await this.#findFilter()) !== undefined;
   }
 
+  /** Of the filter; 0 while nobody has looked for it. */
+  get filterBytes(): number {
+    return typeof this.#filter === "string" ? 0 : this.#filter.bytes;
+  }
+
   /** There is a filter now: looked for with the next question. */
   noteFilter(): void {
     this.#host.pool.forget(this.marksPath);
