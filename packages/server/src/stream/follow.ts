@@ -287,7 +287,8 @@ export class Follow implements FrameSource, Follower, Beating {
     const manner = this.#manner;
     const { bytes, count } = sieve.take(Math.min(this.#remaining, manner?.entriesMax ?? Number.POSITIVE_INFINITY));
     this.#remaining -= count;
-    manner?.pace?.took(count, this.#followers.clock.monotonicMs());
+    // What is read of history is no part of what a sample may have.
+    if (this.#isLive) manner?.pace?.took(count, this.#followers.clock.monotonicMs());
     if (sieve.isEmpty) this.#endHistory();
     if (sieve.isSpent()) this.#giveWay();
     return bytes.length === 0 ? undefined : bytes;

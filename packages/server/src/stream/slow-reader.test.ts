@@ -194,6 +194,20 @@ test("a strict reader that asked for gaps of its own gets them", async () => {
   expect(opened.stream.events).toEqual(["sync", "gap of 18", "19", "20"]);
 });
 
+test("a sample's share counts from sync on: history does not spend it", async () => {
+  const log = new MemoryLog();
+  log.runEntriesMax = 100;
+  await write(log, 20);
+  const opened = openSlow(log, { kind: "sample", lagMaxEntries: 1000, perSecond: 3 });
+  await settle();
+  await write(log, 5);
+  await settle();
+  const history = Array.from({ length: 20 }, (_, i) => String(i + 1));
+  expect(opened.stream.events).toEqual([...history, "sync", "21", "22", "23"]);
+  expect(opened.stream.ending).toBe("open");
+  opened.follow.close();
+});
+
 test("a sample that is held back is told how far behind it is, and its timer ends with it", async () => {
   const log = slowLog();
   const opened = openSlow(log, { kind: "sample", lagMaxEntries: 100, perSecond: 2 }, { heartbeatMs: 300 });
