@@ -120,7 +120,7 @@ test("a server that acknowledges what it never gives back is found out", async (
         yield { acknowledged, flow: { seen: acknowledged, window: 1000, windowBytes: 1_000_000n } };
       }
     },
-    async *streamLogs(_, { signal }) {
+    async *streamLogBatches(_, { signal }) {
       yield { control: { kind: { case: "sync", value: {} } } };
       await new Promise((resolve) => signal.addEventListener("abort", resolve));
     },
