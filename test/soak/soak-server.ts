@@ -9,6 +9,8 @@ export interface SoakServer extends AsyncDisposable {
   /** Ends the process and waits for that. @throws Error when a drain does not end with exit code 0 */
   end(how: "SIGKILL" | "SIGTERM"): Promise<void>;
   signal(signal: "SIGSTOP" | "SIGCONT"): void;
+  /** Lines of level ERROR that the processes so far have written. */
+  errors(): readonly string[];
   /** Memory that the process holds, bytes; undefined where the system does not say. */
   residentBytes(): Promise<number | undefined>;
 }
@@ -16,6 +18,8 @@ export interface SoakServer extends AsyncDisposable {
 /** @param folder holds "data" @param words settings of `sluice serve` */
 export async function openSoakServer(folder: string, words: readonly string[]): Promise<SoakServer> {
   let current: ServerProcess = await startServer(words, { folder });
+  const errors: string[] = [];
+  const errorsOf = (stderr: string): string[] => stderr.split("\n").filter((line) => / (?:ERROR|FATAL) /u.test(line));
   return {
     get address() {
       return current.address;
@@ -26,10 +30,12 @@ export async function openSoakServer(folder: string, words: readonly string[]): 
     async end(how) {
       current.kill(how);
       const { exitCode, stderr } = await current.ended();
+      errors.push(...errorsOf(stderr));
       if (how === "SIGTERM" && exitCode !== 0)
         throw new Error(`The drain ended with exit code ${exitCode}:\n${stderr}`);
     },
     signal: (signal) => current.kill(signal),
+    errors: () => errors,
     async residentBytes() {
       const status = await readFile(`/proc/${current.child.pid}/status`, "utf8").catch(() => "");
       const match = /^VmRSS:\s+(\d+) kB$/mu.exec(status);

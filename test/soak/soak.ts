@@ -48,8 +48,8 @@ export interface SoakResult {
   readonly wrong: readonly string[];
 }
 
-/** Small segments and little retention: many are sealed, and many dropped, within minutes. */
-const SERVER_WORDS = ["--segment-bytes", "4MiB", "--retain-bytes", "256MiB"];
+/** Small segments and little retention: many are sealed, compressed and dropped within minutes. */
+const SERVER_WORDS = ["--segment-bytes", "4MiB", "--retain-bytes", "256MiB", "--compress-after", "10s"];
 /** Longer than any fault lasts, and than it takes a client to notice a connection that fell silent. */
 const GRACE = "60s";
 const REPORT_MS = 10_000;
@@ -108,7 +108,12 @@ export async function soak(options: SoakOptions): Promise<SoakResult> {
     loadEntries,
     faults: chaos.counts,
     residentBytesMax: peak.bytes,
-    wrong: [...wrong, ...readers.flatMap((reader) => reader.wrong), ...results.flatMap(complaintsOf)],
+    wrong: [
+      ...wrong,
+      ...server.errors(),
+      ...readers.flatMap((reader) => reader.wrong),
+      ...results.flatMap(complaintsOf),
+    ],
   };
 }
 
