@@ -115,6 +115,7 @@ test("a server that acknowledges what it never gives back is found out", async (
   const liar = serve(LogService, {
     async *writeLogStream(requests) {
       let acknowledged = 0n;
+      yield { flow: { seen: 0n, window: 1000, windowBytes: 1_000_000n } };
       for await (const { entries } of requests) {
         acknowledged += BigInt(entries.length);
         yield { acknowledged, flow: { seen: acknowledged, window: 1000, windowBytes: 1_000_000n } };
