@@ -4,7 +4,7 @@ import { toBinary, create } from "@bufbuild/protobuf";
 import { Code, codecOf, frameOf, Frames } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { CountResponseSchema, EchoRequestSchema, EchoResponseSchema, SumRequestSchema } from "./gen/echo_pb.ts";
-import { callFields, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
+import { callFields, expectOwnBytes, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
 
 const MIB = 1024 * 1024;
 
@@ -62,15 +62,7 @@ overBothTransports((transport) => {
 
   test("large answers of many calls at once each have their own bytes, whoever's memory they were made in", async () => {
     await using echo = await startEcho(transport);
-    const rounds = Array.from({ length: 10 }, (_, round) => round);
-    const callOf = async (caller: number): Promise<void> => {
-      for (const round of rounds) {
-        const payload = new Uint8Array(40_000 + 1000 * caller).map((_, at) => at * caller + round);
-        const { payload: answer } = await echo.client.echo({ payload });
-        if (Buffer.compare(answer, payload) !== 0) throw new Error(`caller ${caller}, round ${round}: other bytes`);
-      }
-    };
-    await expect(Promise.all(Array.from({ length: 60 }, (_, caller) => callOf(caller)))).resolves.toHaveLength(60);
+    await expectOwnBytes(echo.client, 60);
   });
 
   test("a request over the limit is refused before it has arrived", async () => {

@@ -152,6 +152,18 @@ export async function expectIdle(server: RpcServer): Promise<void> {
     .toEqual({ calls: 0, handlers: 0, deadlines: 0, heldBytes: 0 });
 }
 
+/** Many calls at once, with messages of 40 KB and more: each gets what it has sent. */
+export async function expectOwnBytes(client: Client<typeof EchoService>, callers: number): Promise<void> {
+  const callOf = async (caller: number): Promise<void> => {
+    for (let round = 0; round < 10; round++) {
+      const payload = new Uint8Array(40_000 + 1000 * caller).map((_, at) => at * caller + round);
+      const { payload: answer } = await client.echo({ payload });
+      if (Buffer.compare(answer, payload) !== 0) throw new Error(`caller ${caller}, round ${round}: other bytes`);
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, (_, caller) => callOf(caller)));
+}
+
 /** What came back on a stream that was opened by hand. */
 export interface Answer {
   headers: HeaderList | undefined;

@@ -13,7 +13,7 @@ import {
 } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { EchoService } from "./gen/echo_pb.ts";
-import { echoHandlers, overBothTransports } from "./support.ts";
+import { echoHandlers, expectOwnBytes, overBothTransports } from "./support.ts";
 
 const folder = `${import.meta.dirname}/../fixtures/tls`;
 const cert = readFileSync(`${folder}/localhost.crt`);
@@ -42,6 +42,12 @@ overBothTransports((transport) => {
     await expect(caller.client.echo({ text: "secret" })).resolves.toMatchObject({ text: "secret" });
     await expect(Array.fromAsync(caller.client.count({ count: 100, payloadBytes: 50_000 }))).resolves.toHaveLength(100);
     expect(secure.encrypted).toEqual([true, true]);
+  });
+
+  test("large answers of many calls at once each have their own bytes, whoever's memory they were made in", async () => {
+    await using secure = await startSecure(transport);
+    await using caller = secure.open({ tls: { ca: cert } });
+    await expectOwnBytes(caller.client, 40);
   });
 
   test("a certificate of nobody we know is UNAVAILABLE, with the reason", async () => {

@@ -87,6 +87,10 @@ class SocketCarrier implements Carrier {
   readonly #limits: Http2Limits;
   readonly #options: SocketOptions;
   readonly #clock: Clock;
+  readonly #isEncrypted: boolean;
+  readonly #onWritten = (): void => {
+    if (this.#socket.writableLength === 0) this.#connection?.resume();
+  };
   readonly #flush = (): void => this.#connection?.flush();
   #connection: Connection | undefined = undefined;
   #watch: ConnectionWatch | undefined = undefined;
@@ -99,6 +103,7 @@ class SocketCarrier implements Carrier {
     this.#socket = socket;
     this.#limits = http2Limits(options.limits);
     this.#clock = clock;
+    this.#isEncrypted = "encrypted" in socket;
     this.connectionOptions = {
       limits: this.#limits,
       resources: resources ?? createConnectionResources(this.#limits),
@@ -145,14 +150,11 @@ class SocketCarrier implements Carrier {
   send(chunks: readonly Uint8Array[]): HandOver {
     const socket = this.#socket;
     if (socket.destroyed) return "sent";
-    let hasRoom = true;
-    if (chunks.length === 1) {
-      hasRoom = socket.write(chunks[0]!);
-    } else {
-      socket.cork();
-      for (const chunk of chunks) hasRoom = socket.write(chunk);
-      socket.uncork();
-    }
+    const last = chunks.length - 1;
+    if (last > 0) socket.cork();
+    for (let at = 0; at < last; at++) socket.write(chunks[at]!);
+    const hasRoom = this.#isEncrypted ? socket.write(chunks[last]!, this.#onWritten) : socket.write(chunks[last]!);
+    if (last > 0) socket.uncork();
     // The kernel mostly takes all at once; then `write` says false for a large chunk all the same.
     if (socket.writableLength === 0) return "sent";
     return hasRoom ? "kept" : "full";

@@ -13,6 +13,7 @@ import { ConnectionWindow, GAVE_WAY, isWindowTooLarge, mostBy, StreamWindow } fr
 import { ConnectionError, DEFAULT_WINDOW_BYTES, ErrorCode } from "./frame.ts";
 import { type DecodedHeaders, trailersFault } from "./header-list.ts";
 import { Inbound, type InboundOwner } from "./inbound.ts";
+import { Output } from "./output.ts";
 import { type Carrier, Sender, type SenderOwner } from "./sender.ts";
 import { SendQueues } from "./send-queues.ts";
 import { PeerSettings, sharedSettings } from "./settings.ts";
@@ -50,7 +51,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     this.streams = new StreamTable(role.peerParity);
     this.#resources = resources;
     this.#carrier = carrier;
-    this.sender = new Sender(this, carrier, role.encoder, resources.slabs, limits);
+    this.sender = new Sender(this, carrier, role.encoder, new Output(resources.slabs, this.peer), limits);
     this.control = new ControlWriter(this.sender, limits);
     this.#inbound = new Inbound(this, this.streams, limits);
     this.#window = new ConnectionWindow(limits, resources.unread, () => this.#giveWay((stream) => stream.unread));
@@ -109,7 +110,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
     if (!this.isClosed) this.sender.flushBulk();
   }
 
-  /** The socket has room again. */
+  /** The socket has taken all that it kept. */
   resume(): void {
     if (!this.isClosed) this.sender.resume();
   }
@@ -278,8 +279,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   #onTrailers(stream: Stream, headers: DecodedHeaders, endStream: boolean): void {
     const fault = endStream ? trailersFault(headers) : "second header block without END_STREAM";
     if (fault !== "") return this.failStream(stream.id, stream, ErrorCode.PROTOCOL_ERROR, fault);
-    if (headers.isTooLarge)
-      return this.failStream(stream.id, stream, ErrorCode.ENHANCE_YOUR_CALM, "trailers too large");
+    if (headers.isTooLarge) return this.failStream(stream.id, stream, ErrorCode.ENHANCE_YOUR_CALM, "large trailers");
     if (!this.#isContentRight(stream, 0, true)) return;
     stream.isRemoteEnded = true;
     stream.handler!.onTrailers(headers);

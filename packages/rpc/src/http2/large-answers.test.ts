@@ -37,13 +37,28 @@ describe("written bytes", () => {
     expect(freed).toHaveLength(1);
   });
 
-  test("are not when the socket keeps them, also when it has taken what came later", () => {
+  test.each<[string, (driven: ReturnType<typeof serving>) => void]>([
+    ["says so", ({ connection }) => connection.resume()],
+    ["has taken what came later", ({ connection }) => connection.flush()],
+  ])("are not while the socket keeps them, but when it %s", (_what, tell) => {
     const { driven, freed } = answering("kept");
     driven.connection.flush();
-    driven.carrier.outcome = "sent";
     driven.streams[0]!.write(new Uint8Array(10));
-    driven.connection.flush();
     expect(freed).toEqual([]);
+    driven.carrier.outcome = "sent";
+    tell(driven);
+    expect(freed).toHaveLength(1);
+  });
+
+  test("are not when the socket has taken what it kept, but not them", () => {
+    const { driven, freed, bytes } = answering("kept");
+    driven.connection.flush();
+    freed.length = 0;
+    driven.streams[0]!.write(bytes, { free: (given) => freed.push(given) });
+    driven.connection.resume();
+    expect(freed).toHaveLength(1);
+    driven.connection.flush();
+    expect(freed).toHaveLength(1);
   });
 
   test("are when a full socket has room again", () => {
@@ -67,6 +82,43 @@ describe("written bytes", () => {
     small.streams[0]!.write(new Uint8Array(KIB), { free: (given) => freed.push(given) });
     small.connection.flush();
     expect(freed).toEqual([]);
+  });
+});
+
+describe("over TLS, whose sockets copy what comes in many pieces", () => {
+  function encrypted() {
+    return serving(1, { isEncrypted: true });
+  }
+
+  test("a large payload is copied, whatever lies in the slabs already", () => {
+    const driven = encrypted();
+    driven.carrier.outcome = "kept";
+    const bytes = Buffer.from(new Uint8Array(500 * KIB).map((_, at) => at * 31));
+    let body = Buffer.alloc(0);
+    for (let sent = 0; sent < bytes.length; sent += 10_001) {
+      driven.streams[0]!.write(bytes.subarray(sent, sent + 10_001));
+      if (sent % 3 === 0) driven.connection.flush();
+      if (sent % 2 === 0) driven.carrier.outcome = "sent";
+      driven.connection.resume();
+      body = Buffer.concat([body, ...driven.sent().map(({ payload }) => payload)]);
+      driven.carrier.outcome = "kept";
+    }
+    expect(body.equals(bytes)).toBe(true);
+  });
+
+  test("its memory serves again once the socket has taken it", () => {
+    const driven = encrypted();
+    const memory = new Set<ArrayBufferLike>();
+    driven.carrier.send = (chunks) => {
+      for (const chunk of chunks) memory.add(chunk.buffer);
+      return "kept";
+    };
+    for (let round = 0; round < 50; round++) {
+      driven.streams[0]!.write(new Uint8Array(60 * KIB));
+      driven.connection.flush();
+      driven.connection.resume();
+    }
+    expect(memory.size).toBeLessThanOrEqual(4);
   });
 });
 

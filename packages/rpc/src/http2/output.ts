@@ -2,7 +2,7 @@
 //
 // O1. Bytes that were handed out are written again only after the socket has taken them.
 // O2. An idle connection holds no slab: connections borrow from one pool and give back what is left.
-import type { BytesOwner } from "../transport.ts";
+import type { BytesOwner, Peer } from "../transport.ts";
 import { FRAME_HEADER_BYTES } from "./frame.ts";
 
 /** What became of chunks: all gone (their memory is free), kept by the socket, or kept and it wants no more for now. */
@@ -11,11 +11,13 @@ export type HandOver = "sent" | "kept" | "full";
 const SLAB_BYTES = 64 * 1024;
 /** Smaller payloads are copied: a reference costs an entry in `writev` and two slices of a slab. */
 const REFERENCED_FROM = 8 * 1024;
+/** A slab with so much in it comes back whole. */
+const KEPT_FROM = 16 * 1024;
 /** 1 MiB of free slabs. */
 const FREE_SLABS_MAX = 16;
 
 /** Slabs that connections share: one turn of the event loop uses few, however many connections there are. */
-export class SlabPool {
+export class SlabPool implements BytesOwner {
   /** Whole slabs, and ends of slabs whose beginning is still with a socket. */
   #free: Buffer[] = [];
 
@@ -24,27 +26,35 @@ export class SlabPool {
   }
 
   /** A slab with less room than the largest copy is left to the garbage collector. */
-  give(slab: Buffer): void {
+  free(slab: Buffer): void {
     if (slab.length >= REFERENCED_FROM && this.#free.length < FREE_SLABS_MAX) this.#free.push(slab);
   }
+}
+
+interface Lent {
+  readonly bytes: Uint8Array;
+  readonly owner: BytesOwner;
 }
 
 export class Output {
   /** Written and not yet handed out. */
   pendingBytes = 0;
   readonly #pool: SlabPool;
+  readonly #isCopying: boolean;
   #slab: Buffer | undefined = undefined;
   /** Within the slab: what is before `start` was handed out, `start..end` is pending. */
   #start = 0;
   #end = 0;
   #chunks: Uint8Array[] = [];
-  /** Slabs that `chunks` fills up. */
-  #full: Buffer[] = [];
-  /** Handed out or pending, by reference. */
-  #lent: { readonly bytes: Uint8Array; readonly owner: BytesOwner }[] = [];
+  /** What the chunks lie in, as far as somebody wants to hear when nobody looks there any more. */
+  #used: Lent[] = [];
+  /** The same of chunks that the socket keeps. */
+  #kept: Lent[] = [];
 
-  constructor(pool: SlabPool) {
+  /** Over TLS all payloads are copied, once: Node joins the pieces of one write by itself, into memory that is new each time. */
+  constructor(pool: SlabPool, { isEncrypted }: Peer) {
     this.#pool = pool;
+    this.#isCopying = isEncrypted;
   }
 
   /** Writes a frame's header; its payload follows by `copy`, `reference` and the number writers. */
@@ -76,18 +86,30 @@ export class Output {
     this.pendingBytes += 4;
   }
 
-  /** Takes `bytes[start..end)`: small ones by copy, large ones by reference. */
+  /** Takes `bytes[start..end)`: small ones by copy, large ones by reference, unless all are to be copied. */
   payload(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start;
-    if (length < REFERENCED_FROM) {
-      const slab = this.#room(length);
-      slab.set(length === bytes.length ? bytes : bytes.subarray(start, end), this.#end);
-      this.#end += length;
-    } else {
+    this.pendingBytes += length;
+    if (length >= REFERENCED_FROM) {
+      if (this.#isCopying) return this.#copyLarge(bytes, start, end);
       this.#seal();
       this.#chunks.push(bytes.subarray(start, end));
+      return;
     }
-    this.pendingBytes += length;
+    const slab = this.#room(length);
+    slab.set(length === bytes.length ? bytes : bytes.subarray(start, end), this.#end);
+    this.#end += length;
+  }
+
+  /** Over as many slabs as it needs. */
+  #copyLarge(bytes: Uint8Array, start: number, end: number): void {
+    for (let at = start; at < end;) {
+      const slab = this.#room(1);
+      const length = Math.min(end - at, slab.length - this.#end);
+      slab.set(bytes.subarray(at, at + length), this.#end);
+      this.#end += length;
+      at += length;
+    }
   }
 
   /** All that is pending, in order. `settle` must follow. */
@@ -101,27 +123,30 @@ export class Output {
 
   /** These bytes are all in it: `owner` is to hear when nobody looks at them any more. */
   lend(bytes: Uint8Array, owner: BytesOwner | undefined): void {
-    if (owner !== undefined && bytes.length >= REFERENCED_FROM) this.#lent.push({ bytes, owner });
+    if (owner !== undefined && bytes.length >= REFERENCED_FROM) this.#used.push({ bytes, owner });
   }
 
-  /** The socket has taken everything (O1). */
-  freeLent(): void {
-    if (this.#lent.length === 0) return;
-    for (const { bytes, owner } of this.#lent) owner.free(bytes);
-    this.#lent = [];
-  }
-
-  /** Says what became of the chunks: of what was sent nobody looks at the memory any more (O1). */
+  /** Says what became of the chunks: what the socket keeps is in use until `free`. */
   settle(outcome: HandOver): void {
-    const areSent = outcome === "sent";
-    if (areSent) this.freeLent();
-    // Of what the socket keeps nobody hears when it is sent, unless it is full: then it says so.
-    else if (outcome === "kept" && this.#lent.length > 0) this.#lent = [];
-    if (areSent) for (const full of this.#full) this.#pool.give(full);
-    if (this.#full.length > 0) this.#full = [];
-    if (this.#slab === undefined) return;
-    this.#pool.give(areSent ? this.#slab : this.#slab.subarray(this.#end));
+    this.#kept.push(...this.#used);
+    this.#used = [];
+    const slab = this.#slab;
     this.#slab = undefined;
+    if (outcome === "sent") {
+      if (slab !== undefined) this.#pool.free(slab);
+      this.free();
+    } else if (slab !== undefined) {
+      // Of a slab with little in it others may use the rest meanwhile.
+      if (this.#end >= KEPT_FROM) this.#kept.push({ bytes: slab, owner: this.#pool });
+      else this.#pool.free(slab.subarray(this.#end));
+    }
+  }
+
+  /** The socket has taken all that it kept (O1). */
+  free(): void {
+    if (this.#kept.length === 0) return;
+    for (const { bytes, owner } of this.#kept) owner.free(bytes);
+    this.#kept = [];
   }
 
   /** A slab with room for `length` more bytes (fewer than `REFERENCED_FROM`) at `#end`. */
@@ -130,7 +155,7 @@ export class Output {
     if (slab !== undefined) {
       if (slab.length - this.#end >= length) return slab;
       this.#seal();
-      this.#full.push(slab);
+      this.#used.push({ bytes: slab, owner: this.#pool });
     }
     this.#start = 0;
     this.#end = 0;

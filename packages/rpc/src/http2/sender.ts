@@ -11,7 +11,7 @@
 import type { ByteSource, HeaderBlock } from "../transport.ts";
 import { DEFAULT_WINDOW_BYTES, FrameType, Flag } from "./frame.ts";
 import type { BlockEncoder } from "./hpack-encoder.ts";
-import { type HandOver, Output, type SlabPool } from "./output.ts";
+import type { HandOver, Output } from "./output.ts";
 import { type Stream, StreamList } from "./stream.ts";
 
 /** Of what a source gave, so much may be copied for its memory to be free again. */
@@ -23,7 +23,7 @@ const FLUSHES_OF_A_TURN = 4;
 export interface Carrier {
   /** Something waits to be sent: call `flush` of the connection soon, once. */
   requestFlush(): void;
-  /** Sends the chunks in order. After "full", `resume` of the connection must follow when the socket has room again. */
+  /** Sends the chunks in order. When it has taken all that it kept, `resume` of the connection follows: always after "full". */
   send(chunks: readonly Uint8Array[]): HandOver;
   /** The connection is over: send what was handed over, then close. Called once; nothing follows it. */
   close(): void;
@@ -68,12 +68,12 @@ export class Sender {
   /** Streams whose source was pulled since the socket last had taken everything, and who want to hear of that. */
   #lenders: Stream[] = [];
 
-  constructor(owner: SenderOwner, carrier: Carrier, encoder: BlockEncoder, slabs: SlabPool, limits: SenderLimits) {
+  constructor(owner: SenderOwner, carrier: Carrier, encoder: BlockEncoder, output: Output, limits: SenderLimits) {
     this.#owner = owner;
     this.#carrier = carrier;
     this.#encoder = encoder;
     this.#limits = limits;
-    this.output = new Output(slabs);
+    this.output = output;
   }
 
   /** The peer's decoder keeps a table of this size, at most. */
@@ -113,12 +113,12 @@ export class Sender {
     }
   }
 
-  /** The socket has room again. */
+  /** The socket has taken all that it kept. */
   resume(): void {
+    this.output.free();
+    this.#tellLenders();
     if (!this.isFull) return;
     this.isFull = false;
-    this.output.freeLent();
-    this.#tellLenders();
     this.flush();
   }
 

@@ -31,12 +31,22 @@ import {
 
 /** A socket in memory. While it is told to keep what it gets, it looks at the bytes only when they are taken from it. */
 export class MemoryCarrier implements Carrier {
-  /** What `send` answers: "kept" and "full" mean that the machine must leave the memory alone. */
-  outcome: HandOver = "sent";
+  #outcome: HandOver = "sent";
   isFlushRequested = false;
   isClosed = false;
   sends = 0;
   #kept: Uint8Array[] = [];
+
+  /** What `send` answers: "kept" and "full" mean that the machine must leave the memory alone. */
+  get outcome(): HandOver {
+    return this.#outcome;
+  }
+
+  /** Once it says "sent", it has looked at all that it kept before. */
+  set outcome(outcome: HandOver) {
+    this.#outcome = outcome;
+    if (outcome === "sent") this.#kept = this.#kept.map((chunk) => Buffer.from(chunk));
+  }
 
   requestFlush(): void {
     this.isFlushRequested = true;
@@ -167,10 +177,12 @@ export function testResources(
 export interface MachineOptions {
   readonly limits?: Partial<Http2Limits>;
   readonly resources?: ConnectionResources;
+  readonly isEncrypted?: boolean;
 }
 
-function connectionOptions({ limits = {}, resources = testResources() }: MachineOptions): ConnectionOptions {
-  return { limits: http2Limits(limits), resources, peer: { address: "memory", isEncrypted: false } };
+function connectionOptions(options: MachineOptions): ConnectionOptions {
+  const { limits = {}, resources = testResources(), isEncrypted = false } = options;
+  return { limits: http2Limits(limits), resources, peer: { address: "memory", isEncrypted } };
 }
 
 /** A connection machine whose peer is the test. */
