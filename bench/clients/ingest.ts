@@ -1,4 +1,5 @@
-// Writers at the highest rate that a server acknowledges: entries over WriteLogStream, or OpenTelemetry's Export.
+// Writers at the highest rate that a server acknowledges: entries over WriteLogStream, or OpenTelemetry's Export by gRPC or
+// by HTTP/1.1.
 
 import { readFileSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
@@ -19,11 +20,12 @@ import { carryOut } from "./client-process.ts";
 import { MessageReader } from "./grpc-messages.ts";
 import { HeaderEncoder } from "./hpack.ts";
 import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
+import { openHttpExport } from "./otlp-http.ts";
 import { requestFields } from "./request-headers.ts";
 
 export interface IngestTask {
   readonly address: string;
-  readonly protocol: "stream" | "otlp";
+  readonly protocol: "stream" | "otlp" | "otlp-http";
   /** Each has a connection of its own. */
   readonly writers: number;
   readonly messagesPerWriter: number;
@@ -193,6 +195,7 @@ class Exporter implements Writer {
 
 async function runIngest(task: IngestTask): Promise<IngestOutcome> {
   const bodies = encodeBodies(task);
+  if (task.protocol === "otlp-http") return await runHttp(task, bodies);
   const lines = await Promise.all(
     Array.from({ length: task.writers }, async (_, index) => {
       const writer: Writer =
@@ -213,6 +216,17 @@ async function runIngest(task: IngestTask): Promise<IngestOutcome> {
     writer.verify();
   }
   return { entries: task.writers * task.messagesPerWriter * task.entriesPerMessage, seconds };
+}
+
+/** A connection takes one request at a time: a writer has as many as it has messages under way. */
+async function runHttp(task: IngestTask, bodies: readonly Buffer[]): Promise<IngestOutcome> {
+  const connections = task.writers * task.messagesUnderWay;
+  const requestsPerConnection = Math.ceil(task.messagesPerWriter / task.messagesUnderWay);
+  const run = await openHttpExport({ address: task.address, connections, requestsPerConnection }, bodies);
+  const start = performance.now();
+  await run();
+  const seconds = (performance.now() - start) / 1000;
+  return { entries: connections * requestsPerConnection * task.entriesPerMessage, seconds };
 }
 
 /** As many different messages as the entries make; writers go round in them. */

@@ -24,6 +24,13 @@ interface Shape {
 
 const stream: Shape = { protocol: "stream", entriesPerMessage: 250, messagesUnderWay: 8 };
 const otlp: Shape = { protocol: "otlp", entriesPerMessage: 512, messagesUnderWay: 2 };
+const otlpHttp: Shape = { ...otlp, protocol: "otlp-http" };
+
+const titles: Readonly<Record<IngestTask["protocol"], string>> = {
+  stream: `WriteLogStream, ${writers} writers`,
+  otlp: `OTLP Export, ${writers} exporters`,
+  "otlp-http": `OTLP over HTTP/1.1, ${writers} exporters`,
+};
 
 export const logsIngest: Scenario = {
   name: "logs-ingest",
@@ -44,7 +51,12 @@ export const logsIngest: Scenario = {
         runs: context.runs,
         versions: { ...versionsOf(servers), [us]: ourVersion },
         missing,
-        cases: [streamed, await measureWriters(context, servers, otlp, new Map())],
+        cases: [
+          streamed,
+          await measureWriters(context, servers, otlp, new Map()),
+          // The peers have no such entrance.
+          await measureWriters(context, servers.slice(0, 1), otlpHttp, new Map()),
+        ],
         notes: [
           "the client is our own: each writer has a connection; entries are encoded beforehand",
           "all append to a file and answer after fdatasync, with group commit; ours also checks every byte, refuses duplicates by the producer's numbers, stamps sequence, cursor and checksum, and indexes",
@@ -78,7 +90,7 @@ async function measureWriters(
   });
   const each = `messages of ${shape.entriesPerMessage}, ${shape.messagesUnderWay} of each writer under way`;
   return {
-    title: isStream ? `WriteLogStream, ${writers} writers` : `OTLP Export, ${writers} exporters`,
+    title: titles[shape.protocol],
     unit: isStream ? "entries/s" : "records/s",
     measured,
     notes: [isStream ? `${each}, each writer an idempotent producer` : `${each}; two attributes, trace and span id`],
