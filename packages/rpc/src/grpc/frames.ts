@@ -144,18 +144,14 @@ export class MessageReader {
     if (flag > FLAG_COMPRESSED)
       throw new RpcError(Code.INTERNAL, `Cannot read a message: its flag byte is ${flag}, not 0 or 1`);
     checkMessageLength(length, this.#limit);
-    const isWhole = this.available >= FRAME_HEADER_BYTES + length;
-    if (!isWhole && length > HELD_TIMES * this.available + HELD_BYTES) return undefined;
+    const { available } = this;
+    const isWhole = available >= FRAME_HEADER_BYTES + length;
+    if (!isWhole && length > HELD_TIMES * available + HELD_BYTES) return undefined;
     this.flag = flag;
     this.#skip(FRAME_HEADER_BYTES);
-    if (isWhole) return this.#read(length);
-    this.available += FRAME_HEADER_BYTES;
-    this.#inPlace = new MessageInPlace(length);
-    for (const [at, chunk] of this.#chunks.entries()) {
-      if (at >= this.#headIndex) this.#inPlace.fill(chunk, at === this.#headIndex ? this.#headOffset : 0, chunk.length);
-    }
-    this.#forgetChunks();
-    return undefined;
+    const message = this.#read(length);
+    if (message === undefined) this.available = available;
+    return message;
   }
 
   /**
@@ -223,25 +219,21 @@ export class MessageReader {
     }
   }
 
-  #read(length: number): Uint8Array {
-    const head = this.#chunks[this.#headIndex];
-    if (head === undefined || length === 0) return new Uint8Array(0);
-    if (this.#headOffset + length <= head.length) {
-      const message = head.subarray(this.#headOffset, this.#headOffset + length);
+  /** In place where it lies in one piece, else copied together; what is not whole becomes `#inPlace`. */
+  #read(length: number): Uint8Array | undefined {
+    let chunk = this.#chunks[this.#headIndex];
+    if (length === 0) return new Uint8Array(0);
+    if (chunk !== undefined && this.#headOffset + length <= chunk.length) {
+      const message = chunk.subarray(this.#headOffset, this.#headOffset + length);
       this.#skip(length);
       return message;
     }
-    const message = new Uint8Array(length);
-    let at = 0;
-    while (at < length) {
-      const chunk = this.#chunks[this.#headIndex];
-      if (chunk === undefined) break;
-      const piece = chunk.subarray(this.#headOffset, this.#headOffset + length - at);
-      message.set(piece, at);
-      at += piece.length;
-      this.#skip(piece.length);
+    const message = new MessageInPlace(length);
+    for (; chunk !== undefined && message.whole === undefined; chunk = this.#chunks[this.#headIndex]) {
+      this.#skip(message.fill(chunk, this.#headOffset, chunk.length) - this.#headOffset);
     }
-    return message;
+    if (message.whole === undefined) this.#inPlace = message;
+    return message.whole;
   }
 }
 
