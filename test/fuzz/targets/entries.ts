@@ -5,13 +5,17 @@
 // N3. A request is refused by a typed error or understood; as protobuf-es writes it, it has the entries that it reads from
 //     it. (What is sent it may read more generously: it takes wrong wire types, groups, and fields that are longer than
 //     the message they are in.)
-// N4. What becomes of an OpenTelemetry record is an entry that the scan can judge.
+// N4. What becomes of an OpenTelemetry record is an entry that the scan can judge; what passes gives a record again, and as
+//     protobuf-es wrote it, the same one.
 import { isDeepStrictEqual } from "node:util";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   ExportLogsServiceRequestSchema,
   type LogEntry,
   LogEntrySchema,
+  type LogRecord,
+  LogRecordSchema,
   SeverityNumber,
   WriteLogsRequestSchema,
 } from "@sluice/api";
@@ -19,10 +23,13 @@ import { frameOf } from "@sluice/rpc";
 import { EntryDecoder } from "../../../packages/client/src/decode-entry.ts";
 import { SluiceError } from "../../../packages/server/src/errors.ts";
 import { DEFAULT_LIMITS } from "../../../packages/server/src/limits.ts";
-import { EntryScanner } from "../../../packages/server/src/logs/entry-scan.ts";
+import { ByteSink } from "../../../packages/server/src/logs/byte-sink.ts";
+import { EntryScanner, Tag } from "../../../packages/server/src/logs/entry-scan.ts";
 import { entryFrameCodec } from "../../../packages/server/src/logs/frame-codec.ts";
+import { RecordWriter } from "../../../packages/server/src/logs/otlp-record-writer.ts";
 import { RecordTranscoder } from "../../../packages/server/src/logs/otlp-records.ts";
 import { findRecords } from "../../../packages/server/src/logs/otlp-request.ts";
+import { bigintOf } from "../../../packages/server/src/logs/wire.ts";
 import { parseWriteRequest } from "../../../packages/server/src/logs/write-request.ts";
 import { changeBytes, type Grammar, protobufFields } from "../grammar.ts";
 import type { Input, Target } from "../target.ts";
@@ -87,15 +94,17 @@ function runOtlp({ bytes }: Input): void {
   transcode(bytes);
   const decoded = attempt(() => fromBinary(ExportLogsServiceRequestSchema, bytes), Error);
   if (decoded === undefined) return;
-  const scopes = decoded.resourceLogs.flatMap(({ scopeLogs }) => scopeLogs);
-  const expected = scopes.reduce((sum, { logRecords }) => sum + logRecords.length, 0);
-  const count = transcode(toBinary(ExportLogsServiceRequestSchema, decoded, KNOWN));
-  const isRight = count === expected || (count === undefined && expected > limits.batchEntriesMax);
-  if (!isRight) throw new Error(`N3: ${count} records, not ${expected}`);
+  const sent = decoded.resourceLogs.flatMap(({ scopeLogs }) => scopeLogs).flatMap(({ logRecords }) => logRecords);
+  const count = transcode(toBinary(ExportLogsServiceRequestSchema, decoded, KNOWN), sent);
+  const isRight = count === sent.length || (count === undefined && sent.length > limits.batchEntriesMax);
+  if (!isRight) throw new Error(`N3: ${count} records, not ${sent.length}`);
 }
 
-/** How many records a request has; undefined: it is refused. */
-function transcode(bytes: Uint8Array): number | undefined {
+/**
+ * How many records a request has; undefined: it is refused.
+ * @param sent what they are, when protobuf-es wrote them
+ */
+function transcode(bytes: Uint8Array, sent?: readonly LogRecord[]): number | undefined {
   const records = attempt(() => findRecords(bytes, limits), SluiceError);
   if (records === undefined) return undefined;
   const count = records.starts.length;
@@ -104,9 +113,26 @@ function transcode(bytes: Uint8Array): number | undefined {
   if (starts.length + made.malformed !== count) throw new Error("N4: a record was lost");
   for (const [at, start] of starts.entries()) {
     if (!scanner.scan(entryBytes, start, ends[at]!)) continue;
-    fromBinary(LogEntrySchema, entryBytes.subarray(start, ends[at]));
+    const entry = entryBytes.subarray(start, ends[at]);
+    fromBinary(LogEntrySchema, entry);
+    const { observed = [] } = made.entries;
+    const record = readBack(entry, bigintOf(observed[2 * at]!, observed[2 * at + 1]!));
+    const expected = made.malformed === 0 ? sent?.[at] : undefined;
+    if (expected === undefined) continue;
+    const [is, was] = [record, expected].map((each) => Buffer.from(toBinary(LogRecordSchema, each, KNOWN)));
+    if (!was!.equals(is!)) throw new Error(`N4: record ${at} came back as ${is!.toString("hex")}`);
   }
   return count;
+}
+
+/** The record of an entry, as the server stores it and gives it back. */
+function readBack(entry: Uint8Array, observedNs: bigint): LogRecord {
+  const stored = new BinaryWriter().raw(entry).uint32(Tag.SEQUENCE).uint32(1);
+  if (observedNs !== 0n) stored.uint32(Tag.OBSERVED_TIMESTAMP).int64(observedNs);
+  const bytes = stored.uint32(Tag.RESOURCE_ID).uint32(1).finish();
+  const sink = new ByteSink(64);
+  new RecordWriter(sink).write(bytes, 0, bytes.length);
+  return fromBinary(LogRecordSchema, sink.bytes.subarray(0, sink.used));
 }
 
 const ENTRY = create(LogEntrySchema, {
