@@ -131,7 +131,11 @@ class FakeProcess implements FileSystem {
   readonly #random: () => number;
   readonly #faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">;
 
-  constructor(root: FakeFolder, random: () => number, faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">) {
+  constructor(
+    root: FakeFolder,
+    random: () => number,
+    faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">,
+  ) {
     this.#root = root;
     this.#random = random;
     this.#faults = faults;
