@@ -1,7 +1,6 @@
 // `sluice logs forward`: sends a log to an OpenTelemetry collector, and goes on where it stopped.
 import { readFile } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { connect, connectOtlp, type LogQuery, type OtlpExporterOptions, systemClock } from "@sluice/client";
 import { Command, InvalidArgumentError } from "commander";
 import { EXIT, exitCodeOfStatus } from "../exit-codes.ts";
@@ -18,6 +17,7 @@ import {
   type OutputFormat,
   parseServer,
 } from "../output.ts";
+import { stateFolder } from "../state-folder.ts";
 import { formatCount, openProgress, plural, type Progress } from "../terminal.ts";
 
 interface ForwardOptions {
@@ -77,7 +77,8 @@ async function run(options: ForwardOptions, context: CommandContext): Promise<vo
     });
   }
   const output = createOutput(context, options.output);
-  const folder = options.state === undefined ? stateFolderOf(context) : resolve(context.folder, options.state);
+  const folder =
+    options.state === undefined ? stateFolder(context.environment, "forward") : resolve(context.folder, options.state);
   const place = new CursorFile(folder, wayOf(options));
   if (options.fromStart === true) await place.remove();
   const resumeAfter = await place.read();
@@ -190,11 +191,6 @@ function summaryOf({ records, batches, refused, missing }: ForwardCounts, second
   ];
   const said = `Forwarded ${plural(records, "record")} in ${plural(batches, "batch", "batches")}, ${rate}/s`;
   return [said, ...more].join("; ");
-}
-
-function stateFolderOf({ environment }: CommandContext): string {
-  const root = environment["XDG_STATE_HOME"] ?? join(environment["HOME"] ?? homedir(), ".local", "state");
-  return join(root, "sluice", "forward");
 }
 
 function collect(value: string, before: string[]): string[] {

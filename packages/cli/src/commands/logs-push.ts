@@ -1,7 +1,6 @@
 // `sluice logs push`: reads lines from files or stdin and writes them into a log.
 import { stat } from "node:fs/promises";
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { connect, LogWriterFailed, RpcError, systemClock } from "@sluice/client";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { EXIT, exitCodeOfStatus } from "../exit-codes.ts";
@@ -19,6 +18,7 @@ import {
   type Output,
   type OutputFormat,
 } from "../output.ts";
+import { stateFolder } from "../state-folder.ts";
 import { formatBytes, formatCount, openProgress, plural, type Progress } from "../terminal.ts";
 
 interface PushOptions {
@@ -121,7 +121,8 @@ async function push(names: readonly string[], options: PushOptions, context: Com
   const pushOptions: PushNamesOptions = {
     follow: isFollowing,
     fromStart: options.fromStart === true,
-    stateFolder: options.state === undefined ? stateFolderOf(context) : resolve(context.folder, options.state),
+    stateFolder:
+      options.state === undefined ? stateFolder(context.environment, "push") : resolve(context.folder, options.state),
     target: [options.server, options.log ?? "", options.application ?? ""].join("\n"),
     folder: context.folder,
     stdin: context.stdin,
@@ -174,13 +175,6 @@ async function sizeOf(files: readonly string[]): Promise<number | undefined> {
     total += found.size;
   }
   return total;
-}
-
-/** As the XDG base directory specification has it. */
-function stateFolderOf(context: CommandContext): string {
-  const root =
-    context.environment["XDG_STATE_HOME"] ?? join(context.environment["HOME"] ?? homedir(), ".local", "state");
-  return join(root, "sluice", "push");
 }
 
 /** A writer that failed says why; the server's word in it decides the exit code. */

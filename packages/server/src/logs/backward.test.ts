@@ -12,7 +12,7 @@ import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { type BackwardOptions, readBackwards, scanBackwards } from "./backward.ts";
 import { sequenceOf } from "./frame-fields.ts";
 import { parseLogQuery } from "./query.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 import { messagesIn } from "./testing/test-service.ts";
 
 async function logOf(count: number): Promise<MemoryLog> {

@@ -12,7 +12,7 @@ import { openLog } from "../store/log.ts";
 import { formatCursor } from "../stream/cursor.ts";
 import { entryFrameCodec } from "./frame-codec.ts";
 import { createLogService, serveLog } from "./service.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 
 test("logs are listed by name, with what they hold and why they take nothing; others' logs are not there", async () => {
   await using resources = new AsyncDisposableStack();

@@ -16,7 +16,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { InvalidRequest } from "../errors.ts";
 import { cursorOf } from "../stream/cursor.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 import {
   messagesIn,
   type NewEntry,

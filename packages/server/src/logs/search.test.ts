@@ -22,7 +22,7 @@ import { createLogService, type LogServiceHandle, serveLog } from "./service.ts"
 import { parseSeverity } from "./severity.ts";
 import { producerEntry } from "./testing/arbitrary-entries.ts";
 import { arbitraryTerm } from "./testing/arbitrary-terms.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 import { matchesPlainly } from "./testing/plain-match.ts";
 
 const TICK_MS = 5000;

@@ -20,7 +20,7 @@ import { type Log, type LogOptions, openLog } from "../store/log.ts";
 import { PulledStream } from "../stream/testing/pulled-stream.ts";
 import { entryFrameCodec } from "./frame-codec.ts";
 import { createLogService, type LogServiceHandle, serveLog } from "./service.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 
 /** What closes what a test opened, last first. */
 const cleanups: (() => Promise<void> | void)[] = [];

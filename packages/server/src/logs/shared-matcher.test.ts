@@ -18,7 +18,7 @@ import { entryFrameCodec } from "./frame-codec.ts";
 import { EntryMatcher } from "./matcher.ts";
 import { createLogService, serveLog } from "./service.ts";
 import { SharedMatchers } from "./shared-matcher.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 
 afterEach(() => {
   vi.restoreAllMocks();

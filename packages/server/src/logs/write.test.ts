@@ -6,7 +6,7 @@ import { DiskFull, NotFound } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { ProducerGap, type WriteTarget } from "./ingest.ts";
-import { FakeCall } from "./testing/fake-call.ts";
+import { FakeCall } from "../stream/testing/fake-call.ts";
 import { bad, cursor, newBudget, settle, targetOf } from "./testing/write-target.ts";
 import { WriteBudget } from "./write-budget.ts";
 import { writeLogStream } from "./write.ts";

@@ -10,47 +10,16 @@ import {
   ListFilesRequestSchema,
   type ListFilesResponse,
 } from "@sluice/api";
-import { type Call, type FrameSource, Metadata } from "@sluice/rpc";
+import type { FrameSource } from "@sluice/rpc";
 import { DEFAULT_LIMITS } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
 import { systemClock } from "../../store/clock.ts";
 import type { Clock } from "../../store/contract.ts";
+import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
 import { PulledChunks } from "./pulled-chunks.ts";
 
 export type FileQuery = MessageInitShape<typeof FileRequestSchema>;
-
-/** A call that the test ends. */
-class OpenCall implements Call {
-  readonly method = FileService.method.downloadFile;
-  readonly peer = { address: "127.0.0.1:1", isEncrypted: false };
-  readonly requestMetadata = new Metadata();
-  readonly responseMetadata = new Metadata();
-  readonly responseTrailers = new Metadata();
-  readonly deadlineMs = undefined;
-  isEnded = false;
-  readonly #abort = new AbortController();
-  readonly #listeners: ((code: 0) => void)[] = [];
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  onEnd(listener: (code: 0) => void): void {
-    if (this.isEnded) listener(0);
-    else this.#listeners.push(listener);
-  }
-
-  sendHeaders(): void {}
-
-  holdHeaders(): void {}
-
-  end(): void {
-    this.isEnded = true;
-    this.#abort.abort();
-    for (const listener of this.#listeners.splice(0)) listener(0);
-  }
-}
 
 export interface Downloading {
   readonly stream: PulledChunks;
@@ -65,7 +34,7 @@ export class OpenedService implements AsyncDisposable {
   readonly named: string;
   readonly outside: string;
   readonly #folder: string;
-  readonly #calls: OpenCall[] = [];
+  readonly #calls: FakeCall[] = [];
 
   private constructor(service: FileServiceHandle, folder: string) {
     this.service = service;
@@ -128,8 +97,8 @@ export class OpenedService implements AsyncDisposable {
     return await Array.fromAsync(answers as AsyncIterable<ListFilesResponse>);
   }
 
-  #newCall(): OpenCall {
-    const call = new OpenCall();
+  #newCall(): FakeCall {
+    const call = new FakeCall(FileService.method.downloadFile);
     this.#calls.push(call);
     return call;
   }

@@ -11,7 +11,7 @@ import { nodeFileSystem } from "../../store/file-system-node.ts";
 import { type Log, type LogOptions, openLog } from "../../store/log.ts";
 import { entryFrameCodec } from "../frame-codec.ts";
 import { createLogService, type LogServiceHandle, serveLog } from "../service.ts";
-import { FakeCall } from "./fake-call.ts";
+import { FakeCall } from "../../stream/testing/fake-call.ts";
 
 export type StreamQuery = MessageInitShape<typeof LogStreamRequestSchema>;
 export type NewEntry = MessageInitShape<typeof LogEntrySchema>;

@@ -1,11 +1,12 @@
 // A call without a server.
+import type { DescMethod } from "@bufbuild/protobuf";
 import { LogService } from "@sluice/api";
 import type { Call } from "@sluice/rpc";
 import { Metadata } from "@sluice/rpc";
 
 /** A call that the test ends. */
 export class FakeCall implements Call {
-  readonly method = LogService.method.streamLogs;
+  readonly method: DescMethod;
   readonly peer = { address: "127.0.0.1:1", isEncrypted: false };
   readonly requestMetadata = new Metadata();
   readonly responseMetadata = new Metadata();
@@ -15,6 +16,10 @@ export class FakeCall implements Call {
   hasHeaders = false;
   readonly #abort = new AbortController();
   readonly #listeners: ((code: 0) => void)[] = [];
+
+  constructor(method: DescMethod = LogService.method.streamLogs) {
+    this.method = method;
+  }
 
   get signal(): AbortSignal {
     return this.#abort.signal;
