@@ -14,7 +14,7 @@ import { Upload } from "./upload.ts";
 import { decodeState, isUploadId, type UploadState } from "./upload-state.ts";
 
 /** A hidden folder in the shared one: it is not served, and on the same file system. */
-export const STAGING_FOLDER = ".sluice-uploads";
+const STAGING_FOLDER = ".sluice-uploads";
 
 const SWEEP_MS = 60_000;
 
