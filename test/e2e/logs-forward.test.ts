@@ -6,6 +6,7 @@ import { Code, createClient, retryAfter, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { otlpRequest } from "../../packages/server/src/logs/testing/arbitrary-otlp.ts";
+import { parseCursor } from "../../packages/server/src/stream/cursor.ts";
 import { callCli, type CliCall } from "../support/cli-in-process.ts";
 import { startCli } from "../support/cli-process.ts";
 import { bodiesOf, type Collector, openCollector } from "../support/collector.ts";
@@ -201,6 +202,28 @@ test("killed at any moment, it leaves nothing out, and repeats no more than the 
   expect([...new Set(bodies)]).toEqual(all);
   const largest = Math.max(...collector.requests.map(({ resourceLogs }) => bodiesOf(resourceLogs).length));
   expect(bodies.length - all.length).toBeLessThanOrEqual(3 * largest);
+});
+
+test("what retention removed before it was forwarded is counted: sent and missing are all there was", async () => {
+  const small = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "8KiB", "--retain-bytes", "200KiB"];
+  await using data = await openTemporaryFolder("forward-retention");
+  await using server = await startServer(small, { folder: data.path });
+  await using client = openLogClient(server.address);
+  const hop = ["logs", "forward", "--server", server.address, "--to", collector.address, "--state", "state"];
+  const run = async () => {
+    const { stdout, stderr } = await callCli([...hop, "--output", "json"], { folder: folder.path }).ended;
+    return { stderr, ...(JSON.parse(stdout) as { records: number; missing: number }) };
+  };
+  await client.write({ application, message: "first" });
+  const first = await run();
+  const lines = numbered(1000).map((line) => ({ application, message: `${line} ${"x".repeat(1000)}` }));
+  for (let i = 0; i < lines.length; i += 100) await client.write(...lines.slice(i, i + 100));
+  const second = await run();
+  expect([first.missing, second.missing > 100]).toEqual([0, true]);
+  expect(second.stderr).toMatch(/entries are missing here/u);
+  // The log's sequences have no holes: the place behind what was forwarded counts them.
+  const { sequence } = parseCursor("default", (await storedCursor()) as string, "cursor");
+  expect(first.records + second.records + second.missing).toBe(sequence);
 });
 
 test("what programs sent, a collector behind us receives: over two servers, generated", async () => {
