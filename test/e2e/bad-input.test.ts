@@ -144,17 +144,22 @@ describe("garbage", () => {
       const error = await errorOf(answer);
       expect([Code.INVALID_ARGUMENT, Code.INTERNAL]).toContain(error.code);
       expect(error.message).not.toBe("");
+      expect(error.findDetails(ErrorInfoSchema)).toMatchObject([
+        { reason: expect.stringMatching(/^[A-Z_]+$/u) as string },
+      ]);
     }
   });
 
   test("instead of a frame's header is INTERNAL", async () => {
     const error = await errorOf(client.logs.writeLogs(frame(0x7f, 3, garbage.subarray(0, 3))));
     expect(error.code).toBe(Code.INTERNAL);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "INTERNAL", domain: "grpc" }]);
   });
 
   test("a frame that promises more than comes", async () => {
     const error = await errorOf(client.logs.writeLogs(frame(0, 100, garbage)));
     expect([Code.INVALID_ARGUMENT, Code.INTERNAL]).toContain(error.code);
+    expect(error.findDetails(ErrorInfoSchema)).toMatchObject([{ domain: "grpc" }]);
   });
 
   test.each([

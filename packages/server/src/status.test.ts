@@ -1,6 +1,7 @@
 import {
   BadRequestSchema,
   Code,
+  errorDetail,
   ErrorInfoSchema,
   QuotaFailureSchema,
   ResourceInfoSchema,
@@ -60,10 +61,15 @@ test("facts become typed details", () => {
   expect(expired.findDetails(ErrorInfoSchema)[0]?.metadata).toEqual({ first: "7" });
 });
 
-test("a status stays itself", () => {
-  const status = new RpcError(Code.CANCELLED, "gone");
-  expect(statusOf(status)).toBe(status);
-  expect(isUnforeseen(status)).toBe(false);
+test("a status with details stays itself; one without says at least that the RPC core gave it", () => {
+  const detailed = new RpcError(Code.NOT_FOUND, "gone", {
+    details: [errorDetail(ErrorInfoSchema, { reason: "GONE", domain: "sluice" })],
+  });
+  expect(statusOf(detailed)).toBe(detailed);
+  expect(isUnforeseen(detailed)).toBe(false);
+  const bare = statusOf(new RpcError(Code.INTERNAL, "torn"));
+  expect([bare.code, bare.message]).toEqual([Code.INTERNAL, "torn"]);
+  expect(bare.findDetails(ErrorInfoSchema)).toMatchObject([{ reason: "INTERNAL", domain: "grpc" }]);
 });
 
 test("what nobody foresaw tells the client nothing of the inside", () => {

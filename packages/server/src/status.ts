@@ -1,10 +1,13 @@
 // From domain errors to gRPC statuses: the one place that knows both.
 //
 // M1. Every domain error carries ErrorInfo{reason, domain "sluice"}, and the typed details that its facts allow.
+//     What the RPC core refuses by itself (a message that cannot be decoded, a frame that is torn) gets ErrorInfo{its code's
+//     name, domain "grpc"}.
 // M2. An error that nobody foresaw tells a client nothing of the server's inside; the server's own log has it all.
 import {
   BadRequestSchema,
   Code,
+  codeName,
   type ErrorDetail,
   ErrorInfoSchema,
   errorDetail,
@@ -17,6 +20,8 @@ import { type ErrorFacts, type ErrorKind, SluiceError } from "./errors.ts";
 
 /** ErrorInfo.domain of everything that this server says. */
 const ERROR_DOMAIN = "sluice";
+/** The same of what the RPC core says. */
+const CORE_DOMAIN = "grpc";
 
 const CODES: Readonly<Record<ErrorKind, Code>> = {
   "invalid-argument": Code.INVALID_ARGUMENT,
@@ -32,7 +37,7 @@ const CODES: Readonly<Record<ErrorKind, Code>> = {
 
 /** The status that a client gets for whatever was thrown. */
 export function statusOf(error: unknown): RpcError {
-  if (error instanceof RpcError) return error;
+  if (error instanceof RpcError) return error.details.length > 0 ? error : withInfo(error);
   if (error instanceof SluiceError) {
     return new RpcError(CODES[error.kind], error.message, { cause: error, details: detailsOf(error.facts) });
   }
@@ -44,6 +49,11 @@ export function statusOf(error: unknown): RpcError {
       details: [errorDetail(ErrorInfoSchema, { reason: "INTERNAL", domain: ERROR_DOMAIN })],
     },
   );
+}
+
+function withInfo({ code, message, cause }: RpcError): RpcError {
+  const info = errorDetail(ErrorInfoSchema, { reason: codeName(code), domain: CORE_DOMAIN });
+  return new RpcError(code, message, { cause, details: [info] });
 }
 
 /** True when nobody foresaw this error: the server's own log must have it. */

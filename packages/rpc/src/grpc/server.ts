@@ -28,7 +28,10 @@ export interface ServerOptions {
   readonly observe?: Observe;
   readonly limits?: Partial<GrpcLimits>;
   readonly clock?: Clock;
-  /** The status of an error that is no RpcError; undefined: UNKNOWN without its text, and `onError` hears of it. */
+  /**
+   * The status of an error, whoever threw it. undefined: an RpcError stays as it is; anything else becomes UNKNOWN without
+   * its text, and `onError` hears of it.
+   */
   readonly mapError?: (error: unknown, call: Call) => RpcError | undefined;
   /** Hears of errors that no client may see, and of those after a call's end. Default: the process's stderr. */
   readonly onError?: (error: unknown, call: Call) => void;
@@ -172,13 +175,13 @@ class Server implements RpcServer, CallHost {
   }
 
   statusOf(error: unknown, call: Call): RpcError {
-    if (error instanceof RpcError) return error;
     try {
       const mapped = this.#mapError?.(error, call);
       if (mapped !== undefined) return mapped;
     } catch (failure) {
       this.report(failure, call);
     }
+    if (error instanceof RpcError) return error;
     this.report(error, call);
     // UNKNOWN is the code for a handler that failed without a status (doc/statuscodes.md). Its text stays here.
     return new RpcError(Code.UNKNOWN, `The server failed to answer ${call.method.name}; its log says why`);
