@@ -1,25 +1,31 @@
 // `sluice files` against a real server: what it says, what it saves, and what it does when it is interrupted.
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { callCli } from "../support/cli-in-process.ts";
 import type { CliResult } from "../support/cli-process.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
-let resources: AsyncDisposableStack;
+const resources = new AsyncDisposableStack();
 let folder: string;
 let server: ServerProcess;
 
-beforeEach(async () => {
-  resources = new AsyncDisposableStack();
+beforeAll(async () => {
   folder = resources.use(await openTemporaryFolder("files")).path;
-  await mkdir(join(folder, "shared", "sub"), { recursive: true });
-  await mkdir(join(folder, "here"));
+  await mkdir(join(folder, "shared"));
   server = resources.use(await startServer(["--files", "shared"], { folder }));
 });
-afterEach(() => resources.disposeAsync());
+beforeEach(async () => {
+  await mkdir(join(folder, "shared", "sub"));
+  await mkdir(join(folder, "here"));
+});
+afterEach(async () => {
+  await rm(join(folder, "here"), { recursive: true });
+  for (const name of await readdir(join(folder, "shared"))) await rm(join(folder, "shared", name), { recursive: true });
+});
+afterAll(() => resources.disposeAsync());
 
 async function share(name: string, bytes: Uint8Array | string): Promise<string> {
   const path = join(folder, "shared", name);
@@ -147,7 +153,7 @@ test("get goes on when the server is killed and comes back", async () => {
     .toBeGreaterThan(0);
   server.kill("SIGKILL");
   await server.ended();
-  resources.use(await startServer(["--files", "shared", "--listen", address], { folder }));
+  server = resources.use(await startServer(["--files", "shared", "--listen", address], { folder }));
   expectSaid(await getting.ended, 0, "connection lost");
   expect((await readFile(join(folder, "here", "a.bin"))).equals(bytes)).toBe(true);
 });

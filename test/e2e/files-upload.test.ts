@@ -1,6 +1,6 @@
 // Uploads, against a real server over a real socket: whole or not at all, whatever happens in between.
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readdir, readFile, symlink, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { type CommitUploadResponse, FileService, type UploadFileResponse } from "@sluice/api";
@@ -13,27 +13,30 @@ import {
   openChannel,
   type RpcError,
 } from "@sluice/rpc";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { collect, createRequests } from "../support/log-client.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
-let resources: AsyncDisposableStack;
+const resources = new AsyncDisposableStack();
 let folder: string;
 let shared: string;
 let server: ServerProcess;
 let channel: Channel;
 let files: Client<typeof FileService>;
 
-beforeEach(async () => {
-  resources = new AsyncDisposableStack();
+beforeAll(async () => {
   folder = resources.use(await openTemporaryFolder("upload")).path;
   shared = join(folder, "shared");
   await mkdir(shared);
   await mkdir(join(folder, "fixed"));
   await start();
 });
-afterEach(() => resources.disposeAsync());
+/** Uploads that a test left are forgotten when they are too old: their files are gone. */
+afterEach(async () => {
+  for (const name of await readdir(shared)) await rm(join(shared, name), { recursive: true });
+});
+afterAll(() => resources.disposeAsync());
 
 async function start(words: readonly string[] = []): Promise<void> {
   server = resources.use(await startServer(["--files", "shared:rw,fixed=fixed", ...words], { folder }));
@@ -43,12 +46,12 @@ async function start(words: readonly string[] = []): Promise<void> {
 }
 
 /** The server dies as it stands, and comes back on the same port. */
-async function crash(): Promise<void> {
+async function crash(words: readonly string[] = []): Promise<void> {
   const { address } = server;
   server.kill("SIGKILL");
   await server.ended();
   await channel.close();
-  await start(["--listen", address]);
+  await start(["--listen", address, ...words]);
 }
 
 const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
@@ -295,9 +298,7 @@ test.each([
 });
 
 test("the number of uploads is bounded", async () => {
-  await server[Symbol.asyncDispose]();
-  await channel.close();
-  await start(["--limits-uploads-max", "2"]);
+  await crash(["--limits-uploads-max", "2"]);
   const id = await begin("a");
   await begin("b");
   expect(await failureOf(begin("c"))).toMatchObject({ code: Code.RESOURCE_EXHAUSTED });

@@ -6,7 +6,7 @@
 // H3. The producers' table knows at least what was acknowledged, so a retry finds its entries there.
 // H4. Entries of a producer are there in its order, without a hole.
 // H5. What an entry refers to in the dictionary is there.
-import type { Run, Scan } from "../../packages/server/src/store/contract.ts";
+import type { Clock, Run, Scan, Timer } from "../../packages/server/src/store/contract.ts";
 import type { Log } from "../../packages/server/src/store/log.ts";
 import type { Fate, Operation } from "./fake-file-system.ts";
 import { SluiceError } from "../../packages/server/src/errors.ts";
@@ -41,6 +41,33 @@ export async function playHistory(
   return player.violations;
 }
 
+/** The clock as one process has it: when that has ended, what still runs of it sets no timer any more. */
+class Life implements Clock {
+  readonly #clock: ManualClock;
+  #isOver = false;
+
+  constructor(clock: ManualClock) {
+    this.#clock = clock;
+  }
+
+  nowNs(): bigint {
+    return this.#clock.nowNs();
+  }
+
+  monotonicMs(): number {
+    return this.#clock.monotonicMs();
+  }
+
+  setTimer(callback: () => void, ms: number): Timer {
+    return this.#isOver ? { cancel() {} } : this.#clock.setTimer(callback, ms);
+  }
+
+  end(): void {
+    this.#isOver = true;
+    this.#clock.forgetTimers();
+  }
+}
+
 class Player {
   readonly violations: string[] = [];
   readonly #history: History;
@@ -48,6 +75,8 @@ class Player {
   readonly #clock = new ManualClock();
   readonly #checker: CrashChecker;
   readonly #writers: HistoryWriters;
+  /** Of the process that runs now. */
+  #life = new Life(this.#clock);
   #log: Log | undefined;
   #follower: Scan | undefined;
   #death: Death | undefined;
@@ -141,12 +170,12 @@ class Player {
     for (let opening = 1; this.#log === undefined; opening++) {
       try {
         const { fileSystem } = this.#disk;
-        this.#log = await openSmallLog(fileSystem, this.#clock, this.#history.options);
+        this.#log = await openSmallLog(fileSystem, this.#life, this.#history.options);
       } catch (error) {
         if (this.#disk.isDead) this.#cut();
         else if (!isInjected(error) || opening >= OPENINGS_MAX) throw error;
         else this.#beWell();
-        this.#clock.forgetTimers();
+        this.#endLife();
       }
     }
     this.#follower = this.#log.reader.scan(this.#log.reader.head.sequence);
@@ -180,7 +209,7 @@ class Player {
     const again = this.#death?.again;
     await this.#writers.answered();
     this.#log = undefined;
-    this.#clock.forgetTimers();
+    this.#endLife();
     this.#cut();
     if (again !== undefined) this.#plan(again);
     await this.#start();
@@ -192,6 +221,11 @@ class Player {
     this.#death = undefined;
     if (disk === "cached") this.#disk.kill();
     else this.#disk.cutPower(disk);
+  }
+
+  #endLife(): void {
+    this.#life.end();
+    this.#life = new Life(this.#clock);
   }
 
   #beWell(): void {

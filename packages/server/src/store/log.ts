@@ -267,12 +267,14 @@ class EmbeddedLog implements Log {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const { core, pool, upkeep, scrubber, filters, writer, dictionary } = this.#parts;
-    await scrubber.close();
-    await filters?.close();
-    await dictionary[Symbol.asyncDispose]();
-    await writer.close();
-    await upkeep.close();
-    core.history.clear();
-    await pool.close();
+    // The last one first; what fails keeps no other from closing.
+    await using closing = new AsyncDisposableStack();
+    closing.defer(() => pool.close());
+    closing.defer(() => core.history.clear());
+    closing.defer(() => upkeep.close());
+    closing.defer(() => writer.close());
+    closing.use(dictionary);
+    closing.defer(() => filters?.close());
+    closing.defer(() => scrubber.close());
   }
 }
