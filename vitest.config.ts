@@ -25,6 +25,8 @@ export default defineConfig({
     hookTimeout: 60_000,
     // What is polled for comes in milliseconds, on a busy machine in seconds: nothing is a failure before the test's own time.
     expect: { poll: { timeout: 15_000 } },
+    // All cores: most files wait for sockets and disks half of their time.
+    maxWorkers: "100%",
     allowOnly: false,
     setupFiles: ["./test/support/leaks.ts"],
     reporters: ["default", "./scripts/test-reporter.ts"],
