@@ -161,20 +161,27 @@ async function putOne(
   }
   const note = new UploadNote(client.address, job, context.environment);
   const uploadId = options.resume === true ? await note.read() : undefined;
+  let noted: Promise<void> = Promise.resolve();
   try {
     const info = await client.uploadFile(job.path, sourceOf(job), {
       signal,
       makeDirectories: true,
       ifNoneMatch: options.new ?? false,
       retry: RETRY,
-      onStart: (id) => void note.write(id),
+      onStart(id) {
+        noted = note.write(id).catch((error: unknown) => {
+          output.note(`an interrupted run could not be resumed: ${String(error)}`);
+        });
+      },
       onProgress: ({ durable }) => onProgress(durable),
       onInterruption: ({ retryInMs }) => output.note(`connection lost; going on in ${(retryInMs / 1000).toFixed(1)} s`),
       ...(uploadId === undefined ? {} : { uploadId }),
     });
+    await noted;
     await note.remove();
     return { outcome: "saved", info };
   } catch (error) {
+    await noted;
     if (!signal.aborted) throw error;
     throw new CommandFailure(`Stopped before all of ${job.file} was there`, {
       hint: "What arrived is kept for a day: the same command with --resume goes on.",

@@ -93,7 +93,7 @@ async function receive(
   const missing = file.spans.filter(({ next, end }) => next < end);
   let noting = Promise.resolve();
   const timer = setInterval(() => {
-    noting = noting.then(() => file.note());
+    noting = noting.then(() => file.note()).catch((error: unknown) => failed.abort(error));
   }, NOTE_MS);
   try {
     const spans = missing.map((span) =>

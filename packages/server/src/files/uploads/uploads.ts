@@ -37,6 +37,7 @@ export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions;
   readonly #kept = new Map<string, Kept>();
   #timer: Timer | undefined;
+  #isClosed = false;
 
   private constructor(options: UploadsOptions) {
     this.#options = options;
@@ -107,6 +108,7 @@ export class Uploads implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isClosed = true;
     this.#timer?.cancel();
     await Promise.all([...this.#kept.values()].map(({ upload }) => upload.closeFiles()));
   }
@@ -141,6 +143,7 @@ export class Uploads implements AsyncDisposable {
   }
 
   #sweepLater(): void {
+    if (this.#isClosed) return;
     this.#timer = this.#options.clock.setTimer(() => {
       this.#sweep()
         .finally(() => this.#sweepLater())
