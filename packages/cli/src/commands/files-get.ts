@@ -16,7 +16,8 @@ import {
 import { formatBytes, openProgress, plural } from "../terminal.ts";
 import { isUnchanged, type Saved, saveFile, type SaveOptions } from "../transfer/save-file.ts";
 import { parseRateArgument } from "./rate-argument.ts";
-import { collect, PARALLEL_RANGE, parseParallel } from "./transfer-options.ts";
+import { collect } from "./repeatable.ts";
+import { PARALLEL_RANGE, parseParallel } from "./transfer-options.ts";
 
 interface GetOptions {
   readonly to?: string;

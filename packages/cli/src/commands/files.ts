@@ -18,7 +18,8 @@ import { filesGetCommand } from "./files-get.ts";
 import { formatTime } from "./log-line.ts";
 import { filesPutCommand } from "./files-put.ts";
 import { parseRateArgument } from "./rate-argument.ts";
-import { collect, fileToJson } from "./transfer-options.ts";
+import { collect } from "./repeatable.ts";
+import { fileToJson } from "./transfer-options.ts";
 
 interface CommonOptions {
   readonly server: string;

@@ -2,6 +2,7 @@
 import { type LogSelection, systemClock } from "@sluice/client";
 import { type Command, InvalidArgumentError } from "commander";
 import { parseTimeArgument } from "./time-argument.ts";
+import { collect } from "./repeatable.ts";
 
 export interface SelectionOptions {
   readonly application: string[];
@@ -30,10 +31,6 @@ export function selectionOf(options: SelectionOptions): LogSelection {
     ...(options.since === undefined ? {} : { startTimestamp: options.since }),
     ...(options.until === undefined ? {} : { endTimestamp: options.until }),
   };
-}
-
-export function collect(value: string, before: string[]): string[] {
-  return [...before, value];
 }
 
 /** A whole number. @throws InvalidArgumentError */

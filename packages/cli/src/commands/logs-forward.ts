@@ -19,6 +19,7 @@ import {
 } from "../output.ts";
 import { stateFolder } from "../state-folder.ts";
 import { formatCount, openProgress, plural, type Progress } from "../terminal.ts";
+import { collect } from "./repeatable.ts";
 
 interface ForwardOptions {
   readonly to: string;
@@ -191,10 +192,6 @@ function summaryOf({ records, batches, refused, missing }: ForwardCounts, second
   ];
   const said = `Forwarded ${plural(records, "record")} in ${plural(batches, "batch", "batches")}, ${rate}/s`;
   return [said, ...more].join("; ");
-}
-
-function collect(value: string, before: string[]): string[] {
-  return [...before, value];
 }
 
 function collectHeader(text: string, before: Record<string, string>): Record<string, string> {

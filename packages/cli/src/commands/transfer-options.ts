@@ -13,11 +13,6 @@ export function parseParallel(text: string): number {
   throw new InvalidArgumentError(`Give a whole number from ${PARALLEL_RANGE}.`);
 }
 
-/** For an option that may be repeated. */
-export function collect(value: string, previous: readonly string[]): string[] {
-  return [...previous, value];
-}
-
 /** As protobuf's JSON has it, every field said. */
 export function fileToJson(info: FileInfo): object {
   const { filePath, size, modifiedTime, mimeType, checksum, etag, isDirectory } = info;
