@@ -7,6 +7,9 @@ import type { Upload } from "./upload.ts";
 /** Bytes that gather at most while a write is under way. */
 export const BLOCK_BYTES = 4 * 1024 * 1024;
 
+/** What the bytes go to: an upload, or one that lets them wait for their checksum. */
+type Appendable = Pick<Upload, "append">;
+
 interface Block {
   readonly memory: SharedArrayBuffer;
   readonly bytes: Uint8Array;
@@ -14,14 +17,14 @@ interface Block {
 }
 
 export class ReceivedBytes {
-  readonly #upload: Upload;
+  readonly #upload: Appendable;
   readonly #onDurable: () => void;
   #gathering = newBlock();
   #spare: Block | undefined;
   #writing: Promise<void> | undefined;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(upload: Upload, onDurable: () => void) {
+  constructor(upload: Appendable, onDurable: () => void) {
     this.#upload = upload;
     this.#onDurable = onDurable;
   }

@@ -17,6 +17,8 @@ export interface UploadState {
   readonly makesFolders: boolean;
   /** How long it is kept while nobody writes to it. */
   readonly ttlMs: number;
+  /** Of the protocol that it was begun by, which wants it back as it is; undefined: nothing. */
+  readonly metadata?: string | undefined;
   /**
    * "placing" is written before the rename and "committed" behind it, so that after a crash between the two the missing
    * file of bytes tells that it was renamed.
@@ -43,7 +45,10 @@ export function decodeState(bytes: Uint8Array): UploadState | undefined {
     return undefined;
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const { id, path, size, sha256, ifMatch, mustBeNew, makesFolders, ttlMs, phase } = value as Record<string, unknown>;
+  const { id, path, size, sha256, ifMatch, mustBeNew, makesFolders, ttlMs, metadata, phase } = value as Record<
+    string,
+    unknown
+  >;
   if (typeof id !== "string" || !isUploadId(id) || typeof path !== "string") return undefined;
   if (typeof sha256 !== "string" || typeof ifMatch !== "string" || typeof ttlMs !== "number") return undefined;
   if (phase !== "open" && phase !== "placing" && phase !== "committed") return undefined;
@@ -57,6 +62,7 @@ export function decodeState(bytes: Uint8Array): UploadState | undefined {
     mustBeNew: mustBeNew === true,
     makesFolders: makesFolders === true,
     ttlMs,
+    metadata: typeof metadata === "string" ? metadata : undefined,
     phase,
   };
 }

@@ -2,6 +2,7 @@
 //
 // U1. `durableOffset` grows only when bytes and mark are on disk, in this order.
 // U2. One at a time works on it: writes, verifies, places or removes it.
+// U3. Bytes that wait for their checksum have no mark: unless they are counted, they never were.
 import { crc32 } from "node:zlib";
 import { DataLoss } from "../../errors.ts";
 import { writeAtomically } from "../../store/atomic-file.ts";
@@ -27,6 +28,8 @@ interface Files {
   readonly marks: File;
 }
 
+const NOTHING = { byteCount: 0, crc32: 0 } as const;
+
 export class Upload {
   readonly #staging: Staging;
   #state: UploadState;
@@ -35,6 +38,8 @@ export class Upload {
   /** Of all bytes so far, as long as this process has seen all of them. */
   #hash: StreamHash | undefined;
   #user: string | undefined;
+  /** U3: on disk, behind what counts. */
+  #uncounted: { readonly byteCount: number; readonly crc32: number } = NOTHING;
 
   private constructor(staging: Staging, state: UploadState, marks: Mark[]) {
     this.#staging = staging;
@@ -92,6 +97,7 @@ export class Upload {
     this.#user = purpose;
     return () => {
       this.#user = undefined;
+      this.#discard();
     };
   }
 
@@ -99,26 +105,58 @@ export class Upload {
     return this.#user !== undefined;
   }
 
-  /** Puts bytes behind the others. They may be used again when it resolves. @throws NoSpaceForUpload, and then nothing has changed */
-  async append(memory: SharedArrayBuffer, byteCount: number): Promise<void> {
-    const bytes = new Uint8Array(memory, 0, byteCount);
-    const offset = this.durableOffset;
-    const mark = { end: offset + byteCount, crc32: crc32(bytes) };
+  /**
+   * Puts bytes behind the others. They may be used again when it resolves. @throws NoSpaceForUpload, and then nothing has changed
+   * @param options `counts: false`: they wait for `count` (U3)
+   */
+  async append(memory: SharedArrayBuffer, byteCount: number, { counts = true } = {}): Promise<void> {
     const hashed = this.#addToHash(memory, byteCount);
+    const before = this.#uncounted;
     try {
-      const { data, marks } = await this.#open();
-      await data.write([bytes], offset);
-      await appendMark(marks, this.#marks.length, mark);
-      this.#marks.push(mark);
+      const { data } = await this.#open();
+      const bytes = new Uint8Array(memory, 0, byteCount);
+      await data.write([bytes], this.durableOffset + before.byteCount);
+      this.#uncounted = { byteCount: before.byteCount + byteCount, crc32: crc32(bytes, before.crc32) };
+      if (counts) await this.count();
     } catch (error) {
-      // It has these bytes, the disk may not.
-      this.#hash?.forget();
-      this.#hash = undefined;
-      const isFull = errorCode(error) === "ENOSPC" || errorCode(error) === "EDQUOT";
-      throw isFull ? new NoSpaceForUpload(this.#state.path, offset) : error;
+      throw this.#failed(error);
     } finally {
       await hashed;
     }
+  }
+
+  /** From here on all that was appended counts. @throws NoSpaceForUpload, and then nothing of it does */
+  async count(): Promise<void> {
+    const { byteCount, crc32: checksum } = this.#uncounted;
+    if (byteCount === 0) return;
+    const mark = { end: this.durableOffset + byteCount, crc32: checksum };
+    try {
+      const { marks } = await this.#open();
+      await appendMark(marks, this.#marks.length, mark);
+    } catch (error) {
+      throw this.#failed(error);
+    }
+    this.#marks.push(mark);
+    this.#uncounted = NOTHING;
+  }
+
+  /** U3 */
+  #discard(): void {
+    if (this.#uncounted.byteCount > 0) this.#forgetHash();
+    this.#uncounted = NOTHING;
+  }
+
+  /** The hash has bytes that the disk may not have. */
+  #failed(error: unknown): unknown {
+    this.#uncounted = NOTHING;
+    this.#forgetHash();
+    const isFull = errorCode(error) === "ENOSPC" || errorCode(error) === "EDQUOT";
+    return isFull ? new NoSpaceForUpload(this.#state.path, this.durableOffset) : error;
+  }
+
+  #forgetHash(): void {
+    this.#hash?.forget();
+    this.#hash = undefined;
   }
 
   /** Beside the write. */
@@ -168,6 +206,11 @@ export class Upload {
     return new DataLoss(message, { offset: String(offset) });
   }
 
+  /** Says how many bytes it will have, where that was not known. Durable when it resolves. */
+  async declareSize(size: number): Promise<void> {
+    await this.#write({ ...this.#state, size });
+  }
+
   /** Puts the bytes into their place. @param place path that they get @param syncPlace makes the name durable */
   async place(place: string, syncPlace: () => Promise<void>): Promise<void> {
     const { fileSystem } = this.#staging;
@@ -192,7 +235,7 @@ export class Upload {
 
   /** Throws away what is there. The state goes last: without it the rest is swept away at the next start. */
   async remove(): Promise<void> {
-    this.#hash?.forget();
+    this.#forgetHash();
     await this.closeFiles();
     for (const suffix of ["data", "marks", "json"]) {
       await this.#staging.fileSystem.remove(this.#place(suffix)).catch((error: unknown) => {
