@@ -2,6 +2,8 @@
 // here, because their own is taken or says too little: the unversioned ones and OpenTelemetry's `LogsService`.
 export * from "./gen/sluice/files/v1/files_pb.ts";
 export * from "./gen/sluice/logs/v1/logs_pb.ts";
+export * from "./gen/sluice/queues/v1/queues_pb.ts";
+export * from "./gen/sluice/queues/v1/journal_pb.ts";
 export * from "./gen/sluice/stream/v1/stream_pb.ts";
 export { FileService as SeedFileService, LogService as SeedLogService } from "./gen/seed_pb.ts";
 
