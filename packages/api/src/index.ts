@@ -19,3 +19,13 @@ export {
   type ExportLogsServiceResponse,
   type ExportLogsPartialSuccess,
 } from "./gen/opentelemetry/proto/collector/logs/v1/logs_service_pb.ts";
+
+// Messages of ByteStream get its name in front: "ReadRequest" alone says too little beside all the others.
+export {
+  ByteStream,
+  ReadResponseSchema as ByteStreamReadResponseSchema,
+  type QueryWriteStatusRequest as ByteStreamStatusRequest,
+  type ReadRequest as ByteStreamReadRequest,
+  type WriteRequest as ByteStreamWriteRequest,
+  type WriteResponse as ByteStreamWriteResponse,
+} from "./gen/google/bytestream/bytestream_pb.ts";
