@@ -9,17 +9,17 @@
 // @generated from file sluice/files/v1/files.proto (package sluice.files.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Flow } from "../../stream/v1/stream_pb.ts";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Flow, StreamControl } from "../../stream/v1/stream_pb.ts";
 import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file sluice/files/v1/files.proto.
  */
 export const file_sluice_files_v1_files: GenFile = /*@__PURE__*/
-  fileDesc("ChtzbHVpY2UvZmlsZXMvdjEvZmlsZXMucHJvdG8SD3NsdWljZS5maWxlcy52MSLgAQoLRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhIKCmNodW5rX3NpemUYAiABKAUSDgoGb2Zmc2V0GAMgASgDEg0KBWxpbWl0GAQgASgDEhAKCGlmX21hdGNoGAUgASgJEhwKFG1heF9ieXRlc19wZXJfc2Vjb25kGAYgASgDEhcKD2NodW5rX2NoZWNrc3VtcxgHIAEoCBIOCgZmb2xsb3cYCCABKAgSHQoQY2hlY2tzdW1fd2FpdF9tcxgJIAEoBUgAiAEBQhMKEV9jaGVja3N1bV93YWl0X21zItMBCglGaWxlQ2h1bmsSEQoJZmlsZV9wYXRoGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhIKCnRvdGFsX3NpemUYBCABKAMSEAoIY2hlY2tzdW0YBSABKAkSFQoNaXNfbGFzdF9jaHVuaxgGIAEoCBIMCgRldGFnGAcgASgJEhgKC2NodW5rX2NyYzMyGAggASgHSACIAQESCwoDZW9mGAkgASgIEhMKC25leHRfb2Zmc2V0GAogASgDQg4KDF9jaHVua19jcmMzMiKLAQoIRmlsZUluZm8SEQoJZmlsZV9wYXRoGAEgASgJEgwKBHNpemUYAiABKAMSFQoNbW9kaWZpZWRfdGltZRgDIAEoAxIRCgltaW1lX3R5cGUYBCABKAkSEAoIY2hlY2tzdW0YBSABKAkSDAoEZXRhZxgGIAEoCRIUCgxpc19kaXJlY3RvcnkYByABKAgiZQoQTGlzdEZpbGVzUmVxdWVzdBIMCgRwYXRoGAEgASgJEhEKCXJlY3Vyc2l2ZRgCIAEoCBINCgVnbG9icxgDIAMoCRINCgVsaW1pdBgEIAEoAxISCgpwYWdlX3Rva2VuGAUgASgJIlYKEUxpc3RGaWxlc1Jlc3BvbnNlEigKBWZpbGVzGAEgAygLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKoAQoSU3RhcnRVcGxvYWRSZXF1ZXN0EhEKCWZpbGVfcGF0aBgBIAEoCRIRCgRzaXplGAIgASgDSACIAQESEAoIY2hlY2tzdW0YAyABKAkSEAoIaWZfbWF0Y2gYBCABKAkSFQoNaWZfbm9uZV9tYXRjaBgFIAEoCBIOCgZ0dGxfbXMYBiABKAMSGAoQbWFrZV9kaXJlY3RvcmllcxgHIAEoCEIHCgVfc2l6ZSI+ChNTdGFydFVwbG9hZFJlc3BvbnNlEicKBnVwbG9hZBgBIAEoCzIXLnNsdWljZS5maWxlcy52MS5VcGxvYWQijQEKBlVwbG9hZBIRCgl1cGxvYWRfaWQYASABKAkSEQoJZmlsZV9wYXRoGAIgASgJEhYKDmR1cmFibGVfb2Zmc2V0GAMgASgDEhEKBHNpemUYBCABKANIAIgBARITCgtleHBpcmVfdGltZRgFIAEoAxIUCgxpc19jb21taXR0ZWQYBiABKAhCBwoFX3NpemUibgoRVXBsb2FkRmlsZVJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhgKC2NodW5rX2NyYzMyGAQgASgHSACIAQFCDgoMX2NodW5rX2NyYzMyIlIKElVwbG9hZEZpbGVSZXNwb25zZRIWCg5kdXJhYmxlX29mZnNldBgBIAEoAxIkCgRmbG93GAIgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IiUKEEdldFVwbG9hZFJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJIjwKEUdldFVwbG9hZFJlc3BvbnNlEicKBnVwbG9hZBgBIAEoCzIXLnNsdWljZS5maWxlcy52MS5VcGxvYWQiOgoTQ29tbWl0VXBsb2FkUmVxdWVzdBIRCgl1cGxvYWRfaWQYASABKAkSEAoIY2hlY2tzdW0YAiABKAkibAoUQ29tbWl0VXBsb2FkUmVzcG9uc2USFgoOdmVyaWZpZWRfYnl0ZXMYASABKAMSEwoLdG90YWxfYnl0ZXMYAiABKAMSJwoEZmlsZRgDIAEoCzIZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbyInChJBYm9ydFVwbG9hZFJlcXVlc3QSEQoJdXBsb2FkX2lkGAEgASgJIhUKE0Fib3J0VXBsb2FkUmVzcG9uc2UiOAoRRGVsZXRlRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhAKCGlmX21hdGNoGAIgASgJIhQKEkRlbGV0ZUZpbGVSZXNwb25zZSJbCg9Nb3ZlRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhAKCG5ld19wYXRoGAIgASgJEhAKCGlmX21hdGNoGAMgASgJEhEKCW92ZXJ3cml0ZRgEIAEoCCI7ChBNb3ZlRmlsZVJlc3BvbnNlEicKBGZpbGUYASABKAsyGS5zbHVpY2UuZmlsZXMudjEuRmlsZUluZm8iJAoUTWFrZURpcmVjdG9yeVJlcXVlc3QSDAoEcGF0aBgBIAEoCSIXChVNYWtlRGlyZWN0b3J5UmVzcG9uc2UywQcKC0ZpbGVTZXJ2aWNlEkoKDERvd25sb2FkRmlsZRIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoaLnNsdWljZS5maWxlcy52MS5GaWxlQ2h1bmswARJGCgtHZXRGaWxlSW5mbxIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbxJUCglMaXN0RmlsZXMSIS5zbHVpY2UuZmlsZXMudjEuTGlzdEZpbGVzUmVxdWVzdBoiLnNsdWljZS5maWxlcy52MS5MaXN0RmlsZXNSZXNwb25zZTABElgKC1N0YXJ0VXBsb2FkEiMuc2x1aWNlLmZpbGVzLnYxLlN0YXJ0VXBsb2FkUmVxdWVzdBokLnNsdWljZS5maWxlcy52MS5TdGFydFVwbG9hZFJlc3BvbnNlElkKClVwbG9hZEZpbGUSIi5zbHVpY2UuZmlsZXMudjEuVXBsb2FkRmlsZVJlcXVlc3QaIy5zbHVpY2UuZmlsZXMudjEuVXBsb2FkRmlsZVJlc3BvbnNlKAEwARJSCglHZXRVcGxvYWQSIS5zbHVpY2UuZmlsZXMudjEuR2V0VXBsb2FkUmVxdWVzdBoiLnNsdWljZS5maWxlcy52MS5HZXRVcGxvYWRSZXNwb25zZRJdCgxDb21taXRVcGxvYWQSJC5zbHVpY2UuZmlsZXMudjEuQ29tbWl0VXBsb2FkUmVxdWVzdBolLnNsdWljZS5maWxlcy52MS5Db21taXRVcGxvYWRSZXNwb25zZTABElgKC0Fib3J0VXBsb2FkEiMuc2x1aWNlLmZpbGVzLnYxLkFib3J0VXBsb2FkUmVxdWVzdBokLnNsdWljZS5maWxlcy52MS5BYm9ydFVwbG9hZFJlc3BvbnNlElUKCkRlbGV0ZUZpbGUSIi5zbHVpY2UuZmlsZXMudjEuRGVsZXRlRmlsZVJlcXVlc3QaIy5zbHVpY2UuZmlsZXMudjEuRGVsZXRlRmlsZVJlc3BvbnNlEk8KCE1vdmVGaWxlEiAuc2x1aWNlLmZpbGVzLnYxLk1vdmVGaWxlUmVxdWVzdBohLnNsdWljZS5maWxlcy52MS5Nb3ZlRmlsZVJlc3BvbnNlEl4KDU1ha2VEaXJlY3RvcnkSJS5zbHVpY2UuZmlsZXMudjEuTWFrZURpcmVjdG9yeVJlcXVlc3QaJi5zbHVpY2UuZmlsZXMudjEuTWFrZURpcmVjdG9yeVJlc3BvbnNlYgZwcm90bzM", [file_sluice_stream_v1_stream]);
+  fileDesc("ChtzbHVpY2UvZmlsZXMvdjEvZmlsZXMucHJvdG8SD3NsdWljZS5maWxlcy52MSLgAQoLRmlsZVJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhIKCmNodW5rX3NpemUYAiABKAUSDgoGb2Zmc2V0GAMgASgDEg0KBWxpbWl0GAQgASgDEhAKCGlmX21hdGNoGAUgASgJEhwKFG1heF9ieXRlc19wZXJfc2Vjb25kGAYgASgDEhcKD2NodW5rX2NoZWNrc3VtcxgHIAEoCBIOCgZmb2xsb3cYCCABKAgSHQoQY2hlY2tzdW1fd2FpdF9tcxgJIAEoBUgAiAEBQhMKEV9jaGVja3N1bV93YWl0X21zItMBCglGaWxlQ2h1bmsSEQoJZmlsZV9wYXRoGAEgASgJEg4KBm9mZnNldBgCIAEoAxIMCgRkYXRhGAMgASgMEhIKCnRvdGFsX3NpemUYBCABKAMSEAoIY2hlY2tzdW0YBSABKAkSFQoNaXNfbGFzdF9jaHVuaxgGIAEoCBIMCgRldGFnGAcgASgJEhgKC2NodW5rX2NyYzMyGAggASgHSACIAQESCwoDZW9mGAkgASgIEhMKC25leHRfb2Zmc2V0GAogASgDQg4KDF9jaHVua19jcmMzMiKLAQoIRmlsZUluZm8SEQoJZmlsZV9wYXRoGAEgASgJEgwKBHNpemUYAiABKAMSFQoNbW9kaWZpZWRfdGltZRgDIAEoAxIRCgltaW1lX3R5cGUYBCABKAkSEAoIY2hlY2tzdW0YBSABKAkSDAoEZXRhZxgGIAEoCRIUCgxpc19kaXJlY3RvcnkYByABKAgiZQoQTGlzdEZpbGVzUmVxdWVzdBIMCgRwYXRoGAEgASgJEhEKCXJlY3Vyc2l2ZRgCIAEoCBINCgVnbG9icxgDIAMoCRINCgVsaW1pdBgEIAEoAxISCgpwYWdlX3Rva2VuGAUgASgJIlYKEUxpc3RGaWxlc1Jlc3BvbnNlEigKBWZpbGVzGAEgAygLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKfAQoRV2F0Y2hGaWxlc1JlcXVlc3QSDAoEcGF0aBgBIAEoCRIRCglyZWN1cnNpdmUYAiABKAgSDQoFZ2xvYnMYAyADKAkSGAoQaW5jbHVkZV9leGlzdGluZxgEIAEoCBIUCgxyZXN1bWVfdG9rZW4YBSABKAkSGQoMaGVhcnRiZWF0X21zGAYgASgFSACIAQFCDwoNX2hlYXJ0YmVhdF9tcyKzAQoSV2F0Y2hGaWxlc1Jlc3BvbnNlEiwKB2NoYW5nZXMYASADKAsyGy5zbHVpY2UuZmlsZXMudjEuRmlsZUNoYW5nZRIUCgxyZXN1bWVfdG9rZW4YAiABKAkSJwoGcmVzeW5jGAMgASgLMhcuc2x1aWNlLmZpbGVzLnYxLlJlc3luYxIwCgdjb250cm9sGAQgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sImQKCkZpbGVDaGFuZ2USLQoEa2luZBgBIAEoDjIfLnNsdWljZS5maWxlcy52MS5GaWxlQ2hhbmdlS2luZBInCgRmaWxlGAIgASgLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvIjcKBlJlc3luYxItCgZyZWFzb24YASABKA4yHS5zbHVpY2UuZmlsZXMudjEuUmVzeW5jUmVhc29uIqgBChJTdGFydFVwbG9hZFJlcXVlc3QSEQoJZmlsZV9wYXRoGAEgASgJEhEKBHNpemUYAiABKANIAIgBARIQCghjaGVja3N1bRgDIAEoCRIQCghpZl9tYXRjaBgEIAEoCRIVCg1pZl9ub25lX21hdGNoGAUgASgIEg4KBnR0bF9tcxgGIAEoAxIYChBtYWtlX2RpcmVjdG9yaWVzGAcgASgIQgcKBV9zaXplIj4KE1N0YXJ0VXBsb2FkUmVzcG9uc2USJwoGdXBsb2FkGAEgASgLMhcuc2x1aWNlLmZpbGVzLnYxLlVwbG9hZCKNAQoGVXBsb2FkEhEKCXVwbG9hZF9pZBgBIAEoCRIRCglmaWxlX3BhdGgYAiABKAkSFgoOZHVyYWJsZV9vZmZzZXQYAyABKAMSEQoEc2l6ZRgEIAEoA0gAiAEBEhMKC2V4cGlyZV90aW1lGAUgASgDEhQKDGlzX2NvbW1pdHRlZBgGIAEoCEIHCgVfc2l6ZSJuChFVcGxvYWRGaWxlUmVxdWVzdBIRCgl1cGxvYWRfaWQYASABKAkSDgoGb2Zmc2V0GAIgASgDEgwKBGRhdGEYAyABKAwSGAoLY2h1bmtfY3JjMzIYBCABKAdIAIgBAUIOCgxfY2h1bmtfY3JjMzIiUgoSVXBsb2FkRmlsZVJlc3BvbnNlEhYKDmR1cmFibGVfb2Zmc2V0GAEgASgDEiQKBGZsb3cYAiABKAsyFi5zbHVpY2Uuc3RyZWFtLnYxLkZsb3ciJQoQR2V0VXBsb2FkUmVxdWVzdBIRCgl1cGxvYWRfaWQYASABKAkiPAoRR2V0VXBsb2FkUmVzcG9uc2USJwoGdXBsb2FkGAEgASgLMhcuc2x1aWNlLmZpbGVzLnYxLlVwbG9hZCI6ChNDb21taXRVcGxvYWRSZXF1ZXN0EhEKCXVwbG9hZF9pZBgBIAEoCRIQCghjaGVja3N1bRgCIAEoCSJsChRDb21taXRVcGxvYWRSZXNwb25zZRIWCg52ZXJpZmllZF9ieXRlcxgBIAEoAxITCgt0b3RhbF9ieXRlcxgCIAEoAxInCgRmaWxlGAMgASgLMhkuc2x1aWNlLmZpbGVzLnYxLkZpbGVJbmZvIicKEkFib3J0VXBsb2FkUmVxdWVzdBIRCgl1cGxvYWRfaWQYASABKAkiFQoTQWJvcnRVcGxvYWRSZXNwb25zZSI4ChFEZWxldGVGaWxlUmVxdWVzdBIRCglmaWxlX3BhdGgYASABKAkSEAoIaWZfbWF0Y2gYAiABKAkiFAoSRGVsZXRlRmlsZVJlc3BvbnNlIlsKD01vdmVGaWxlUmVxdWVzdBIRCglmaWxlX3BhdGgYASABKAkSEAoIbmV3X3BhdGgYAiABKAkSEAoIaWZfbWF0Y2gYAyABKAkSEQoJb3ZlcndyaXRlGAQgASgIIjsKEE1vdmVGaWxlUmVzcG9uc2USJwoEZmlsZRgBIAEoCzIZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbyIkChRNYWtlRGlyZWN0b3J5UmVxdWVzdBIMCgRwYXRoGAEgASgJIhcKFU1ha2VEaXJlY3RvcnlSZXNwb25zZSqpAQoORmlsZUNoYW5nZUtpbmQSIAocRklMRV9DSEFOR0VfS0lORF9VTlNQRUNJRklFRBAAEhsKF0ZJTEVfQ0hBTkdFX0tJTkRfRVhJU1RTEAESHAoYRklMRV9DSEFOR0VfS0lORF9DUkVBVEVEEAISHAoYRklMRV9DSEFOR0VfS0lORF9DSEFOR0VEEAMSHAoYRklMRV9DSEFOR0VfS0lORF9SRU1PVkVEEAQqeQoMUmVzeW5jUmVhc29uEh0KGVJFU1lOQ19SRUFTT05fVU5TUEVDSUZJRUQQABIkCiBSRVNZTkNfUkVBU09OX0dFTkVSQVRJT05fVU5LTk9XThABEiQKIFJFU1lOQ19SRUFTT05fUkVNT1ZBTFNfRk9SR09UVEVOEAIymggKC0ZpbGVTZXJ2aWNlEkoKDERvd25sb2FkRmlsZRIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoaLnNsdWljZS5maWxlcy52MS5GaWxlQ2h1bmswARJGCgtHZXRGaWxlSW5mbxIcLnNsdWljZS5maWxlcy52MS5GaWxlUmVxdWVzdBoZLnNsdWljZS5maWxlcy52MS5GaWxlSW5mbxJUCglMaXN0RmlsZXMSIS5zbHVpY2UuZmlsZXMudjEuTGlzdEZpbGVzUmVxdWVzdBoiLnNsdWljZS5maWxlcy52MS5MaXN0RmlsZXNSZXNwb25zZTABElcKCldhdGNoRmlsZXMSIi5zbHVpY2UuZmlsZXMudjEuV2F0Y2hGaWxlc1JlcXVlc3QaIy5zbHVpY2UuZmlsZXMudjEuV2F0Y2hGaWxlc1Jlc3BvbnNlMAESWAoLU3RhcnRVcGxvYWQSIy5zbHVpY2UuZmlsZXMudjEuU3RhcnRVcGxvYWRSZXF1ZXN0GiQuc2x1aWNlLmZpbGVzLnYxLlN0YXJ0VXBsb2FkUmVzcG9uc2USWQoKVXBsb2FkRmlsZRIiLnNsdWljZS5maWxlcy52MS5VcGxvYWRGaWxlUmVxdWVzdBojLnNsdWljZS5maWxlcy52MS5VcGxvYWRGaWxlUmVzcG9uc2UoATABElIKCUdldFVwbG9hZBIhLnNsdWljZS5maWxlcy52MS5HZXRVcGxvYWRSZXF1ZXN0GiIuc2x1aWNlLmZpbGVzLnYxLkdldFVwbG9hZFJlc3BvbnNlEl0KDENvbW1pdFVwbG9hZBIkLnNsdWljZS5maWxlcy52MS5Db21taXRVcGxvYWRSZXF1ZXN0GiUuc2x1aWNlLmZpbGVzLnYxLkNvbW1pdFVwbG9hZFJlc3BvbnNlMAESWAoLQWJvcnRVcGxvYWQSIy5zbHVpY2UuZmlsZXMudjEuQWJvcnRVcGxvYWRSZXF1ZXN0GiQuc2x1aWNlLmZpbGVzLnYxLkFib3J0VXBsb2FkUmVzcG9uc2USVQoKRGVsZXRlRmlsZRIiLnNsdWljZS5maWxlcy52MS5EZWxldGVGaWxlUmVxdWVzdBojLnNsdWljZS5maWxlcy52MS5EZWxldGVGaWxlUmVzcG9uc2USTwoITW92ZUZpbGUSIC5zbHVpY2UuZmlsZXMudjEuTW92ZUZpbGVSZXF1ZXN0GiEuc2x1aWNlLmZpbGVzLnYxLk1vdmVGaWxlUmVzcG9uc2USXgoNTWFrZURpcmVjdG9yeRIlLnNsdWljZS5maWxlcy52MS5NYWtlRGlyZWN0b3J5UmVxdWVzdBomLnNsdWljZS5maWxlcy52MS5NYWtlRGlyZWN0b3J5UmVzcG9uc2ViBnByb3RvMw", [file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.files.v1.FileRequest
@@ -297,6 +297,146 @@ export const ListFilesResponseSchema: GenMessage<ListFilesResponse> = /*@__PURE_
   messageDesc(file_sluice_files_v1_files, 4);
 
 /**
+ * @generated from message sluice.files.v1.WatchFilesRequest
+ */
+export type WatchFilesRequest = Message<"sluice.files.v1.WatchFilesRequest"> & {
+  /**
+   * The folder. Empty: all that is shared. Should it be gone later, that is told as what was in it having been removed,
+   * and the call goes on.
+   *
+   * @generated from field: string path = 1;
+   */
+  path: string;
+
+  /**
+   * Also what is in the folders below, and below them.
+   *
+   * @generated from field: bool recursive = 2;
+   */
+  recursive: boolean;
+
+  /**
+   * As in ListFilesRequest.
+   *
+   * @generated from field: repeated string globs = 3;
+   */
+  globs: string[];
+
+  /**
+   * First what is there, as EXISTS, up to a sync; also after each Resync. Without it, and without a resume_token, what
+   * happens behind the sync is told.
+   *
+   * @generated from field: bool include_existing = 4;
+   */
+  includeExisting: boolean;
+
+  /**
+   * From an earlier answer to the same path: what happened behind it. Nothing is repeated, nothing is missing; where that
+   * cannot be had, the stream begins with a Resync.
+   *
+   * @generated from field: string resume_token = 5;
+   */
+  resumeToken: string;
+
+  /**
+   * How often the stream says that it lives. Absent: the server's default. 0: never.
+   *
+   * @generated from field: optional int32 heartbeat_ms = 6;
+   */
+  heartbeatMs?: number | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.WatchFilesRequest.
+ * Use `create(WatchFilesRequestSchema)` to create a new message.
+ */
+export const WatchFilesRequestSchema: GenMessage<WatchFilesRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 5);
+
+/**
+ * @generated from message sluice.files.v1.WatchFilesResponse
+ */
+export type WatchFilesResponse = Message<"sluice.files.v1.WatchFilesResponse"> & {
+  /**
+   * Of each path only what has become of it since the last message that named it, however much that was.
+   *
+   * @generated from field: repeated sluice.files.v1.FileChange changes = 1;
+   */
+  changes: FileChange[];
+
+  /**
+   * Goes on behind this message, in a later call. Opaque: names a generation of the server's picture of the folder, and a
+   * place in it.
+   *
+   * @generated from field: string resume_token = 2;
+   */
+  resumeToken: string;
+
+  /**
+   * @generated from field: sluice.files.v1.Resync resync = 3;
+   */
+  resync?: Resync | undefined;
+
+  /**
+   * A sync: everything that happened before the call began was told.
+   *
+   * @generated from field: sluice.stream.v1.StreamControl control = 4;
+   */
+  control?: StreamControl | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.WatchFilesResponse.
+ * Use `create(WatchFilesResponseSchema)` to create a new message.
+ */
+export const WatchFilesResponseSchema: GenMessage<WatchFilesResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 6);
+
+/**
+ * @generated from message sluice.files.v1.FileChange
+ */
+export type FileChange = Message<"sluice.files.v1.FileChange"> & {
+  /**
+   * @generated from field: sluice.files.v1.FileChangeKind kind = 1;
+   */
+  kind: FileChangeKind;
+
+  /**
+   * What is there now, without a checksum. Of what was removed: file_path and is_directory.
+   *
+   * @generated from field: sluice.files.v1.FileInfo file = 2;
+   */
+  file?: FileInfo | undefined;
+};
+
+/**
+ * Describes the message sluice.files.v1.FileChange.
+ * Use `create(FileChangeSchema)` to create a new message.
+ */
+export const FileChangeSchema: GenMessage<FileChange> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 7);
+
+/**
+ * What happened before this is not all known: what a reader knows of the folder no longer holds. With include_existing
+ * everything that is there follows, up to a sync.
+ *
+ * @generated from message sluice.files.v1.Resync
+ */
+export type Resync = Message<"sluice.files.v1.Resync"> & {
+  /**
+   * @generated from field: sluice.files.v1.ResyncReason reason = 1;
+   */
+  reason: ResyncReason;
+};
+
+/**
+ * Describes the message sluice.files.v1.Resync.
+ * Use `create(ResyncSchema)` to create a new message.
+ */
+export const ResyncSchema: GenMessage<Resync> = /*@__PURE__*/
+  messageDesc(file_sluice_files_v1_files, 8);
+
+/**
  * @generated from message sluice.files.v1.StartUploadRequest
  */
 export type StartUploadRequest = Message<"sluice.files.v1.StartUploadRequest"> & {
@@ -353,7 +493,7 @@ export type StartUploadRequest = Message<"sluice.files.v1.StartUploadRequest"> &
  * Use `create(StartUploadRequestSchema)` to create a new message.
  */
 export const StartUploadRequestSchema: GenMessage<StartUploadRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 5);
+  messageDesc(file_sluice_files_v1_files, 9);
 
 /**
  * @generated from message sluice.files.v1.StartUploadResponse
@@ -370,7 +510,7 @@ export type StartUploadResponse = Message<"sluice.files.v1.StartUploadResponse">
  * Use `create(StartUploadResponseSchema)` to create a new message.
  */
 export const StartUploadResponseSchema: GenMessage<StartUploadResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 6);
+  messageDesc(file_sluice_files_v1_files, 10);
 
 /**
  * What is known of an upload.
@@ -422,7 +562,7 @@ export type Upload = Message<"sluice.files.v1.Upload"> & {
  * Use `create(UploadSchema)` to create a new message.
  */
 export const UploadSchema: GenMessage<Upload> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 7);
+  messageDesc(file_sluice_files_v1_files, 11);
 
 /**
  * @generated from message sluice.files.v1.UploadFileRequest
@@ -460,7 +600,7 @@ export type UploadFileRequest = Message<"sluice.files.v1.UploadFileRequest"> & {
  * Use `create(UploadFileRequestSchema)` to create a new message.
  */
 export const UploadFileRequestSchema: GenMessage<UploadFileRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 8);
+  messageDesc(file_sluice_files_v1_files, 12);
 
 /**
  * The first one comes at once.
@@ -488,7 +628,7 @@ export type UploadFileResponse = Message<"sluice.files.v1.UploadFileResponse"> &
  * Use `create(UploadFileResponseSchema)` to create a new message.
  */
 export const UploadFileResponseSchema: GenMessage<UploadFileResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 9);
+  messageDesc(file_sluice_files_v1_files, 13);
 
 /**
  * @generated from message sluice.files.v1.GetUploadRequest
@@ -505,7 +645,7 @@ export type GetUploadRequest = Message<"sluice.files.v1.GetUploadRequest"> & {
  * Use `create(GetUploadRequestSchema)` to create a new message.
  */
 export const GetUploadRequestSchema: GenMessage<GetUploadRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 10);
+  messageDesc(file_sluice_files_v1_files, 14);
 
 /**
  * @generated from message sluice.files.v1.GetUploadResponse
@@ -522,7 +662,7 @@ export type GetUploadResponse = Message<"sluice.files.v1.GetUploadResponse"> & {
  * Use `create(GetUploadResponseSchema)` to create a new message.
  */
 export const GetUploadResponseSchema: GenMessage<GetUploadResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 11);
+  messageDesc(file_sluice_files_v1_files, 15);
 
 /**
  * @generated from message sluice.files.v1.CommitUploadRequest
@@ -546,7 +686,7 @@ export type CommitUploadRequest = Message<"sluice.files.v1.CommitUploadRequest">
  * Use `create(CommitUploadRequestSchema)` to create a new message.
  */
 export const CommitUploadRequestSchema: GenMessage<CommitUploadRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 12);
+  messageDesc(file_sluice_files_v1_files, 16);
 
 /**
  * @generated from message sluice.files.v1.CommitUploadResponse
@@ -577,7 +717,7 @@ export type CommitUploadResponse = Message<"sluice.files.v1.CommitUploadResponse
  * Use `create(CommitUploadResponseSchema)` to create a new message.
  */
 export const CommitUploadResponseSchema: GenMessage<CommitUploadResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 13);
+  messageDesc(file_sluice_files_v1_files, 17);
 
 /**
  * @generated from message sluice.files.v1.AbortUploadRequest
@@ -594,7 +734,7 @@ export type AbortUploadRequest = Message<"sluice.files.v1.AbortUploadRequest"> &
  * Use `create(AbortUploadRequestSchema)` to create a new message.
  */
 export const AbortUploadRequestSchema: GenMessage<AbortUploadRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 14);
+  messageDesc(file_sluice_files_v1_files, 18);
 
 /**
  * @generated from message sluice.files.v1.AbortUploadResponse
@@ -607,7 +747,7 @@ export type AbortUploadResponse = Message<"sluice.files.v1.AbortUploadResponse">
  * Use `create(AbortUploadResponseSchema)` to create a new message.
  */
 export const AbortUploadResponseSchema: GenMessage<AbortUploadResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 15);
+  messageDesc(file_sluice_files_v1_files, 19);
 
 /**
  * @generated from message sluice.files.v1.DeleteFileRequest
@@ -633,7 +773,7 @@ export type DeleteFileRequest = Message<"sluice.files.v1.DeleteFileRequest"> & {
  * Use `create(DeleteFileRequestSchema)` to create a new message.
  */
 export const DeleteFileRequestSchema: GenMessage<DeleteFileRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 16);
+  messageDesc(file_sluice_files_v1_files, 20);
 
 /**
  * @generated from message sluice.files.v1.DeleteFileResponse
@@ -646,7 +786,7 @@ export type DeleteFileResponse = Message<"sluice.files.v1.DeleteFileResponse"> &
  * Use `create(DeleteFileResponseSchema)` to create a new message.
  */
 export const DeleteFileResponseSchema: GenMessage<DeleteFileResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 17);
+  messageDesc(file_sluice_files_v1_files, 21);
 
 /**
  * @generated from message sluice.files.v1.MoveFileRequest
@@ -682,7 +822,7 @@ export type MoveFileRequest = Message<"sluice.files.v1.MoveFileRequest"> & {
  * Use `create(MoveFileRequestSchema)` to create a new message.
  */
 export const MoveFileRequestSchema: GenMessage<MoveFileRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 18);
+  messageDesc(file_sluice_files_v1_files, 22);
 
 /**
  * @generated from message sluice.files.v1.MoveFileResponse
@@ -699,7 +839,7 @@ export type MoveFileResponse = Message<"sluice.files.v1.MoveFileResponse"> & {
  * Use `create(MoveFileResponseSchema)` to create a new message.
  */
 export const MoveFileResponseSchema: GenMessage<MoveFileResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 19);
+  messageDesc(file_sluice_files_v1_files, 23);
 
 /**
  * @generated from message sluice.files.v1.MakeDirectoryRequest
@@ -716,7 +856,7 @@ export type MakeDirectoryRequest = Message<"sluice.files.v1.MakeDirectoryRequest
  * Use `create(MakeDirectoryRequestSchema)` to create a new message.
  */
 export const MakeDirectoryRequestSchema: GenMessage<MakeDirectoryRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 20);
+  messageDesc(file_sluice_files_v1_files, 24);
 
 /**
  * @generated from message sluice.files.v1.MakeDirectoryResponse
@@ -729,7 +869,92 @@ export type MakeDirectoryResponse = Message<"sluice.files.v1.MakeDirectoryRespon
  * Use `create(MakeDirectoryResponseSchema)` to create a new message.
  */
 export const MakeDirectoryResponseSchema: GenMessage<MakeDirectoryResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_files_v1_files, 21);
+  messageDesc(file_sluice_files_v1_files, 25);
+
+/**
+ * @generated from enum sluice.files.v1.FileChangeKind
+ */
+export const FileChangeKind = {
+  /**
+   * @generated from enum value: FILE_CHANGE_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Was there before.
+   *
+   * @generated from enum value: FILE_CHANGE_KIND_EXISTS = 1;
+   */
+  EXISTS: 1,
+
+  /**
+   * New, or removed and made again.
+   *
+   * @generated from enum value: FILE_CHANGE_KIND_CREATED = 2;
+   */
+  CREATED: 2,
+
+  /**
+   * Has other contents, or is another file. Folders change only by being replaced.
+   *
+   * @generated from enum value: FILE_CHANGE_KIND_CHANGED = 3;
+   */
+  CHANGED: 3,
+
+  /**
+   * Also of a path that was made and removed again since the last message; then it may never have been told of.
+   *
+   * @generated from enum value: FILE_CHANGE_KIND_REMOVED = 4;
+   */
+  REMOVED: 4,
+} as const;
+
+/**
+ * @generated from enum sluice.files.v1.FileChangeKind
+ */
+export type FileChangeKind = (typeof FileChangeKind)[keyof typeof FileChangeKind] | UnknownEnum;
+
+/**
+ * Describes the enum sluice.files.v1.FileChangeKind.
+ */
+export const FileChangeKindSchema: GenEnum<FileChangeKind> = /*@__PURE__*/
+  enumDesc(file_sluice_files_v1_files, 0);
+
+/**
+ * @generated from enum sluice.files.v1.ResyncReason
+ */
+export const ResyncReason = {
+  /**
+   * @generated from enum value: RESYNC_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The server's picture of the folder is not the one that the token is of: it was restarted, or let go of it because
+   * nobody watched the folder for some minutes.
+   *
+   * @generated from enum value: RESYNC_REASON_GENERATION_UNKNOWN = 1;
+   */
+  GENERATION_UNKNOWN: 1,
+
+  /**
+   * The reader was away or slow while more was removed than the server remembers.
+   *
+   * @generated from enum value: RESYNC_REASON_REMOVALS_FORGOTTEN = 2;
+   */
+  REMOVALS_FORGOTTEN: 2,
+} as const;
+
+/**
+ * @generated from enum sluice.files.v1.ResyncReason
+ */
+export type ResyncReason = (typeof ResyncReason)[keyof typeof ResyncReason] | UnknownEnum;
+
+/**
+ * Describes the enum sluice.files.v1.ResyncReason.
+ */
+export const ResyncReasonSchema: GenEnum<ResyncReason> = /*@__PURE__*/
+  enumDesc(file_sluice_files_v1_files, 1);
 
 /**
  * DownloadFile and GetFileInfo are also served as the unversioned FileService (seed.proto).
@@ -765,6 +990,16 @@ export const FileService: GenService<{
     methodKind: "server_streaming";
     input: typeof ListFilesRequestSchema;
     output: typeof ListFilesResponseSchema;
+  },
+  /**
+   * What becomes of what is in a folder, for as long as the call lasts. What cannot be told is said: see Resync.
+   *
+   * @generated from rpc sluice.files.v1.FileService.WatchFiles
+   */
+  watchFiles: {
+    methodKind: "server_streaming";
+    input: typeof WatchFilesRequestSchema;
+    output: typeof WatchFilesResponseSchema;
   },
   /**
    * Writing: StartUpload, then UploadFile as often as it takes, then CommitUpload, which puts the file in its place. Until
