@@ -112,7 +112,8 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     opened.defer(() => ownLog.close());
     ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
   }
-  const files = opened.use(await openFileService({ roots: config.files, authorize, clock, limits: config.limits }));
+  const { files: roots, limits } = config;
+  const files = opened.use(await openFileService({ roots, authorize, fileSystem, clock, limits }));
 
   const services = [
     serve(LogService, logs.handlers),

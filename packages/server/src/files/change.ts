@@ -5,8 +5,7 @@
 // CH3. A change is durable when it resolves.
 import { lstat, mkdir, rename, rmdir, unlink } from "node:fs/promises";
 import { InvalidRequest, PermissionDenied, SluiceError } from "../errors.ts";
-import { nodeFileSystem } from "../store/file-system-node.ts";
-import { errorCode } from "../store/file-system.ts";
+import { errorCode, type FileSystem } from "../store/file-system.ts";
 import { EtagMismatch, FileExists } from "./file-errors.ts";
 import type { FilePath } from "./file-path.ts";
 import { etagOf, type FileVersion, versionOf } from "./file-version.ts";
@@ -20,14 +19,35 @@ export interface Precondition {
   readonly mustBeNew: boolean;
 }
 
-interface Found {
+export interface Found {
   readonly version: FileVersion;
   readonly isFolder: boolean;
 }
 
+/** The shared folders as changes need them: real, or simulated. */
+export interface Places {
+  /** See `openParent` of open-inside.ts. */
+  openParent(path: FilePath, options: { readonly makes: boolean }): Promise<ParentFolder>;
+  /** undefined: there is nothing. A link, a device and the like stay as they are. @throws PermissionDenied */
+  find(place: string): Promise<Found | undefined>;
+}
+
+/** @param fileSystem syncs the folders that are made */
+export function realPlaces(fileSystem: Pick<FileSystem, "syncFolder">): Places {
+  const syncFolder = (folder: string): Promise<void> => fileSystem.syncFolder(folder);
+  return { openParent: (path, { makes }) => openParent(path, { makes, syncFolder }), find };
+}
+
 export class Changes {
+  readonly #fileSystem: Pick<FileSystem, "syncFolder">;
+  readonly #places: Places;
   /** The last change of each name that is under way, CH2. */
   readonly #running = new Map<string, Promise<void>>();
+
+  constructor(fileSystem: Pick<FileSystem, "syncFolder">, places: Places = realPlaces(fileSystem)) {
+    this.#fileSystem = fileSystem;
+    this.#places = places;
+  }
 
   /** @param place gives the file its new path, and syncs nothing. Resolves with what is there afterwards. */
   replace(
@@ -36,13 +56,23 @@ export class Changes {
     place: (target: string, syncFolder: () => Promise<void>) => Promise<void>,
   ): Promise<FileVersion> {
     return this.#oneAtATime([path], async () => {
-      await using parent = await openParent(requireName(path), { makes: options.makesFolders });
-      const there = await find(parent, path);
+      await using parent = await this.#places.openParent(requireName(path), { makes: options.makesFolders });
+      const there = await this.#find(parent, path);
       if (there?.isFolder === true) throw isDirectory(path);
       check(path, there, options);
-      await place(placeOf(parent, path), () => nodeFileSystem.syncFolder(parent.place));
-      return (await find(parent, path))!.version;
+      await place(placeOf(parent, path), () => this.#fileSystem.syncFolder(parent.place));
+      return (await this.#find(parent, path))!.version;
     });
+  }
+
+  /** Makes durable what a process before may have put there and not synced (CH3). Nothing when the folder is gone. */
+  async confirm(path: FilePath): Promise<void> {
+    try {
+      await using parent = await this.#places.openParent(requireName(path), { makes: false });
+      await this.#fileSystem.syncFolder(parent.place);
+    } catch (error) {
+      if (!(error instanceof PermissionDenied)) throw error;
+    }
   }
 
   move(
@@ -56,42 +86,46 @@ export class Changes {
       ]);
     }
     return this.#oneAtATime([from, to], async () => {
-      await using source = await openParent(requireName(from), { makes: false });
-      await using target = await openParent(requireName(to), { makes: false });
-      const moved = await find(source, from);
+      await using source = await this.#places.openParent(requireName(from), { makes: false });
+      await using target = await this.#places.openParent(requireName(to), { makes: false });
+      const moved = await this.#find(source, from);
       if (moved === undefined) throw new PermissionDenied();
       check(from, moved, { ifMatch: options.ifMatch, mustBeNew: false });
-      const there = await find(target, to);
+      const there = await this.#find(target, to);
       if (there?.isFolder === true) throw isDirectory(to, "new_path");
       check(to, there, { ifMatch: "", mustBeNew: !options.overwrite });
       await explained(() => rename(placeOf(source, from), placeOf(target, to)), to);
-      await nodeFileSystem.syncFolder(target.place);
-      await nodeFileSystem.syncFolder(source.place);
-      return (await find(target, to))!;
+      await this.#fileSystem.syncFolder(target.place);
+      await this.#fileSystem.syncFolder(source.place);
+      return (await this.#find(target, to))!;
     });
   }
 
   remove(path: FilePath, options: { readonly ifMatch: string }): Promise<void> {
     return this.#oneAtATime([path], async () => {
-      await using parent = await openParent(requireName(path), { makes: false });
-      const there = await find(parent, path);
+      await using parent = await this.#places.openParent(requireName(path), { makes: false });
+      const there = await this.#find(parent, path);
       if (there === undefined) throw new PermissionDenied();
       check(path, there, { ...options, mustBeNew: false });
       const place = placeOf(parent, path);
       await explained(() => (there.isFolder ? rmdir(place) : unlink(place)), path);
-      await nodeFileSystem.syncFolder(parent.place);
+      await this.#fileSystem.syncFolder(parent.place);
     });
   }
 
   makeFolder(path: FilePath): Promise<void> {
     return this.#oneAtATime([path], async () => {
-      await using parent = await openParent(requireName(path), { makes: true });
-      const there = await find(parent, path);
-      if (there?.isFolder === true) return;
-      if (there !== undefined) throw new FileExists(path.text);
-      await explained(() => mkdir(placeOf(parent, path)), path);
-      await nodeFileSystem.syncFolder(parent.place);
+      await using parent = await this.#places.openParent(requireName(path), { makes: true });
+      const there = await this.#find(parent, path);
+      if (there?.isFolder === false) throw new FileExists(path.text);
+      if (there === undefined) await explained(() => mkdir(placeOf(parent, path)), path);
+      // Also one that is there: a process before may have ended just before this.
+      await this.#fileSystem.syncFolder(parent.place);
     });
+  }
+
+  #find(parent: ParentFolder, path: FilePath): Promise<Found | undefined> {
+    return this.#places.find(placeOf(parent, path));
   }
 
   /** CH2 */
@@ -122,10 +156,9 @@ function placeOf(parent: ParentFolder, path: FilePath): string {
   return `${parent.place}/${path.parts.at(-1)!}`;
 }
 
-/** undefined: there is nothing. A link, a device and the like stay as they are. @throws PermissionDenied */
-async function find(parent: ParentFolder, path: FilePath): Promise<Found | undefined> {
+async function find(place: string): Promise<Found | undefined> {
   try {
-    const stats = await lstat(placeOf(parent, path), { bigint: true });
+    const stats = await lstat(place, { bigint: true });
     if (!stats.isFile() && !stats.isDirectory()) throw new PermissionDenied();
     return { version: versionOf(stats), isFolder: stats.isDirectory() };
   } catch (error) {

@@ -1,5 +1,6 @@
 // What can go wrong with files, beyond what goes wrong everywhere.
 import { SluiceError } from "../errors.ts";
+import { errorCode } from "../store/file-system.ts";
 
 /** The file was changed while it was read. To recover: read again, the new version, from its beginning. */
 export class FileChanged extends SluiceError {
@@ -68,6 +69,12 @@ export class NoSpaceForUpload extends SluiceError {
       metadata: { offset: String(offset) },
     });
   }
+}
+
+/** NoSpaceForUpload where the system says that a disk or a quota is full; else the error itself. */
+export function explainNoSpace(error: unknown, path: string, offset: number): unknown {
+  const code = errorCode(error);
+  return code === "ENOSPC" || code === "EDQUOT" ? new NoSpaceForUpload(path, offset) : error;
 }
 
 /** An upload is not written to for too long. To recover: go on at the offset. */

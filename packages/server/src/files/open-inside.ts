@@ -8,10 +8,9 @@
 // OI4. What is not there, not inside, a link, or not for this user: PERMISSION_DENIED, one text for all.
 import { close, constants, fstat, open, type BigIntStats } from "node:fs";
 import { lstat, mkdir, realpath } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { InvalidRequest, LimitExceeded, PermissionDenied } from "../errors.ts";
-import { nodeFileSystem } from "../store/file-system-node.ts";
 import { errorCode } from "../store/file-system.ts";
 import type { FilePath } from "./file-path.ts";
 import { type FileVersion, isSameFile, versionOf } from "./file-version.ts";
@@ -116,21 +115,22 @@ export class ParentFolder implements AsyncDisposable {
 }
 
 /**
- * Opens the folder that holds the last name of a path. @param options `makes`: those that are missing are made, durably
+ * Opens the folder that holds the last name of a path.
+ * @param options `makes`: those that are missing are made; `syncFolder` makes that durable
  * @throws PermissionDenied
  */
 export async function openParent(
   { root, parts }: FilePath,
-  options: { readonly makes: boolean },
+  options: { readonly makes: boolean; readonly syncFolder: (folder: string) => Promise<void> },
 ): Promise<ParentFolder> {
   const above = parts.slice(0, -1);
   try {
     if (isDescriptorWalk) {
-      const fd = await walk(root.folder, above, options);
+      const fd = await walk(root.folder, above, options.makes ? options.syncFolder : undefined);
       return new ParentFolder(`/proc/self/fd/${fd}`, fd);
     }
     const wanted = join(await realpath(root.folder), ...above);
-    if (options.makes) await mkdir(wanted, { recursive: true });
+    if (options.makes) await makeFolders(wanted, options.syncFolder);
     if ((await realpath(wanted)) !== wanted) throw new PermissionDenied();
     return new ParentFolder(wanted, undefined);
   } catch (error) {
@@ -138,13 +138,28 @@ export async function openParent(
   }
 }
 
-/** OI1: a descriptor (O_PATH) of the folder below `start`. */
-async function walk(start: string, parts: readonly string[], { makes }: { readonly makes: boolean }): Promise<number> {
+/** With those above it. */
+async function makeFolders(folder: string, syncFolder: (folder: string) => Promise<void>): Promise<void> {
+  const first = await mkdir(folder, { recursive: true });
+  for (let made = folder; first !== undefined && made.length >= first.length; made = dirname(made)) {
+    await syncFolder(dirname(made));
+  }
+}
+
+/** OI1: a descriptor (O_PATH) of the folder below `start`. @param syncFolder given: folders that are missing are made */
+async function walk(
+  start: string,
+  parts: readonly string[],
+  syncFolder?: (folder: string) => Promise<void>,
+): Promise<number> {
   let fd = await openFd(start, O_PATH | constants.O_DIRECTORY);
   try {
     for (const part of parts) {
       const place = `/proc/self/fd/${fd}/${part}`;
-      if (makes) await makeFolder(`/proc/self/fd/${fd}`, place);
+      if (syncFolder !== undefined) {
+        await makeFolder(place);
+        await syncFolder(`/proc/self/fd/${fd}`);
+      }
       const next = await openFd(place, O_PATH | constants.O_NOFOLLOW | constants.O_DIRECTORY);
       const before = fd;
       fd = next;
@@ -157,14 +172,13 @@ async function walk(start: string, parts: readonly string[], { makes }: { readon
   }
 }
 
-async function makeFolder(above: string, place: string): Promise<void> {
+/** Nothing when it is there: who made it may have ended before it was synced, so it is synced in any case. */
+async function makeFolder(place: string): Promise<void> {
   try {
     await mkdir(place);
   } catch (error) {
-    if (errorCode(error) === "EEXIST") return;
-    throw error;
+    if (errorCode(error) !== "EEXIST") throw error;
   }
-  await nodeFileSystem.syncFolder(above);
 }
 
 function explain(error: unknown): unknown {
@@ -190,7 +204,7 @@ function explain(error: unknown): unknown {
 
 /** OI1 */
 async function openByWalk({ root, parts }: FilePath): Promise<OpenFile> {
-  const above = await walk(root.folder, parts.slice(0, -1), { makes: false });
+  const above = await walk(root.folder, parts.slice(0, -1));
   let fd = above;
   try {
     const last = parts.at(-1);

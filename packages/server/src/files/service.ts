@@ -7,7 +7,7 @@ import { PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../security/authorize.ts";
 import type { Clock } from "../store/contract.ts";
-import { nodeFileSystem } from "../store/file-system-node.ts";
+import type { FileSystem } from "../store/file-system.ts";
 import { BlockPool } from "./block-pool.ts";
 import { Changes } from "./change.ts";
 import { checkRoots } from "./check-roots.ts";
@@ -26,6 +26,8 @@ import { Uploads } from "./uploads/uploads.ts";
 export interface FileServiceOptions {
   readonly roots: readonly FileRoot[];
   readonly authorize: Authorize;
+  /** Of what is changed in the folders; what is read is read from the system itself. */
+  readonly fileSystem: FileSystem;
   readonly clock: Clock;
   readonly limits?: Limits;
   /** How long an upload may stand still before its call is ended. Default: a minute. */
@@ -49,14 +51,14 @@ const UPLOAD_STALL_MS = 60_000;
 
 /** @throws SluiceError when a root cannot be read, or not be written to although it should */
 export async function openFileService(options: FileServiceOptions): Promise<FileServiceHandle> {
-  const { roots, authorize, clock, uploadStallMs = UPLOAD_STALL_MS, limits = DEFAULT_LIMITS } = options;
+  const { roots, authorize, fileSystem, clock, uploadStallMs = UPLOAD_STALL_MS, limits = DEFAULT_LIMITS } = options;
   await checkRoots(roots);
   const hasher = new Hasher();
   const checksums = new Checksums(hasher);
   const resources: DownloadResources = { clock, hasher, pool: new BlockPool(), checksums };
   const { uploadsMax } = limits;
-  const uploads = await Uploads.open({ roots, fileSystem: nodeFileSystem, hasher, clock, uploadsMax });
-  const changes = new Changes();
+  const changes = new Changes(fileSystem);
+  const uploads = await Uploads.open({ roots, fileSystem, changes, hasher, clock, uploadsMax });
   const downloads = new DownloadCount(limits.downloadsMax);
 
   const { pathOf, writablePathOf } = createGate(roots, authorize);

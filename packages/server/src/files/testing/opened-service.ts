@@ -14,6 +14,7 @@ import type { FrameSource } from "@sluice/rpc";
 import { DEFAULT_LIMITS } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
 import { systemClock } from "../../store/clock.ts";
+import { nodeFileSystem } from "../../store/file-system-node.ts";
 import type { Clock } from "../../store/contract.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
@@ -55,7 +56,10 @@ export class OpenedService implements AsyncDisposable {
     ];
     const { authorize = allowAll, clock = systemClock, downloadsMax = DEFAULT_LIMITS.downloadsMax } = options;
     const limits = { ...DEFAULT_LIMITS, downloadsMax };
-    return new OpenedService(await openFileService({ roots, authorize, clock, limits }), folder);
+    return new OpenedService(
+      await openFileService({ roots, authorize, fileSystem: nodeFileSystem, clock, limits }),
+      folder,
+    );
   }
 
   /** Begins a download. */

@@ -4,7 +4,7 @@ import type { CommitUploadResponseSchema } from "@sluice/api";
 import { type FieldViolation, InvalidRequest } from "../../errors.ts";
 import type { Changes } from "../change.ts";
 import type { Checksums } from "../checksums.ts";
-import { ChecksumMismatch, UploadIncomplete } from "../file-errors.ts";
+import { ChecksumMismatch, explainNoSpace, UploadIncomplete } from "../file-errors.ts";
 import { fileInfo } from "../file-info.ts";
 import type { FilePath } from "../file-path.ts";
 import { openFileInside } from "../open-inside.ts";
@@ -31,6 +31,8 @@ export async function* commitUpload(upload: Upload, options: CommitOptions): Asy
   const release = upload.use("it is being committed");
   try {
     if (upload.state.phase === "committed") {
+      // Where the sync failed the first time, it is tried again.
+      await changes.confirm(path);
       yield await describeCommitted(path, checksums);
       return;
     }
@@ -42,9 +44,12 @@ export async function* commitUpload(upload: Upload, options: CommitOptions): Asy
       if (wanted === "" || wanted === actual) continue;
       throw new ChecksumMismatch(`the upload of "${upload.state.path}"`, { expected: wanted, actual });
     }
-    const version = await changes.replace(path, { ifMatch, mustBeNew, makesFolders }, (target, syncFolder) =>
-      upload.place(target, syncFolder),
-    );
+    const preconditions = { ifMatch, mustBeNew, makesFolders };
+    const version = await changes
+      .replace(path, preconditions, (target, syncFolder) => upload.place(target, syncFolder))
+      .catch((error: unknown) => {
+        throw explainNoSpace(error, path.text, total);
+      });
     checksums.remember(version, actual);
     const file = fileInfo(path.text, { version, isFolder: false, sha256: actual });
     yield { verifiedBytes: BigInt(total), totalBytes: BigInt(total), file };

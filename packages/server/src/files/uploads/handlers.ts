@@ -11,7 +11,7 @@ import type { FilePath } from "../file-path.ts";
 import { badChecksum, commitUpload, findSha256, parseSha256 } from "./commit.ts";
 import type { Upload } from "./upload.ts";
 import { uploadFile } from "./upload-stream.ts";
-import type { Uploads } from "./uploads.ts";
+import { DEFAULT_TTL_MS, type Uploads } from "./uploads.ts";
 
 export interface UploadHandlersOptions {
   readonly uploads: Uploads;
@@ -28,7 +28,6 @@ type UploadHandlers = Pick<
   "startUpload" | "uploadFile" | "getUpload" | "commitUpload" | "abortUpload"
 >;
 
-const DEFAULT_TTL_MS = 24 * 3600 * 1000;
 const TTL_MS_MAX = 30 * DEFAULT_TTL_MS;
 
 export function createUploadHandlers(options: UploadHandlersOptions): UploadHandlers {
@@ -59,7 +58,7 @@ export function createUploadHandlers(options: UploadHandlersOptions): UploadHand
       uploadFile(requests, call, {
         find(id) {
           const { upload } = find(id, subjectOf(call));
-          if (upload.state.phase === "open") return upload;
+          if (upload.state.phase !== "committed") return upload;
           throw new InvalidRequest("UPLOAD_COMMITTED", [
             { field: "upload_id", description: "is of a committed upload" },
           ]);

@@ -1,4 +1,5 @@
 // What is kept of an upload beside its bytes: ID.json in the staging folder, replaced as a whole.
+import { createHash, randomBytes } from "node:crypto";
 
 /** What was asked for when it began, and how far it has come. */
 export interface UploadState {
@@ -6,7 +7,7 @@ export interface UploadState {
   readonly id: string;
   /** As `FilePath.text` has it. */
   readonly path: string;
-  /** Bytes; undefined: whatever comes. */
+  /** Bytes; undefined: whatever comes. Of a committed one always known. */
   readonly size: number | undefined;
   /** SHA-256, in hex, that all of it must have; empty: any. */
   readonly sha256: string;
@@ -19,14 +20,21 @@ export interface UploadState {
   readonly ttlMs: number;
   /** Of the protocol that it was begun by, which wants it back as it is; undefined: nothing. */
   readonly metadata?: string | undefined;
-  /**
-   * "placing" is written before the rename and "committed" behind it, so that after a crash between the two the missing
-   * file of bytes tells that it was renamed.
-   */
+  /** On disk "open" or "placing", which is written before the rename: see Upload, U4. */
   readonly phase: "open" | "placing" | "committed";
 }
 
+const ID_BYTES = 16;
 const ID = /^[\w-]{22}$/u;
+
+export function newUploadId(): string {
+  return randomBytes(ID_BYTES).toString("base64url");
+}
+
+/** Of an upload that its client has a name for: always the same one. */
+export function uploadIdOf(name: string): string {
+  return createHash("sha256").update(name).digest().subarray(0, ID_BYTES).toString("base64url");
+}
 
 export function isUploadId(text: string): boolean {
   return ID.test(text);

@@ -3,11 +3,13 @@
 // U1. `durableOffset` grows only when bytes and mark are on disk, in this order.
 // U2. One at a time works on it: writes, verifies, places or removes it.
 // U3. Bytes that wait for their checksum have no mark: unless they are counted, they never were.
+// U4. "placing" is durable before the rename: with it, missing bytes tell that they are in their place. Without it they tell
+//     that somebody gave the upload up.
 import { crc32 } from "node:zlib";
 import { DataLoss } from "../../errors.ts";
-import { writeAtomically } from "../../store/atomic-file.ts";
+import { readWhole, writeAtomically } from "../../store/atomic-file.ts";
 import { errorCode, type File, type FileSystem, readFully, UnexpectedEnd } from "../../store/file-system.ts";
-import { NoSpaceForUpload, UploadInUse } from "../file-errors.ts";
+import { explainNoSpace, UploadInUse } from "../file-errors.ts";
 import type { Hasher, StreamHash } from "../hasher.ts";
 import { appendMark, decodeMarks, type Mark } from "./upload-marks.ts";
 import { encodeState, type UploadState } from "./upload-state.ts";
@@ -38,6 +40,8 @@ export class Upload {
   /** Of all bytes so far, as long as this process has seen all of them. */
   #hash: StreamHash | undefined;
   #user: string | undefined;
+  /** The write that began last. Never rejects. */
+  #writing: Promise<void> = Promise.resolve();
   /** U3: on disk, behind what counts. */
   #uncounted: { readonly byteCount: number; readonly crc32: number } = NOTHING;
 
@@ -50,35 +54,36 @@ export class Upload {
   /** Durable when it resolves. */
   static async create(staging: Staging, state: UploadState): Promise<Upload> {
     const upload = new Upload(staging, state, []);
-    for (const suffix of ["data", "marks"]) {
-      const file = await staging.fileSystem.open(upload.#place(suffix), "create");
-      await file.close();
+    try {
+      for (const suffix of ["data", "marks"]) {
+        const file = await staging.fileSystem.open(upload.#place(suffix), "create");
+        await file.close();
+      }
+      await upload.#write(state);
+    } catch (error) {
+      // What stays nevertheless is swept away at the next start.
+      await upload.remove().catch(() => {});
+      throw error;
     }
-    await upload.#write(state);
     upload.#hash = staging.hasher.openStream();
     return upload;
   }
 
-  /** As an earlier process left it. */
-  static async recover(staging: Staging, state: UploadState): Promise<Upload> {
+  /** As an earlier process left it; undefined: it was being thrown away. */
+  static async recover(staging: Staging, state: UploadState): Promise<Upload | undefined> {
     const { fileSystem } = staging;
     const upload = new Upload(staging, state, []);
     const names = await fileSystem.list(staging.folder);
-    const hasData = names.includes(`${state.id}.data`);
-    if (state.phase === "committed") return upload;
-    if (!hasData) {
-      await upload.#write({ ...state, phase: "committed" });
+    if (!names.includes(`${state.id}.data`)) {
+      // U4
+      if (state.phase === "open") return undefined;
+      upload.#state = { ...state, phase: "committed" };
       return upload;
     }
-    if (state.phase === "placing") await upload.#write({ ...state, phase: "open" });
-    const file = await fileSystem.open(upload.#place("marks"), "read");
-    try {
-      const bytes = Buffer.alloc(await file.size());
-      const count = await file.read(bytes, 0);
-      upload.#marks = decodeMarks(bytes.subarray(0, count));
-    } finally {
-      await file.close();
-    }
+    const marks = await readWhole(fileSystem, upload.#place("marks"));
+    if (marks === undefined) return undefined;
+    upload.#marks = decodeMarks(marks);
+    upload.#state = { ...state, phase: "open" };
     return upload;
   }
 
@@ -88,7 +93,8 @@ export class Upload {
 
   /** Everything before it is on disk. */
   get durableOffset(): number {
-    return this.#marks.at(-1)?.end ?? 0;
+    const { phase, size = 0 } = this.#state;
+    return phase === "committed" ? size : (this.#marks.at(-1)?.end ?? 0);
   }
 
   /** Makes whoever calls its only user, until what is returned is called. @throws UploadInUse */
@@ -109,7 +115,11 @@ export class Upload {
    * Puts bytes behind the others. They may be used again when it resolves. @throws NoSpaceForUpload, and then nothing has changed
    * @param options `counts: false`: they wait for `count` (U3)
    */
-  async append(memory: SharedArrayBuffer, byteCount: number, { counts = true } = {}): Promise<void> {
+  append(memory: SharedArrayBuffer, byteCount: number, options: { readonly counts?: boolean } = {}): Promise<void> {
+    return this.#track(this.#append(memory, byteCount, options));
+  }
+
+  async #append(memory: SharedArrayBuffer, byteCount: number, { counts = true }): Promise<void> {
     const hashed = this.#addToHash(memory, byteCount);
     const before = this.#uncounted;
     try {
@@ -117,7 +127,7 @@ export class Upload {
       const bytes = new Uint8Array(memory, 0, byteCount);
       await data.write([bytes], this.durableOffset + before.byteCount);
       this.#uncounted = { byteCount: before.byteCount + byteCount, crc32: crc32(bytes, before.crc32) };
-      if (counts) await this.count();
+      if (counts) await this.#count();
     } catch (error) {
       throw this.#failed(error);
     } finally {
@@ -126,7 +136,11 @@ export class Upload {
   }
 
   /** From here on all that was appended counts. @throws NoSpaceForUpload, and then nothing of it does */
-  async count(): Promise<void> {
+  count(): Promise<void> {
+    return this.#track(this.#count());
+  }
+
+  async #count(): Promise<void> {
     const { byteCount, crc32: checksum } = this.#uncounted;
     if (byteCount === 0) return;
     const mark = { end: this.durableOffset + byteCount, crc32: checksum };
@@ -140,6 +154,12 @@ export class Upload {
     this.#uncounted = NOTHING;
   }
 
+  /** Until it is done the files stay open. */
+  #track(work: Promise<void>): Promise<void> {
+    this.#writing = work.catch(() => {});
+    return work;
+  }
+
   /** U3 */
   #discard(): void {
     if (this.#uncounted.byteCount > 0) this.#forgetHash();
@@ -150,8 +170,7 @@ export class Upload {
   #failed(error: unknown): unknown {
     this.#uncounted = NOTHING;
     this.#forgetHash();
-    const isFull = errorCode(error) === "ENOSPC" || errorCode(error) === "EDQUOT";
-    return isFull ? new NoSpaceForUpload(this.#state.path, this.durableOffset) : error;
+    return explainNoSpace(error, this.#state.path, this.durableOffset);
   }
 
   #forgetHash(): void {
@@ -211,37 +230,59 @@ export class Upload {
     await this.#write({ ...this.#state, size });
   }
 
-  /** Puts the bytes into their place. @param place path that they get @param syncPlace makes the name durable */
+  /**
+   * Puts the bytes into their place. @param place path that they get @param syncPlace makes the name durable
+   * @throws NoSpaceForUpload, and then the upload is as before
+   */
   async place(place: string, syncPlace: () => Promise<void>): Promise<void> {
     const { fileSystem } = this.#staging;
-    const { data } = await this.#open();
-    // What was written and never marked.
-    await data.truncate(this.durableOffset);
-    await data.sync();
-    await this.closeFiles();
-    await this.#write({ ...this.#state, phase: "placing" });
-    await fileSystem.rename(this.#place("data"), place);
+    const before = this.#state;
+    const size = this.durableOffset;
+    try {
+      const { data } = await this.#open();
+      // What was written and never marked.
+      await data.truncate(size);
+      await data.sync();
+      await this.closeFiles();
+      await this.#write({ ...this.#state, size, phase: "placing" });
+    } catch (error) {
+      throw explainNoSpace(error, this.#state.path, size);
+    }
+    try {
+      await fileSystem.rename(this.#place("data"), place);
+    } catch (error) {
+      this.#state = before;
+      throw error;
+    }
+    this.#state = { ...this.#state, phase: "committed" };
     await syncPlace();
-    await this.#write({ ...this.#state, phase: "committed" });
-    await fileSystem.remove(this.#place("marks"));
+    await this.#removeFile("marks");
   }
 
   /** Frees what it holds in this process; all of it stays on disk. */
   async closeFiles(): Promise<void> {
+    await this.#writing;
     const files = this.#files;
     this.#files = undefined;
     await Promise.all([files?.data.close(), files?.marks.close()]);
   }
 
-  /** Throws away what is there. The state goes last: without it the rest is swept away at the next start. */
+  /** Throws away what is there. The state goes first and durably: without it the rest is swept away at the next start. */
   async remove(): Promise<void> {
+    const { fileSystem, folder } = this.#staging;
     this.#forgetHash();
     await this.closeFiles();
-    for (const suffix of ["data", "marks", "json"]) {
-      await this.#staging.fileSystem.remove(this.#place(suffix)).catch((error: unknown) => {
-        if (errorCode(error) !== "ENOENT") throw error;
-      });
-    }
+    await this.#removeFile("json");
+    await fileSystem.syncFolder(folder);
+    await this.#removeFile("data");
+    await this.#removeFile("marks");
+  }
+
+  /** Nothing when it is not there. */
+  async #removeFile(suffix: string): Promise<void> {
+    await this.#staging.fileSystem.remove(this.#place(suffix)).catch((error: unknown) => {
+      if (errorCode(error) !== "ENOENT") throw error;
+    });
   }
 
   #place(suffix: string): string {

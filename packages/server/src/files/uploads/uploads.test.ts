@@ -5,6 +5,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { ManualClock } from "@sluice/rpc/testing";
 import { expect, test } from "vitest";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
+import { Changes } from "../change.ts";
 import { Hasher } from "../hasher.ts";
 import { Uploads } from "./uploads.ts";
 
@@ -13,7 +14,8 @@ test("closing while old uploads are swept leaves no timer", async () => {
   const clock = new ManualClock();
   await using hasher = new Hasher();
   const roots = [{ name: "", folder, isWritable: true }];
-  const uploads = await Uploads.open({ roots, fileSystem: nodeFileSystem, hasher, clock, uploadsMax: 10 });
+  const changes = new Changes(nodeFileSystem);
+  const uploads = await Uploads.open({ roots, fileSystem: nodeFileSystem, changes, hasher, clock, uploadsMax: 10 });
   expect(clock.timers).toBe(1);
   clock.advance(60_000);
   await uploads[Symbol.asyncDispose]();

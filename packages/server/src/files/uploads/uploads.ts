@@ -3,24 +3,28 @@
 // US1. What is on disk is the truth; this is rebuilt from it at every start.
 // US2. An upload that nobody writes to is thrown away after its time. Committed ones are kept as long, so that a commit whose
 //      answer was lost can be asked for again.
-import { randomBytes } from "node:crypto";
 import { LimitExceeded, NotFound, PermissionDenied } from "../../errors.ts";
 import { readWhole } from "../../store/atomic-file.ts";
 import type { Clock, Timer } from "../../store/contract.ts";
 import { errorCode, type FileSystem } from "../../store/file-system.ts";
-import type { FileRoot } from "../file-path.ts";
+import type { Changes } from "../change.ts";
+import { explainNoSpace, UploadInUse } from "../file-errors.ts";
+import type { FilePath, FileRoot } from "../file-path.ts";
 import type { Hasher } from "../hasher.ts";
 import { Upload } from "./upload.ts";
-import { decodeState, isUploadId, type UploadState } from "./upload-state.ts";
+import { decodeState, isUploadId, newUploadId, type UploadState } from "./upload-state.ts";
 
 /** A hidden folder in the shared one: it is not served, and on the same file system. */
 const STAGING_FOLDER = ".sluice-uploads";
 
 const SWEEP_MS = 60_000;
+/** How long an upload is kept that nobody writes to, unless its client says. */
+export const DEFAULT_TTL_MS = 24 * 3600 * 1000;
 
 export interface UploadsOptions {
   readonly roots: readonly FileRoot[];
   readonly fileSystem: FileSystem;
+  readonly changes: Pick<Changes, "confirm">;
   readonly hasher: Hasher;
   readonly clock: Clock;
   readonly uploadsMax: number;
@@ -36,6 +40,8 @@ interface Kept {
 export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions;
   readonly #kept = new Map<string, Kept>();
+  /** Ids of those that are being made. */
+  readonly #starting = new Set<string>();
   #timer: Timer | undefined;
   #isClosed = false;
 
@@ -56,21 +62,41 @@ export class Uploads implements AsyncDisposable {
     return this.#kept.size;
   }
 
-  /** Durable when it resolves. @throws LimitExceeded, PermissionDenied */
-  async start(root: FileRoot, wanted: Omit<UploadState, "id" | "phase">): Promise<Upload> {
-    const { uploadsMax, fileSystem, hasher } = this.#options;
+  /**
+   * Durable when it resolves. @param id of an upload that is not there; default: a new one
+   * @throws LimitExceeded, PermissionDenied, NoSpaceForUpload, UploadInUse (somebody starts it just now)
+   */
+  async start(root: FileRoot, wanted: Omit<UploadState, "id" | "phase">, id = newUploadId()): Promise<Upload> {
+    const { uploadsMax } = this.#options;
     if (!root.isWritable) throw new PermissionDenied();
-    if (this.#kept.size >= uploadsMax) {
+    if (this.#starting.has(id)) throw new UploadInUse(wanted.path, "it is being started");
+    if (this.#kept.size + this.#starting.size >= uploadsMax) {
       const message = `Cannot start another upload: the limit is ${uploadsMax}; commit or abort some, or wait until they expire`;
       throw new LimitExceeded(message, "uploads", { retryAfterMs: SWEEP_MS });
     }
-    const id = randomBytes(16).toString("base64url");
+    this.#starting.add(id);
+    try {
+      const upload = await this.#create(root, { ...wanted, id, phase: "open" });
+      this.#keep(upload, root);
+      return upload;
+    } catch (error) {
+      throw explainNoSpace(error, wanted.path, 0);
+    } finally {
+      this.#starting.delete(id);
+    }
+  }
+
+  async #create(root: FileRoot, state: UploadState): Promise<Upload> {
+    const { fileSystem, hasher } = this.#options;
     const folder = stagingOf(root);
     await fileSystem.makeFolder(folder);
     await fileSystem.syncFolder(root.folder);
-    const upload = await Upload.create({ fileSystem, hasher, folder }, { ...wanted, id, phase: "open" });
-    this.#keep(upload, root);
-    return upload;
+    return Upload.create({ fileSystem, hasher, folder }, state);
+  }
+
+  /** Whether there is one. */
+  has(id: string): boolean {
+    return this.#kept.has(id);
   }
 
   /** @throws NotFound */
@@ -119,7 +145,7 @@ export class Uploads implements AsyncDisposable {
   }
 
   async #load(root: FileRoot): Promise<void> {
-    const { fileSystem, hasher } = this.#options;
+    const { fileSystem, hasher, changes } = this.#options;
     const folder = stagingOf(root);
     const names = await fileSystem.list(folder).catch((error: unknown) => {
       if (errorCode(error) === "ENOENT") return [];
@@ -132,7 +158,11 @@ export class Uploads implements AsyncDisposable {
         ? decodeState((await readWhole(fileSystem, `${folder}/${name}`)) ?? new Uint8Array())
         : undefined;
       if (state?.id !== id) continue;
-      this.#keep(await Upload.recover({ fileSystem, hasher, folder }, state), root);
+      const upload = await Upload.recover({ fileSystem, hasher, folder }, state);
+      if (upload === undefined) continue;
+      // The process before may have ended between the rename and its sync, and whoever asks now hears that it is done.
+      if (upload.state.phase === "committed") await changes.confirm(pathIn(root, state));
+      this.#keep(upload, root);
       ids.add(id);
     }
     // What a crash left behind: of no upload, or half written.
@@ -162,4 +192,10 @@ export class Uploads implements AsyncDisposable {
 
 function stagingOf(root: FileRoot): string {
   return `${root.folder}/${STAGING_FOLDER}`;
+}
+
+/** Where it goes, as it was found to be good when it began. */
+function pathIn(root: FileRoot, { path }: UploadState): FilePath {
+  const parts = path.split("/");
+  return { root, parts: root.name === "" ? parts : parts.slice(1), text: path };
 }
