@@ -6,7 +6,7 @@ import type { Limits } from "../limits.ts";
 import type { Clock, CountRow, LogReader, ScanQuery } from "../store/contract.ts";
 import { toWords } from "../store/columns.ts";
 import { nextTurn } from "../stream/turn.ts";
-import { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "../stream/byte-sink.ts";
 import { type LogName, parseLogName } from "./log-name.ts";
 import { parseSeverity } from "./severity.ts";
 

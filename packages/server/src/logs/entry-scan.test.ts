@@ -8,7 +8,7 @@ import { EntryScanner } from "./entry-scan.ts";
 import { severityOfLevel } from "./severity.ts";
 import { encodeEntry, producerEntry } from "./testing/arbitrary-entries.ts";
 import { findFault } from "./testing/plain-scan.ts";
-import { bigintOf } from "./wire.ts";
+import { bigintOf } from "../stream/wire.ts";
 
 function scan(bytes: Uint8Array, limits = DEFAULT_LIMITS): EntryScanner & { passes: boolean } {
   const scanner = new EntryScanner(limits);

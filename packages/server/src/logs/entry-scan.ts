@@ -11,7 +11,7 @@ import type { Limits } from "../limits.ts";
 import { BytesTable } from "./bytes-table.ts";
 import { Severity, severityOfLevel } from "./severity.ts";
 import { ANY_VALUE, isPart, KEY_VALUE, RECORD_REST, type Shape } from "./otlp-shape.ts";
-import { isText, WireReader } from "./wire.ts";
+import { isText, WireReader } from "../stream/wire.ts";
 
 /** Why an entry was not taken; `reason` is stable, `text` is for people. */
 export interface Rejection {

@@ -9,7 +9,7 @@ import { readEpoch } from "../stream/cursor.ts";
 import { Tag } from "./entry-scan.ts";
 import { entryMarks } from "./marks.ts";
 import { CHECKSUM_BYTES } from "./stamp.ts";
-import { bigintOf, numberOf, WireReader } from "./wire.ts";
+import { bigintOf, numberOf, WireReader } from "../stream/wire.ts";
 
 /** The stored form of LogEntry. */
 export const entryFrameCodec: FrameCodec = {

@@ -1,7 +1,7 @@
 // Single fields of a stored entry, read in its frame without decoding the rest.
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { Tag } from "./entry-scan.ts";
-import { numberOf, WireReader } from "./wire.ts";
+import { numberOf, WireReader } from "../stream/wire.ts";
 
 /** The sequence of the entry in the frame `bytes[start..end)`. */
 export function sequenceOf(bytes: Uint8Array, start: number, end: number): number {

@@ -11,7 +11,7 @@ import type { FrameCodec } from "../store/contract.ts";
 import { MapTag, Tag } from "./entry-scan.ts";
 import type { FilterTerm, OwnKey } from "./filter.ts";
 import { literalOf } from "./matcher-expression.ts";
-import { WIRE_BYTES, WireReader } from "./wire.ts";
+import { WIRE_BYTES, WireReader } from "../stream/wire.ts";
 
 const FRAME_HEADER_BYTES = 5;
 /** Measured: pieces of 4 are all there when identifiers are, of 8 there are half as many again (decision record 0008). */

@@ -6,7 +6,7 @@ import { OWN_KEYS, parseNumber } from "./filter.ts";
 import { Finder } from "./finder.ts";
 import { ExpressionSearch, literalOf } from "./matcher-expression.ts";
 import { type EntryValues, isEqual, type Slot } from "./matcher-values.ts";
-import { bigintOf } from "./wire.ts";
+import { bigintOf } from "../stream/wire.ts";
 
 /** Of longer values expressions see the beginning. */
 const REGEX_BYTES_MAX = 64 * 1024;

@@ -2,7 +2,7 @@
 import type { Effort } from "./effort.ts";
 import { MapTag, Tag } from "./entry-scan.ts";
 import type { Key, OwnKey } from "./filter.ts";
-import { WIRE_BYTES, WireReader } from "./wire.ts";
+import { WIRE_BYTES, WireReader } from "../stream/wire.ts";
 
 /** What it costs to begin with an entry, to read one of its values, and to compare the key of one of its `fields`. */
 const ENTRY_STEPS = 100;

@@ -1,7 +1,7 @@
 // Where an OpenTelemetry program's entries come from, as fields of the entry: the numbers of resource and scope in the
 // log's dictionary; or, where that has no room for them, resource and scope themselves.
 import type { Dictionary, DictionaryLease } from "../store/dictionary.ts";
-import { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "../stream/byte-sink.ts";
 import { Tag } from "./entry-scan.ts";
 import type { LogName } from "./log-name.ts";
 import type { RecordSource } from "./otlp-request.ts";

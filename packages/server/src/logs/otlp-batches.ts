@@ -7,11 +7,11 @@
 //     for a record that large.
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import type { Dictionary } from "../store/dictionary.ts";
-import { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "../stream/byte-sink.ts";
 import { RecordWriter } from "./otlp-record-writer.ts";
 import { RequestTag, ResourceLogsTag, ResourceTag, SERVICE_NAME, ScopeLogsTag } from "./otlp-request.ts";
 import { AnyValueTag, KeyValueTag } from "./otlp-value.ts";
-import { varintSize, writeVarint } from "./wire.ts";
+import { varintSize, writeVarint } from "../stream/wire.ts";
 
 const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Number 1001. */

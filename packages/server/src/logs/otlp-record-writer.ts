@@ -7,12 +7,12 @@
 // L3. What the server added to an entry is known by its place: it stands behind the sequence.
 import { fromBinary } from "@bufbuild/protobuf";
 import { KeyValueSchema } from "@sluice/api";
-import type { ByteSink } from "./byte-sink.ts";
+import type { ByteSink } from "../stream/byte-sink.ts";
 import { MapTag, Tag } from "./entry-scan.ts";
 import { RecordTag } from "./otlp-records.ts";
 import { AnyValueTag, KeyValueTag } from "./otlp-value.ts";
 import { Span } from "./span.ts";
-import { varintSize, WireReader } from "./wire.ts";
+import { varintSize, WireReader } from "../stream/wire.ts";
 
 const SOURCE_FILE_KEY = Buffer.from("code.file.path");
 const LINE_NUMBER_KEY = Buffer.from("code.line.number");

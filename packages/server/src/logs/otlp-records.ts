@@ -13,13 +13,13 @@
 // R4. Nothing is lost: otlp-read.ts makes the same record of the entry. Beside the values that needs the order of fields:
 //     attributes stand as they came; an attribute of otlp_attributes stands right before its text in `fields`; `level`
 //     stands before severity_number when the producer gave it, behind when it is only the number's name.
-import { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "../stream/byte-sink.ts";
 import { Tag as EntryTag } from "./entry-scan.ts";
 import type { RecordSource, RecordSpans } from "./otlp-request.ts";
 import { KeyValue, ValueText } from "./otlp-value.ts";
 import { Severity, severityName } from "./severity.ts";
 import { Span } from "./span.ts";
-import { WireReader } from "./wire.ts";
+import { WireReader } from "../stream/wire.ts";
 import type { EntrySpans } from "./write-request.ts";
 
 /** Tags of LogRecord. */

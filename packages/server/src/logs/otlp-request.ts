@@ -1,11 +1,11 @@
 // Finds the log records of an ExportLogsServiceRequest, and what they share: where it came from.
 import { InvalidRequest, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
-import { ByteSink } from "./byte-sink.ts";
+import { ByteSink } from "../stream/byte-sink.ts";
 import { Tag as EntryTag } from "./entry-scan.ts";
 import { isPart, RESOURCE_HEAD, SCOPE_HEAD } from "./otlp-shape.ts";
 import { KeyValue } from "./otlp-value.ts";
-import { WireReader } from "./wire.ts";
+import { WireReader } from "../stream/wire.ts";
 
 const UNKNOWN_SERVICE = "unknown_service";
 

@@ -3,7 +3,7 @@
 // O1. What passes can be read by every protobuf decoder, the strictest included, also inside of the messages that a reader
 //     gets it in (E1): wire format, wire types of known fields, UTF-8 of every string, no deeper than decoders go.
 // O2. Unknown fields pass: they are a newer OTLP's.
-import { isText, WireReader } from "./wire.ts";
+import { isText, WireReader } from "../stream/wire.ts";
 
 type Kind = "text" | "bytes" | "varint" | "fixed32" | "fixed64" | "refused" | Shape;
 

@@ -1,9 +1,9 @@
 // OpenTelemetry's AnyValue and KeyValue, read from their wire form, as text.
 import { fromBinary } from "@bufbuild/protobuf";
 import { type AnyValue, AnyValueSchema } from "@sluice/api";
-import type { ByteSink } from "./byte-sink.ts";
+import type { ByteSink } from "../stream/byte-sink.ts";
 import { MapTag, Tag as EntryTag } from "./entry-scan.ts";
-import { bigintOf, varintSize, type WireReader } from "./wire.ts";
+import { bigintOf, varintSize, type WireReader } from "../stream/wire.ts";
 
 /** Tags of AnyValue. */
 export const AnyValueTag = {

@@ -12,7 +12,7 @@ import { matchesGlob } from "./glob.ts";
 import type { AppendOptions, Ingest, Numbering, Slice, SliceOutcome, WriteTarget } from "./ingest.ts";
 import { endOfSlice } from "./ingest.ts";
 import type { EntrySpans } from "./write-request.ts";
-import { WireReader } from "./wire.ts";
+import { WireReader } from "../stream/wire.ts";
 
 /** Entries of applications that match go to a log. */
 export interface Route {

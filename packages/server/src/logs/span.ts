@@ -1,6 +1,6 @@
 // A range of bytes that is remembered until it is written somewhere else.
-import type { ByteSink } from "./byte-sink.ts";
-import type { WireReader } from "./wire.ts";
+import type { ByteSink } from "../stream/byte-sink.ts";
+import type { WireReader } from "../stream/wire.ts";
 
 /** Bytes of a field, somewhere in a message. */
 export class Span {

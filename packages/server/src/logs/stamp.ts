@@ -14,7 +14,7 @@ import type { Batch } from "../store/contract.ts";
 import { CURSOR_LENGTH, CursorStamp } from "../stream/cursor.ts";
 import type { EntryScanner } from "./entry-scan.ts";
 import { Tag } from "./entry-scan.ts";
-import { writeVarint, writeVarint64 } from "./wire.ts";
+import { writeVarint, writeVarint64 } from "../stream/wire.ts";
 
 /** Tag and value of the checksum. */
 export const CHECKSUM_BYTES = 5;

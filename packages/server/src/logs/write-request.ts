@@ -4,7 +4,7 @@ import { Durability } from "@sluice/api";
 import { InvalidRequest, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import type { LogName } from "./log-name.ts";
-import { numberOf, WireReader } from "./wire.ts";
+import { numberOf, WireReader } from "../stream/wire.ts";
 
 /** Entries as they came, one after the other somewhere in `bytes`. */
 export interface EntrySpans {
