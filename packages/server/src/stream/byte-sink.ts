@@ -1,5 +1,5 @@
 // A growing buffer to which the fields of a protobuf message are written.
-import { writeVarint, writeVarint64 } from "../stream/wire.ts";
+import { writeVarint, writeVarint64 } from "./wire.ts";
 
 export class ByteSink {
   bytes: Buffer;
