@@ -40,9 +40,9 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
-      ["open-logs"],
+      ["open-logs", "open-queues"],
       ["config", "status"],
-      ["http", "files", "logs"],
+      ["http", "files", "logs", "queues"],
       ["security", "telemetry"],
       ["stream"],
       ["store"],

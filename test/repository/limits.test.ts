@@ -59,7 +59,7 @@ describe.each([
 
 test.each([
   ["How long connections live", "connections."],
-  ["Logs and files", "limits."],
+  ["Logs, files and queues", "limits."],
 ])("%s: the page has the settings and their defaults", (heading, prefix) => {
   const elsewhere = ["HTTP/2", "gRPC"].flatMap((other) => rowsOf(other).map(([, key]) => key));
   const wanted = settings.filter(({ key }) => key.startsWith(prefix) && !elsewhere.includes(key));

@@ -14,6 +14,7 @@ export type ErrorKind =
   | "permission-denied"
   | "out-of-range"
   | "aborted"
+  | "already-exists"
   | "data-loss"
   | "limit-exceeded"
   | "unavailable"
@@ -142,6 +143,15 @@ export class NotFound extends SluiceError {
   override readonly name = "NotFound";
   constructor(type: string, name: string, hint: string) {
     super("not-found", `Cannot find the ${type} "${name}": ${hint}`, { reason: "NOT_FOUND", resource: { type, name } });
+  }
+}
+
+/** Something of this name is there already. To recover: use it, or choose another name. */
+export class AlreadyExists extends SluiceError {
+  override readonly name = "AlreadyExists";
+  constructor(type: string, name: string, hint: string) {
+    const message = `Cannot make the ${type} "${name}": ${hint}`;
+    super("already-exists", message, { reason: "ALREADY_EXISTS", resource: { type, name } });
   }
 }
 

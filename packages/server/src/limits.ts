@@ -32,6 +32,18 @@ export interface Limits {
   readonly downloadsMax: number;
   /** Uploads that are kept, being written or not: each is bytes on disk that nobody can see. */
   readonly uploadsMax: number;
+  /** Queues of the server: each is a log of its own, with its files and its table of jobs. */
+  readonly queuesMax: number;
+  /** Body of one job: larger ones are files, and their job says which. */
+  readonly jobBytesMax: number;
+  /** Headers of one job, names and values in UTF-8. */
+  readonly jobHeaderBytesMax: number;
+  /** UTF-8 bytes of a fairness key, an ordering key or a dedup id: they are kept in memory. */
+  readonly jobKeyBytesMax: number;
+  /** Jobs of one batch, and leases of one request. */
+  readonly jobBatchMax: number;
+  /** Workers' sessions, open or waiting for their worker to come back. */
+  readonly workSessionsMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -55,6 +67,12 @@ export const DEFAULT_LIMITS: Limits = {
   messageBytesMax: 4 * 1024 * 1024,
   downloadsMax: 1000,
   uploadsMax: 1000,
+  queuesMax: 256,
+  jobBytesMax: 1024 * 1024,
+  jobHeaderBytesMax: 16 * 1024,
+  jobKeyBytesMax: 256,
+  jobBatchMax: 10_000,
+  workSessionsMax: 10_000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

@@ -29,6 +29,7 @@ const CODES: Readonly<Record<ErrorKind, Code>> = {
   "permission-denied": Code.PERMISSION_DENIED,
   "out-of-range": Code.OUT_OF_RANGE,
   aborted: Code.ABORTED,
+  "already-exists": Code.ALREADY_EXISTS,
   "data-loss": Code.DATA_LOSS,
   "limit-exceeded": Code.RESOURCE_EXHAUSTED,
   unavailable: Code.UNAVAILABLE,

@@ -137,6 +137,36 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.uploadsMax,
   }),
+  queuesMax: setting(count(0, 100_000), {
+    description: "Queues of jobs. Each has a log of its own.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.queuesMax,
+  }),
+  jobBytesMax: setting(byteSize("1KiB", "64MiB"), {
+    description: "Body of one job.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.jobBytesMax),
+  }),
+  jobHeaderBytesMax: setting(byteSize("0B", "1MiB"), {
+    description: "Headers of one job, names and values together.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.jobHeaderBytesMax),
+  }),
+  jobKeyBytesMax: setting(byteSize("16B", "4KiB"), {
+    description: "Length of a fairness key, an ordering key or a dedup id in UTF-8.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.jobKeyBytesMax),
+  }),
+  jobBatchMax: setting(count(1, 1_000_000), {
+    description: "Jobs of one batch, and leases of one request of a worker.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.jobBatchMax,
+  }),
+  workSessionsMax: setting(count(1, 10_000_000), {
+    description: "Workers at all queues, those included whose connection was lost and who may come back.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.workSessionsMax,
+  }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
     placeholder: "number",
@@ -260,8 +290,9 @@ export const configSchema = z.strictObject({
   }),
   files: setting(orOff(fileRoots), {
     description:
-      "Folders whose files can be read, and written with :rw behind; one may have no name, paths into the others begin with theirs.",
-    placeholder: "[name=]folder[:rw]|off",
+      "Folders whose files can be read, written with :rw behind, hidden ones, too, with :hidden; one may have no name, " +
+      "paths into the others begin with theirs.",
+    placeholder: "[name=]folder[:rw][:hidden]|off",
     default: "off",
     isList: true,
   }),

@@ -16,12 +16,15 @@ export interface Subject {
   readonly address: string;
 }
 
-/** `describe`: learn what there is (reflection, health, names); `read`: contents; `write`: add contents. */
-export type Action = "describe" | "read" | "write";
+/**
+ * `describe`: learn what there is (reflection, health, names); `read`: contents; `write`: add contents; `consume`: take jobs
+ * and say what became of them; `administer`: make, change and remove the thing itself, or others' contents.
+ */
+export type Action = "describe" | "read" | "write" | "consume" | "administer";
 
 /** What is touched. The name is the resource's own: of a log "default", of a file its path, of a service its full protobuf name. */
 export interface Resource {
-  readonly type: "log" | "file" | "service";
+  readonly type: "log" | "file" | "queue" | "service";
   readonly name: string;
 }
 
