@@ -1,9 +1,9 @@
 import { crc32 } from "node:zlib";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { FileChunkSchema } from "@sluice/api";
+import { ByteStreamReadResponseSchema, FileChunkSchema } from "@sluice/api";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { chunkFormOf, chunkOverheadMax, layOutChunk, putChecksum, putCrc32 } from "./chunk-frame.ts";
+import { BYTES_FORM, chunkFormOf, chunkOverheadMax, layOutChunk, putChecksum, putCrc32 } from "./chunk-frame.ts";
 
 const SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -49,4 +49,18 @@ test("a frame is the message that protobuf-es reads, whatever its fields are", (
       expect(Buffer.from(toBinary(FileChunkSchema, read))).toEqual(Buffer.from(toBinary(FileChunkSchema, wanted)));
     }),
   );
+});
+
+test("in the other form it is a ReadResponse", () => {
+  for (const length of [0, 1, 127, 128, 70_000]) {
+    const memory = new Uint8Array(chunkOverheadMax(BYTES_FORM) + length).fill(0xff);
+    const plan = { offset: 5, length, totalSize: 100_000, isLast: true, isEof: true };
+    const place = layOutChunk(memory, 0, BYTES_FORM, plan);
+    const data = Uint8Array.from({ length }, (_, i) => i * 7);
+    memory.set(data, place.dataStart);
+    const header = Buffer.from(memory.buffer, 0, 5);
+    expect([header[0], header.readUInt32BE(1)]).toEqual([0, place.end - 5]);
+    const read = fromBinary(ByteStreamReadResponseSchema, memory.subarray(5, place.end));
+    expect(Buffer.from(read.data)).toEqual(Buffer.from(data));
+  }
 });

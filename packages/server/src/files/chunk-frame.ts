@@ -8,6 +8,8 @@ import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 
 /** One download's chunks: what all of them have in common. */
 export interface ChunkForm {
+  /** "bytes": google.bytestream.ReadResponse, the data and nothing else. */
+  readonly message: "chunk" | "bytes";
   /** The encoded fields that each chunk repeats: file_path and etag. */
   readonly common: Uint8Array;
   readonly hasCrc32: boolean;
@@ -26,7 +28,7 @@ export interface ChunkPlan {
 export interface ChunkPlace {
   readonly dataStart: number;
   readonly dataEnd: number;
-  /** Where the 64 characters of the checksum go; -1: this is not the last chunk. */
+  /** Where the 64 characters of the checksum go; -1: this is not the last chunk, or its form has none. */
   readonly checksumAt: number;
   /** Where the CRC-32 goes; -1: it was not asked for. */
   readonly crc32At: number;
@@ -44,6 +46,8 @@ const TAG_ETAG = 0x3a;
 const TAG_CRC32 = 0x45;
 const TAG_EOF = 0x48;
 const TAG_NEXT_OFFSET = 0x50;
+/** ReadResponse.data */
+const TAG_BYTES = 0x52;
 
 const SHA256_HEX_BYTES = 64;
 /** Tag and longest varint of offset, total_size, next_offset and of data's length; the booleans; CRC-32; checksum. */
@@ -51,8 +55,10 @@ const OWN_BYTES_MAX = 4 * 11 + 2 + 2 + 5 + 2 + SHA256_HEX_BYTES;
 
 export function chunkFormOf(path: string, etag: string, options: { hasCrc32: boolean }): ChunkForm {
   const common = Buffer.concat([stringField(TAG_PATH, path), stringField(TAG_ETAG, etag)]);
-  return { common, hasCrc32: options.hasCrc32 };
+  return { message: "chunk", common, hasCrc32: options.hasCrc32 };
 }
+
+export const BYTES_FORM: ChunkForm = { message: "bytes", common: new Uint8Array(0), hasCrc32: false };
 
 /** Bytes that a frame takes at most beside its data. */
 export function chunkOverheadMax(form: ChunkForm): number {
@@ -61,6 +67,7 @@ export function chunkOverheadMax(form: ChunkForm): number {
 
 /** Writes all of a chunk's frame but what is to be read, at `start`. */
 export function layOutChunk(memory: Uint8Array, start: number, form: ChunkForm, plan: ChunkPlan): ChunkPlace {
+  if (form.message === "bytes") return layOutBytes(memory, start, plan);
   let at = start + FRAME_HEADER_BYTES;
   memory.set(form.common, at);
   at += form.common.length;
@@ -84,6 +91,13 @@ export function layOutChunk(memory: Uint8Array, start: number, form: ChunkForm, 
   const end = at + plan.length;
   putLength(memory, start, end - start - FRAME_HEADER_BYTES);
   return { dataStart: at, dataEnd: end, checksumAt, crc32At, end };
+}
+
+function layOutBytes(memory: Uint8Array, start: number, { length }: ChunkPlan): ChunkPlace {
+  const dataStart = putVarint(memory, start + FRAME_HEADER_BYTES, TAG_BYTES, length);
+  const end = dataStart + length;
+  putLength(memory, start, end - start - FRAME_HEADER_BYTES);
+  return { dataStart, dataEnd: end, checksumAt: -1, crc32At: -1, end };
 }
 
 /** Completes a chunk whose data has been read. */

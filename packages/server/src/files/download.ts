@@ -12,7 +12,7 @@ import { PermissionDenied } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
 import type { BlockPool } from "./block-pool.ts";
 import type { Checksums } from "./checksums.ts";
-import { chunkFormOf, type ChunkForm } from "./chunk-frame.ts";
+import { BYTES_FORM, chunkFormOf, type ChunkForm } from "./chunk-frame.ts";
 import { DownloadInterrupted, FileChanged } from "./file-errors.ts";
 import type { FilePath } from "./file-path.ts";
 import { etagOf, type FileVersion, hasSameContents, isSameFile } from "./file-version.ts";
@@ -40,6 +40,8 @@ export interface DownloadOptions {
   /** undefined: as fast as it goes. */
   readonly bytesPerSecond: number | undefined;
   readonly isFollowing: boolean;
+  /** As which message it is sent; without a checksum at its end where that has no room for one. */
+  readonly message: ChunkForm["message"];
 }
 
 /** Up to here hashing in this thread takes less of it than asking another one. */
@@ -80,8 +82,8 @@ export class Download implements FrameSource {
     this.#version = file.version;
     this.#next = options.offset;
     this.#handedTo = options.offset;
-    const { path, hasCrc32, bytesPerSecond } = options;
-    this.#form = chunkFormOf(path.text, etagOf(file.version), { hasCrc32 });
+    const { path, message, hasCrc32, bytesPerSecond } = options;
+    this.#form = message === "bytes" ? BYTES_FORM : chunkFormOf(path.text, etagOf(file.version), { hasCrc32 });
     this.#pace = bytesPerSecond === undefined ? undefined : new Pace(bytesPerSecond, resources.clock);
     this.#known = this.#isWhole ? resources.checksums.find(file.version) : undefined;
     this.#hash = this.#known === undefined ? this.#openHash() : undefined;
@@ -150,9 +152,10 @@ export class Download implements FrameSource {
     return offset === 0 && !isFollowing && this.#end === this.#version.size;
   }
 
-  /** undefined: this call has no end, so it never says a checksum. */
+  /** undefined: this call never says a checksum: it has no end, or no room for it. */
   #openHash(): StreamHash | undefined {
-    const { offset, limit, isFollowing } = this.#options;
+    const { offset, limit, isFollowing, message } = this.#options;
+    if (message === "bytes") return undefined;
     const byteCount = isFollowing ? limit : this.#end - offset;
     if (byteCount === Number.POSITIVE_INFINITY) return undefined;
     return byteCount <= HASHED_HERE_BYTES ? hashHere() : this.#resources.hasher.openStream();
@@ -206,7 +209,7 @@ export class Download implements FrameSource {
     const isWhole = await this.#file.hold(() => block.read(this.#file.fd));
     await this.#verify(isWhole);
     this.#addToHash(block);
-    if (block.isLast) block.putChecksum(this.#known ?? (await this.#computed()));
+    if (block.hasChecksum) block.putChecksum(this.#known ?? (await this.#computed()));
     if (this.#step !== "reading") return;
     this.#next = block.end;
     this.#ready = block;

@@ -47,7 +47,11 @@ export class DownloadCount {
 }
 
 /** A request, checked as far as it can be without the file. @throws InvalidRequest */
-export function parseDownload(request: FileRequest, path: FilePath): DownloadOptions {
+export function parseDownload(
+  request: FileRequest,
+  path: FilePath,
+  message: DownloadOptions["message"] = "chunk",
+): DownloadOptions {
   const { chunkSize, offset, limit, maxBytesPerSecond, chunkChecksums, follow } = request;
   const violations: FieldViolation[] = [];
   if (offset < 0n) violations.push({ field: "offset", description: `${offset} is negative` });
@@ -69,6 +73,7 @@ export function parseDownload(request: FileRequest, path: FilePath): DownloadOpt
     hasCrc32: chunkChecksums,
     bytesPerSecond,
     isFollowing: follow,
+    message,
   };
 }
 

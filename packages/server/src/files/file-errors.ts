@@ -1,5 +1,5 @@
 // What can go wrong with files, beyond what goes wrong everywhere.
-import { SluiceError } from "../errors.ts";
+import { InvalidRequest, SluiceError } from "../errors.ts";
 import { errorCode } from "../store/file-system.ts";
 
 /** The file was changed while it was read. To recover: read again, the new version, from its beginning. */
@@ -57,6 +57,23 @@ export class UploadInUse extends SluiceError {
       reason: "UPLOAD_IN_USE",
     });
   }
+}
+
+/** What comes does not begin where the bytes so far end. To recover: go on at the offset. */
+export class UploadOffsetOutOfRange extends SluiceError {
+  override readonly name = "UploadOffsetOutOfRange";
+  constructor(path: string, offset: bigint, end: number) {
+    super("out-of-range", `Cannot take bytes of "${path}" at ${offset}: the bytes so far end at ${end}; go on there`, {
+      reason: "OFFSET_OUT_OF_RANGE",
+      metadata: { offset: String(end) },
+    });
+  }
+}
+
+/** What comes ends behind the size that the upload was started with. */
+export function uploadTooLong(field: string, end: number, size: number): InvalidRequest {
+  const description = `ends at ${end}, behind the ${size} bytes that the upload was started with`;
+  return new InvalidRequest("UPLOAD_TOO_LONG", [{ field, description }]);
 }
 
 /** No room on the disk. What was received before is kept. To recover: make room, then go on at the offset. */

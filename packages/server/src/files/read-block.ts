@@ -40,6 +40,8 @@ export class Block {
   readonly end: number;
   readonly #places: readonly ChunkPlace[];
   readonly #hasCrc32: boolean;
+  /** Whether this block has the call's last chunk. */
+  readonly isLast: boolean;
 
   constructor(plan: BlockPlan, pool: BlockPool) {
     const plans = chunksOf(plan);
@@ -55,11 +57,12 @@ export class Block {
       return place;
     });
     this.#hasCrc32 = plan.form.hasCrc32;
+    this.isLast = plans.at(-1)!.isLast;
     this.bytes = bytes.subarray(0, at);
   }
 
-  /** True when this block has the call's last chunk. */
-  get isLast(): boolean {
+  /** Whether it must get a checksum. */
+  get hasChecksum(): boolean {
     return this.#places.at(-1)!.checksumAt >= 0;
   }
 

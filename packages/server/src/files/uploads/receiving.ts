@@ -1,0 +1,107 @@
+// Takes what a client sends for an upload, by whatever protocol, and has it written.
+//
+// RC1. A piece is looked at before anything of it is taken.
+// RC2. However it ends, what was taken before is written; `ended` resolves behind that, and then the upload is free for the
+//      next call.
+// RC3. A client that sends nothing for too long is cut.
+import type { Clock, Timer } from "../../store/contract.ts";
+import { UploadStalled } from "../file-errors.ts";
+import { ReceivedBytes } from "./received-bytes.ts";
+import type { Upload } from "./upload.ts";
+
+/** What receiving needs of its surroundings. */
+export interface ReceivingSurroundings {
+  /** Hears that the upload is worked on. */
+  readonly touch: (upload: Upload) => void;
+  readonly clock: Clock;
+  /** RC3 */
+  readonly stallMs: number;
+}
+
+export interface ReceivingOptions<T> extends ReceivingSurroundings {
+  readonly incoming: AsyncIterator<T>;
+  /** What is new of a piece; `end` is where the bytes so far end. @throws what is wrong with it, and nothing of it is taken */
+  readonly bytesOf: (piece: T, end: number) => Uint8Array;
+  /** True for a piece behind which nothing may come: it is the last that is taken. Default: none is. */
+  readonly isLast?: (piece: T) => boolean;
+}
+
+export class Receiving<T> {
+  /** Pieces taken so far. */
+  taken = 0;
+  isOver = false;
+  readonly ended: Promise<void>;
+  readonly #upload: Upload;
+  readonly #options: ReceivingOptions<T>;
+  readonly #stopped = Promise.withResolvers<never>();
+  readonly #bytes: ReceivedBytes;
+  readonly #setEnded: () => void;
+  #change = Promise.withResolvers<void>();
+  #end: number;
+
+  /** @param upload that the caller uses alone */
+  constructor(upload: Upload, options: ReceivingOptions<T>) {
+    this.#upload = upload;
+    this.#options = options;
+    this.#end = upload.durableOffset;
+    this.#bytes = new ReceivedBytes(upload, () => {
+      options.touch(upload);
+      this.#tell();
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.ended = promise;
+    this.#setEnded = resolve;
+    this.#stopped.promise.catch(() => {});
+  }
+
+  /** Resolves when there is something new to say. */
+  changed(): Promise<void> {
+    return this.#change.promise;
+  }
+
+  /** Takes no more. */
+  stop(reason: Error): void {
+    this.#stopped.reject(reason);
+  }
+
+  /** Takes all pieces. Resolves when the last one is durable. @throws what is wrong with one, NoSpaceForUpload, UploadStalled */
+  async run(first: T): Promise<void> {
+    const { bytesOf, isLast } = this.#options;
+    try {
+      for (let piece: T | undefined = first; piece !== undefined;) {
+        // RC1
+        const bytes = bytesOf(piece, this.#end);
+        this.#end += bytes.length;
+        this.taken++;
+        await this.#bytes.add(bytes);
+        piece = isLast?.(piece) === true ? undefined : await this.#next();
+      }
+    } finally {
+      // RC2
+      await this.#bytes.flush().finally(() => {
+        this.isOver = true;
+        this.#setEnded();
+        this.#tell();
+      });
+    }
+  }
+
+  async #next(): Promise<T | undefined> {
+    const { clock, stallMs, incoming } = this.#options;
+    const timer: Timer = clock.setTimer(() => {
+      const { path } = this.#upload.state;
+      this.stop(new UploadStalled(path, { offset: this.#upload.durableOffset, afterMs: stallMs }));
+    }, stallMs);
+    try {
+      const next = await Promise.race([incoming.next(), this.#stopped.promise]);
+      return next.done === true ? undefined : next.value;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  #tell(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+  }
+}
