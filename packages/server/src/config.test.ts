@@ -68,14 +68,16 @@ describe("where values come from", () => {
   });
 
   test("shared folders, with and without a name, relative to where they are named", async () => {
-    await writeConfig("files:\n  - shared\n  - photos=/srv/p:rw\n");
+    await writeConfig("files:\n  - shared\n  - photos=/srv/p:hidden:rw\n");
     const expected = [
-      { name: "", folder: join(folder, "shared"), isWritable: false },
-      { name: "photos", folder: "/srv/p", isWritable: true },
+      { name: "", folder: join(folder, "shared"), isWritable: false, showsHidden: false },
+      { name: "photos", folder: "/srv/p", isWritable: true, showsHidden: true },
     ];
     expect((await load({})).config.files).toEqual(expected);
     const byFlag = await load({ flags: new Map([["files", "a=b=c"]]) });
-    expect(byFlag.config.files).toEqual([{ name: "a", folder: join(folder, "b=c"), isWritable: false }]);
+    expect(byFlag.config.files).toEqual([
+      { name: "a", folder: join(folder, "b=c"), isWritable: false, showsHidden: false },
+    ]);
   });
 
   test("an empty variable counts as absent", async () => {

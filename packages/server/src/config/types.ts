@@ -61,17 +61,18 @@ export const listenPlaces = listOf(listenPlace, PLACE_ALLOWED);
 export const origins = listOf(origin, ORIGIN_ALLOWED);
 
 const ROOT_ALLOWED =
-  "FOLDER, or NAME=FOLDER with a name of letters, digits, dots, dashes or underscores, each with :rw behind to be written to";
+  "FOLDER, or NAME=FOLDER with a name of letters, digits, dots, dashes or underscores, " +
+  "each with :rw behind to be written to, and :hidden for what has a dot in front";
 
 /** A folder that is shared, with or without a name. */
 const fileRoot = z.string({ error: `allowed is ${ROOT_ALLOWED}` }).transform((text, context): FileRoot => {
   const {
     name = "",
     folder = "",
-    mode,
-  } = /^(?:(?<name>[^=/]*)=)?(?<folder>.*?)(?<mode>:rw)?$/su.exec(text.trim())?.groups ?? {};
+    modes = "",
+  } = /^(?:(?<name>[^=/]*)=)?(?<folder>.*?)(?<modes>(?::rw|:hidden)*)$/su.exec(text.trim())?.groups ?? {};
   if (folder !== "" && (name === "" ? !text.trim().startsWith("=") : /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/u.test(name))) {
-    return { name, folder, isWritable: mode !== undefined };
+    return { name, folder, isWritable: modes.includes(":rw"), showsHidden: modes.includes(":hidden") };
   }
   context.addIssue({ code: "custom", message: `"${text}" is none; allowed is ${ROOT_ALLOWED}` });
   return z.NEVER;

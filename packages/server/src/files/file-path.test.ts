@@ -44,10 +44,37 @@ test.each([
   "\u2024\u2024",
   "\uff0e\uff0e",
   "\u2025",
+  // A hidden name to somebody who normalises, or drops what cannot be seen.
+  "\u2024git",
+  "\u200b.git",
   "a\uff3cb",
   "\ud800",
 ])("%j is nowhere", (text) => {
   expect(() => parseFilePath(text, [home, photos])).toThrow(new PermissionDenied());
+});
+
+const shown: FileRoot = { name: "shown", folder: "/srv/shown", isWritable: true, showsHidden: true };
+
+test.each([".profile", "a/.git/config", ".a/.b", "\u2024git", "..a"])(
+  "%j is there where hidden names are shown",
+  (text) => {
+    expect(parseFilePath(`shown/${text}`, [home, shown])).toMatchObject({ root: shown, parts: text.split("/") });
+    expect(() => parseFilePath(text, [home, shown])).toThrow(new PermissionDenied());
+  },
+);
+
+test.each([
+  "..",
+  "...",
+  "a/..",
+  "\u2025",
+  ".\u200b.",
+  "a/.\u2024",
+  ".sluice-uploads",
+  ".Sluice-uploads/x",
+  "a/\u2024sluice-x",
+])("%j is nowhere, also where hidden names are shown", (text) => {
+  expect(() => parseFilePath(`shown/${text}`, [home, shown])).toThrow(new PermissionDenied());
 });
 
 test("without a folder without a name, paths need the name of one", () => {
