@@ -4,6 +4,7 @@
 // R2. On the way down nothing acknowledged is lost: streams end, then calls, then the log is closed, then the lock goes.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
+  ByteStream,
   FileService,
   type LogEntrySchema,
   LogService,
@@ -31,6 +32,7 @@ import type { Config } from "./config.ts";
 import { SluiceError } from "./errors.ts";
 import { FILES_PATH } from "./files/http.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
+import { UPLOADS_PATH } from "./files/tus.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
@@ -121,6 +123,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     serve(OtlpLogsService, logs.otlpHandlers),
     serve(FileService, files.handlers),
     serve(SeedFileService, files.seedHandlers),
+    serve(ByteStream, files.byteStreamHandlers),
   ];
   const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
@@ -172,7 +175,13 @@ function plainHttp(
     },
   });
   return {
-    handlers: { ...healthHandlers(health), [OTLP_LOGS_PATH]: otlp, [FILES_PATH]: files.httpHandler },
+    handlers: {
+      ...healthHandlers(health),
+      [OTLP_LOGS_PATH]: otlp,
+      [FILES_PATH]: files.httpHandler,
+      [UPLOADS_PATH]: files.tusHandler,
+      [UPLOADS_PATH.slice(0, -1)]: files.tusHandler,
+    },
     mapError: (error) => (isUnforeseen(error) ? undefined : statusOf(error)),
     onError,
   };

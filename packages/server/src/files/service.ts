@@ -20,6 +20,7 @@ import { type FilePath, type FileRoot, parseFilePath } from "./file-path.ts";
 import { Hasher } from "./hasher.ts";
 import { createFileHttpHandler } from "./http.ts";
 import { listFiles, parseListQuery } from "./list.ts";
+import { createTusHandler } from "./tus.ts";
 import { createUploadHandlers } from "./uploads/handlers.ts";
 import { Uploads } from "./uploads/uploads.ts";
 
@@ -40,6 +41,8 @@ export interface FileServiceHandle extends AsyncDisposable {
   readonly seedHandlers: ServiceHandlers<typeof SeedFileService>;
   /** Of FILES_PATH. */
   readonly httpHandler: HttpHandler;
+  /** Of UPLOADS_PATH. */
+  readonly tusHandler: HttpHandler;
   /** Refuses further downloads; those that run go on. Idempotent. */
   drain(): void;
   /** How many downloads run now, and how many uploads are kept. */
@@ -62,6 +65,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const downloads = new DownloadCount(limits.downloadsMax);
 
   const { pathOf, writablePathOf } = createGate(roots, authorize);
+  const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, writablePathOf };
 
   const readHandlers = {
     async downloadFile(request: FileRequest, call: Call) {
@@ -85,7 +89,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
         authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
         return listFiles(query, { roots, isEnded: () => call.isEnded });
       },
-      ...createUploadHandlers({ uploads, changes, checksums, clock, stallMs: uploadStallMs, writablePathOf }),
+      ...createUploadHandlers(uploading),
       ...createChangeHandlers(changes, writablePathOf),
     },
     seedHandlers: readHandlers,
@@ -97,6 +101,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
         return path;
       },
     }),
+    tusHandler: createTusHandler(uploading),
     drain: () => downloads.drain(),
     get downloads() {
       return downloads.count;

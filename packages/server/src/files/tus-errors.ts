@@ -20,6 +20,7 @@ const STATUSES: Readonly<Record<ErrorKind, number>> = {
   "not-found": 404,
   "out-of-range": 409,
   aborted: 409,
+  "already-exists": 409,
   "failed-precondition": 409,
   "limit-exceeded": 429,
   "data-loss": 500,

@@ -117,7 +117,7 @@ class Tus {
       await uploads.abort(id).catch(() => {}); // TU4; else it expires
       throw error;
     }
-    const offset: Fields = hasBody ? { "upload-offset": String(offsetOf(upload)) } : {};
+    const offset: Fields = hasBody ? { "upload-offset": String(upload.durableOffset) } : {};
     return { status: 201, headers: { location: `${UPLOADS_PATH}${id}`, ...offset, ...this.#expiry(upload) } };
   }
 
@@ -126,7 +126,7 @@ class Tus {
     await this.#finish(upload, path); // TU3
     const { size, metadata = "" } = upload.state;
     const length: Fields = size === undefined ? { "upload-defer-length": "1" } : { "upload-length": String(size) };
-    const offset = { "upload-offset": String(offsetOf(upload)) };
+    const offset = { "upload-offset": String(upload.durableOffset) };
     return { status: 200, headers: { ...offset, ...length, "upload-metadata": metadata, ...this.#expiry(upload) } };
   }
 
@@ -138,13 +138,13 @@ class Tus {
     const checksum = parseChecksum(headers);
     const { upload, path } = await this.#find(request, id);
     await this.#alone(request, upload, async () => {
-      const there = offsetOf(upload);
+      const there = upload.durableOffset;
       if (offset !== there) throw wrongOffset(offset, there);
       if (length !== undefined) await declareLength(upload, length);
       await this.#receive(request, upload, checksum);
     });
     await this.#finish(upload, path);
-    return { status: 204, headers: { "upload-offset": String(offsetOf(upload)), ...this.#expiry(upload) } };
+    return { status: 204, headers: { "upload-offset": String(upload.durableOffset), ...this.#expiry(upload) } };
   }
 
   /** Of one that was committed only the record goes: the file is there to stay. */
@@ -167,7 +167,7 @@ class Tus {
 
   #receive(request: HttpRequest, upload: Upload, checksum: RequestChecksum | undefined): Promise<void> {
     const { uploads, clock, stallMs } = this.#options;
-    const touch = (): void => uploads.touch(upload.state.id);
+    const touch = ({ state }: Upload): void => uploads.touch(state.id);
     return receiveBody(request, upload, { checksum, clock, stallMs, touch });
   }
 
@@ -225,10 +225,6 @@ function badType(type: string | undefined): HttpRefusal {
 function wrongOffset(offset: number, there: number): HttpRefusal {
   const message = `Cannot take bytes at ${offset}: those that are there end at ${there}; go on there`;
   return new HttpRefusal(409, message, { "upload-offset": String(there) });
-}
-
-function offsetOf({ state, durableOffset }: Upload): number {
-  return state.phase === "committed" ? (state.size ?? durableOffset) : durableOffset;
 }
 
 /** @throws HttpRefusal where it contradicts what is known */

@@ -4,7 +4,7 @@
 // RC2. However it ends, what was taken before is written; `ended` resolves behind that, and then the upload is free for the
 //      next call.
 // RC3. A client that sends nothing for too long is cut.
-import type { Clock, Timer } from "../../store/contract.ts";
+import type { Clock } from "../../store/contract.ts";
 import { UploadStalled } from "../file-errors.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
 import type { Upload } from "./upload.ts";
@@ -24,6 +24,8 @@ export interface ReceivingOptions<T> extends ReceivingSurroundings {
   readonly bytesOf: (piece: T, end: number) => Uint8Array;
   /** True for a piece behind which nothing may come: it is the last that is taken. Default: none is. */
   readonly isLast?: (piece: T) => boolean;
+  /** False: what is taken does not count before `Upload.count`. Default: true. */
+  readonly counts?: boolean;
 }
 
 export class Receiving<T> {
@@ -33,9 +35,11 @@ export class Receiving<T> {
   readonly ended: Promise<void>;
   readonly #upload: Upload;
   readonly #options: ReceivingOptions<T>;
-  readonly #stopped = Promise.withResolvers<never>();
   readonly #bytes: ReceivedBytes;
   readonly #setEnded: () => void;
+  #stopReason: Error | undefined;
+  /** Of whoever waits for the next piece. A promise that all of them raced with would remember every one. */
+  #stopWaiting: ((reason: Error) => void) | undefined;
   #change = Promise.withResolvers<void>();
   #end: number;
 
@@ -44,14 +48,15 @@ export class Receiving<T> {
     this.#upload = upload;
     this.#options = options;
     this.#end = upload.durableOffset;
-    this.#bytes = new ReceivedBytes(upload, () => {
+    const { counts = true } = options;
+    const append = (memory: SharedArrayBuffer, byteCount: number) => upload.append(memory, byteCount, { counts });
+    this.#bytes = new ReceivedBytes({ append }, () => {
       options.touch(upload);
       this.#tell();
     });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;
     this.#setEnded = resolve;
-    this.#stopped.promise.catch(() => {});
   }
 
   /** Resolves when there is something new to say. */
@@ -61,7 +66,8 @@ export class Receiving<T> {
 
   /** Takes no more. */
   stop(reason: Error): void {
-    this.#stopped.reject(reason);
+    this.#stopReason ??= reason;
+    this.#stopWaiting?.(reason);
   }
 
   /** Takes all pieces. Resolves when the last one is durable. @throws what is wrong with one, NoSpaceForUpload, UploadStalled */
@@ -87,14 +93,17 @@ export class Receiving<T> {
   }
 
   async #next(): Promise<T | undefined> {
+    if (this.#stopReason !== undefined) throw this.#stopReason;
     const { clock, stallMs, incoming } = this.#options;
-    const timer: Timer = clock.setTimer(() => {
+    const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
+    this.#stopWaiting = reject;
+    const timer = clock.setTimer(() => {
       const { path } = this.#upload.state;
       this.stop(new UploadStalled(path, { offset: this.#upload.durableOffset, afterMs: stallMs }));
     }, stallMs);
     try {
-      const next = await Promise.race([incoming.next(), this.#stopped.promise]);
-      return next.done === true ? undefined : next.value;
+      incoming.next().then(({ done, value }) => resolve(done === true ? undefined : value), reject);
+      return await promise;
     } finally {
       timer.cancel();
     }

@@ -1,0 +1,396 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
+import { crc32 } from "node:zlib";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { PermissionDenied } from "../errors.ts";
+import { BODY_TYPE, metadata, SentBody, TusPlace } from "./testing/tus-place.ts";
+
+let place: TusPlace;
+beforeAll(async () => {
+  place = await TusPlace.open();
+});
+afterAll(() => place[Symbol.asyncDispose]());
+
+const fileOf = (path: string): Promise<Buffer> => readFile(join(place.shared, path));
+const there = (path: string): Promise<string | undefined> =>
+  fileOf(path).then(
+    (bytes) => bytes.toString(),
+    () => undefined,
+  );
+const stagedOf = async (id: string): Promise<string[]> =>
+  (await readdir(join(place.shared, ".sluice-uploads"))).filter((name) => name.startsWith(id));
+const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+describe("an upload", () => {
+  test("grows by what each request brings, and the last byte puts the file in its place", async () => {
+    const bytes = randomBytes(300_000);
+    const said = metadata({ path: "grown.bin", filetype: "x/y", empty: "" });
+    const created = await place.ask("POST", "", { headers: { "upload-length": "300000", "upload-metadata": said } });
+    expect(created).toMatchObject({ status: 201, headers: { "tus-resumable": "1.0.0" } });
+    expect(created.headers["upload-offset"]).toBeUndefined();
+    const id = /^\/uploads\/([\w-]{22})$/u.exec(created.headers["location"]!)![1]!;
+    const first = await place.patch(id, 0, { body: bytes.subarray(0, 100_001) });
+    expect(first).toMatchObject({ status: 204, headers: { "upload-offset": "100001", "tus-resumable": "1.0.0" } });
+    expect(await there("grown.bin")).toBeUndefined();
+    expect(await place.ask("HEAD", id)).toMatchObject({
+      status: 200,
+      headers: {
+        "upload-offset": "100001",
+        "upload-length": "300000",
+        "upload-metadata": said,
+        "cache-control": "no-store",
+        "tus-resumable": "1.0.0",
+      },
+    });
+    await place.restart();
+    expect(await place.offsetOf(id)).toBe(100_001);
+    const last = await place.patch(id, 100_001, { body: bytes.subarray(100_001) });
+    expect(last).toMatchObject({ status: 204, headers: { "upload-offset": "300000" } });
+    expect(last.headers["upload-expires"]).toBeUndefined();
+    expect((await fileOf("grown.bin")).equals(bytes)).toBe(true);
+    // A client whose answer was lost asks again, also a server that was started anew.
+    expect(await place.offsetOf(id)).toBe(300_000);
+    await place.restart();
+    expect(await place.ask("HEAD", id)).toMatchObject({
+      headers: { "upload-offset": "300000", "upload-length": "300000" },
+    });
+    expect(await place.patch(id, 300_000, {})).toMatchObject({ status: 204 });
+    expect(await place.patch(id, 300_000, { body: bytes })).toMatchObject({ status: 413 });
+  });
+
+  test("of nothing is there at once", async () => {
+    await place.create({ "upload-length": "0" }, "empty");
+    expect(await there("empty")).toBe("");
+  });
+
+  test("may bring its first bytes along, all of them, too", async () => {
+    const begin = (text: string) =>
+      place.ask("POST", "", {
+        headers: { ...BODY_TYPE, "upload-length": "6", "upload-metadata": metadata({ filename: "first" }) },
+        body: Buffer.from(text),
+      });
+    const some = await begin("abc");
+    expect(some).toMatchObject({ status: 201, headers: { "upload-offset": "3" } });
+    expect(await place.patch(some.headers["location"]!.slice(9), 3, { body: Buffer.from("def") })).toMatchObject({
+      status: 204,
+    });
+    expect(await there("first")).toBe("abcdef");
+    expect(await begin("uvwxyz")).toMatchObject({ status: 201, headers: { "upload-offset": "6" } });
+    expect(await there("first")).toBe("uvwxyz");
+    // What cannot be answered for is not kept: nobody would know its name.
+    const before = place.uploads;
+    expect((await begin("too much")).status).toBe(413);
+    expect(place.uploads).toBe(before);
+  });
+
+  test("may say how long it is when it knows", async () => {
+    const id = await place.create({ "upload-defer-length": "1" }, "late");
+    await place.patch(id, 0, { body: Buffer.from("abc") });
+    expect((await place.ask("HEAD", id)).headers).toMatchObject({ "upload-defer-length": "1", "upload-offset": "3" });
+    await place.restart();
+    expect(await place.patch(id, 3, { headers: { "upload-length": "2" } })).toMatchObject({ status: 400 });
+    expect(await place.patch(id, 3, { headers: { "upload-length": "5" } })).toMatchObject({ status: 204 });
+    expect((await place.ask("HEAD", id)).headers).toMatchObject({ "upload-length": "5", "upload-offset": "3" });
+    await place.restart();
+    expect(await place.patch(id, 3, { headers: { "upload-length": "6" } })).toMatchObject({ status: 400 });
+    expect(await place.patch(id, 3, { headers: { "upload-length": "5" }, body: Buffer.from("de") })).toMatchObject({
+      status: 204,
+    });
+    expect(await there("late")).toBe("abcde");
+  });
+
+  test("goes where the metadata say, on their conditions", async () => {
+    const put = async (path: string, more: Record<string, string> = {}): Promise<number> => {
+      const headers = { ...BODY_TYPE, "upload-length": "1", "upload-metadata": metadata({ path, ...more }) };
+      return (await place.ask("POST", "", { headers, body: Buffer.from("x") })).status;
+    };
+    expect(await put("no/such/folder")).toBe(403);
+    expect(await put("new/deep/folder", { makeDirectories: "true" })).toBe(201);
+    expect(await put("once", { ifNoneMatch: "*" })).toBe(201);
+    expect(await put("once", { ifNoneMatch: "*" })).toBe(412);
+    expect(await put("once", { ifMatch: "other" })).toBe(412);
+    expect(await put("right", { sha256: sha256(Buffer.from("x")) })).toBe(201);
+    expect(await put("wrong", { sha256: sha256(Buffer.from("y")) })).toBe(460);
+    expect([await there("right"), await there("wrong")]).toEqual(["x", undefined]);
+  });
+
+  test("can be given up; the file of one that is done stays", async () => {
+    const id = await place.create({ "upload-length": "3" }, "given-up");
+    expect(await place.ask("DELETE", id)).toMatchObject({ status: 204, headers: { "tus-resumable": "1.0.0" } });
+    for (const method of ["HEAD", "DELETE"]) expect((await place.ask(method, id)).status).toBe(404);
+    expect((await place.patch(id, 0, {})).status).toBe(404);
+    const done = await place.create({ "upload-length": "0" }, "done");
+    expect((await place.ask("DELETE", done)).status).toBe(204);
+    expect((await place.ask("HEAD", done)).status).toBe(404);
+    expect(await there("done")).toBe("");
+    expect(await stagedOf(id)).toEqual([]);
+  });
+
+  test("is kept for a day after its last bytes", async () => {
+    const dayMs = 24 * 3600 * 1000;
+    await using own = await TusPlace.open();
+    const { clock } = own;
+    const leftMs = (expires = ""): number => Date.parse(expires) - Number(clock.nowNs() / 1_000_000n);
+    const said = metadata({ path: "old" });
+    const created = await own.ask("POST", "", { headers: { "upload-length": "9", "upload-metadata": said } });
+    expect(leftMs(created.headers["upload-expires"])).toBeCloseTo(dayMs, -4);
+    const id = created.headers["location"]!.slice(9);
+    await clock.advanceInTurns(dayMs - 60_000);
+    const { headers } = await own.patch(id, 0, { body: Buffer.from("abc") });
+    expect(leftMs(headers["upload-expires"])).toBeCloseTo(dayMs, -4);
+    await clock.advanceInTurns(dayMs - 60_000);
+    expect(own.uploads).toBe(1);
+    await clock.advanceInTurns(120_000);
+    await expect.poll(() => own.uploads).toBe(0);
+    expect((await own.ask("HEAD", id)).status).toBe(404);
+  });
+});
+
+describe("a checksum", () => {
+  const bytes = randomBytes(200_000);
+  const digest = (algorithm: string) => createHash(algorithm).update(bytes).digest("base64");
+  const crc = Buffer.alloc(4);
+  crc.writeUInt32BE(crc32(bytes));
+
+  test.each([
+    ["sha1", digest("sha1")],
+    ["sha256", digest("sha256")],
+    ["crc32", crc.toString("base64")],
+  ])("%s is verified before any byte of its request counts", async (algorithm, right) => {
+    const id = await place.create({ "upload-length": "400000" }, algorithm);
+    const send = (sent: Uint8Array, offset: number) =>
+      place.patch(id, offset, { headers: { "upload-checksum": `${algorithm} ${right}` }, body: sent });
+    expect(await send(bytes, 0)).toMatchObject({ status: 204, headers: { "upload-offset": "200000" } });
+    const damaged = Buffer.from(bytes);
+    damaged[123_456]! ^= 1;
+    const refused = await send(damaged, 200_000);
+    expect([refused.status, refused.text]).toEqual([460, expect.stringContaining(right)]);
+    expect(await place.offsetOf(id)).toBe(200_000);
+    await place.restart();
+    expect(await place.offsetOf(id)).toBe(200_000);
+    expect((await send(bytes, 200_000)).status).toBe(204);
+    expect((await fileOf(algorithm)).equals(Buffer.concat([bytes, bytes]))).toBe(true);
+  });
+
+  test("none of a request's bytes count that breaks off before its checksum can be verified", async () => {
+    const id = await place.create({ "upload-length": "200000" }, "broken");
+    const body = new SentBody();
+    const writing = place.patch(id, 0, { headers: { "upload-checksum": `sha1 ${digest("sha1")}` }, body });
+    await body.send(bytes.subarray(0, 100_000));
+    body.breakOff();
+    await expect(writing).rejects.toThrow("The request is over");
+    expect(await place.offsetOf(id)).toBe(0);
+    expect((await place.patch(id, 0, { body: bytes })).status).toBe(204);
+    expect((await fileOf("broken")).equals(bytes)).toBe(true);
+  });
+});
+
+describe("a request", () => {
+  test("that breaks off leaves what it brought, and the next one waits until that is written", async () => {
+    const id = await place.create({ "upload-length": "100000" }, "cut");
+    const bytes = randomBytes(100_000);
+    const client = new AbortController();
+    const body = new SentBody();
+    const writing = place.patch(id, 0, { body }, { isOver: client.signal });
+    await body.send(bytes.subarray(0, 60_000));
+    client.abort();
+    body.breakOff();
+    const [offset] = await Promise.all([place.offsetOf(id), expect(writing).rejects.toThrow("The request is over")]);
+    expect(offset).toBe(60_000);
+    expect((await place.patch(id, 60_000, { body: bytes.subarray(60_000) })).status).toBe(204);
+    expect((await fileOf("cut")).equals(bytes)).toBe(true);
+  });
+
+  test("that stands still is ended; a slow one is not", async () => {
+    const id = await place.create({ "upload-length": "100" }, "slow");
+    const body = new SentBody();
+    const writing = place.patch(id, 0, { body });
+    const durable = (count: number) => expect.poll(() => place.offsetOf(id)).toBe(count);
+    for (const count of [1, 2, 3, 4, 5]) {
+      await body.send(Buffer.from("x"));
+      await durable(count);
+      place.clock.advance(place.stallMs - 1);
+    }
+    place.clock.advance(1);
+    const { status, headers, text } = await writing;
+    expect([status, headers["retry-after"]]).toEqual([503, "1"]);
+    expect(text).toMatch(/stood still for 1000 ms.*go on at 5/u);
+    expect((await place.patch(id, 5, { body: Buffer.alloc(95) })).status).toBe(204);
+  });
+
+  test("that comes while another one writes is refused", async () => {
+    const id = await place.create({ "upload-length": "6" }, "locked");
+    const body = new SentBody();
+    const writing = place.patch(id, 0, { body });
+    await body.send(Buffer.from("abc"));
+    for (const refused of [place.patch(id, 3, { body: Buffer.from("def") }), place.ask("DELETE", id)]) {
+      const { status, text } = await refused;
+      expect([status, text]).toEqual([423, expect.stringContaining("another request is writing")]);
+    }
+    expect(await place.ask("HEAD", id)).toMatchObject({ status: 200 });
+    await body.send(Buffer.from("def"));
+    body.end();
+    expect((await writing).status).toBe(204);
+    expect(await there("locked")).toBe("abcdef");
+  });
+
+  test("takes no more of its body than fits into two blocks while the disk is busy", async () => {
+    const id = await place.create({ "upload-defer-length": "1" }, "large");
+    let pulled = 0;
+    const piece = new Uint8Array(64 * 1024);
+    // All at once: what is pulled before a write can have returned is what is held in memory.
+    const body = {
+      [Symbol.asyncIterator]: () => ({
+        next: () =>
+          Promise.resolve(
+            pulled++ < 1600 ? { done: false as const, value: piece } : { done: true as const, value: undefined },
+          ),
+      }),
+    };
+    const writing = place.patch(id, 0, { body: body as unknown as SentBody });
+    await turn();
+    expect(pulled * piece.length).toBeLessThanOrEqual(2 * 4 * 1024 * 1024 + piece.length);
+    expect(await writing).toMatchObject({ headers: { "upload-offset": String(1600 * piece.length) } });
+  });
+});
+
+describe("refused with a sentence:", () => {
+  const good = { "upload-length": "5", "upload-metadata": metadata({ path: "x" }) };
+  test.each([
+    ["another version", { ...good, "tus-resumable": "0.2.2" }, 412, 'is "0.2.2"'],
+    ["no length", { "upload-metadata": good["upload-metadata"] }, 400, "Upload-Length: says how many"],
+    ["two lengths", { ...good, "upload-defer-length": "1" }, 400, "Upload-Length: says how many"],
+    ["a negative length", { ...good, "upload-length": "-1" }, 400, '"-1" is no number of bytes'],
+    ["a length that is none", { ...good, "upload-length": "1e3" }, 400, '"1e3" is no number of bytes'],
+    ["an unsafe length", { ...good, "upload-length": "9007199254740993" }, 400, "is no number of bytes"],
+    [
+      "a deferred length that is not 1",
+      { "upload-defer-length": "2", "upload-metadata": "filename eA==" },
+      400,
+      '"2" is not 1',
+    ],
+    ["no metadata", { "upload-length": "5" }, 400, 'by "path" or "filename"'],
+    ["an empty path", { ...good, "upload-metadata": "path" }, 400, 'by "path" or "filename"'],
+    ["metadata that are no base64", { ...good, "upload-metadata": "path !" }, 400, "no UTF-8 in base64"],
+    ["metadata that are no UTF-8", { ...good, "upload-metadata": "path /w==" }, 400, "no UTF-8 in base64"],
+    ["a key twice", { ...good, "upload-metadata": "path eA==,path eA==" }, 400, '"path" twice'],
+    ["a pair of three", { ...good, "upload-metadata": "path eA== eA==" }, 400, "takes pairs"],
+    ["a bad SHA-256", { ...good, "upload-metadata": metadata({ path: "x", sha256: "12" }) }, 400, "64 hexadecimal"],
+    ["a concatenation", { ...good, "upload-concat": "partial" }, 400, "Upload-Concat"],
+    ["a path outside", { ...good, "upload-metadata": metadata({ path: "../x" }) }, 403, "no right to it"],
+    ["a hidden name", { ...good, "upload-metadata": metadata({ path: ".sluice-uploads/x" }) }, 403, "no right to it"],
+    ["a folder to be read only", { ...good, "upload-metadata": metadata({ path: "fixed/x" }) }, 403, "no right to it"],
+    [
+      "a body of another type",
+      { ...good, "content-type": "text/plain", "content-length": "5" },
+      415,
+      'type "text/plain"',
+    ],
+    [
+      "a checksum of another kind",
+      { ...good, ...BODY_TYPE, "upload-checksum": "md4 AAAA" },
+      400,
+      "none of sha1, sha256, crc32",
+    ],
+  ])("POST with %s", async (_what, headers, status, text) => {
+    const before = place.uploads;
+    const answer = await place.ask("POST", "", { headers });
+    expect([answer.status, answer.text]).toEqual([status, expect.stringContaining(text)]);
+    expect(answer.headers["tus-resumable"]).toBe("1.0.0");
+    expect(place.uploads).toBe(before);
+  });
+
+  test("a version that is not spoken is told which one is", async () => {
+    const { headers } = await place.ask("PATCH", "x", { headers: { "tus-resumable": "2.0.0" } });
+    expect(headers["tus-version"]).toBe("1.0.0");
+  });
+
+  test.each([
+    ["no offset", { "upload-offset": "" }, 400, "Upload-Offset"],
+    ["an offset that is none", { "upload-offset": "0x3" }, 400, '"0x3" is no number'],
+    ["an offset before the end", { "upload-offset": "2" }, 409, "go on there"],
+    ["an offset behind the end", { "upload-offset": "4" }, 409, "end at 3"],
+    ["another type", { "content-type": "application/octet-stream" }, 415, "application/offset+octet-stream"],
+    ["a checksum that is none", { "upload-checksum": "sha1 AAAA" }, 400, "takes the 20 bytes of sha1"],
+    ["a checksum without a digest", { "upload-checksum": "sha256" }, 400, "takes the 32 bytes of sha256"],
+    ["another length", { "upload-length": "7" }, 400, "it is 5 bytes"],
+    ["too many bytes", { "content-length": "3" }, 413, "ends at 6, behind the 5 bytes"],
+  ])("PATCH with %s", async (_what, headers, status, text) => {
+    const id = await place.create({ "upload-length": "5" }, "patched");
+    await place.patch(id, 0, { body: Buffer.from("abc") });
+    const answer = await place.patch(id, 3, { headers });
+    expect([answer.status, answer.text]).toEqual([status, expect.stringContaining(text)]);
+    expect(answer.headers["upload-offset"]).toBe(status === 409 ? "3" : undefined);
+    expect(await place.offsetOf(id)).toBe(3);
+  });
+
+  test("more bytes than were said, when nothing says how many come", async () => {
+    const id = await place.create({ "upload-length": "5" }, "chunked");
+    const body = new SentBody();
+    const writing = place.patch(id, 0, { body });
+    await body.send(Buffer.from("abc"));
+    await body.send(Buffer.from("def"));
+    expect(await writing).toMatchObject({ status: 413 });
+    expect(await place.offsetOf(id)).toBe(3);
+  });
+
+  test("methods that are none of it", async () => {
+    expect(await place.ask("GET", "")).toMatchObject({ status: 405, headers: { allow: "OPTIONS, POST" } });
+    expect(await place.ask("PUT", "x")).toMatchObject({
+      status: 405,
+      headers: { allow: "OPTIONS, HEAD, PATCH, DELETE" },
+    });
+  });
+
+  test("what is in the way is told when it would be put there", async () => {
+    await mkdir(join(place.shared, "a-folder"), { recursive: true });
+    const headers = { "upload-length": "0", "upload-metadata": metadata({ path: "a-folder" }) };
+    expect(await place.ask("POST", "", { headers })).toMatchObject({ status: 400 });
+    await writeFile(join(place.shared, "a-file"), "");
+    const below = { "upload-length": "0", "upload-metadata": metadata({ path: "a-file/x" }) };
+    expect(await place.ask("POST", "", { headers: below })).toMatchObject({ status: 403 });
+  });
+});
+
+test("OPTIONS says what is served, whatever version asks", async () => {
+  for (const path of ["", "an-id"]) {
+    expect(await place.ask("OPTIONS", path, { headers: { "tus-resumable": "9" } })).toMatchObject({
+      status: 204,
+      headers: {
+        "tus-resumable": "1.0.0",
+        "tus-version": "1.0.0",
+        "tus-extension": "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination",
+        "tus-checksum-algorithm": "sha1,sha256,crc32",
+      },
+    });
+  }
+});
+
+test("who cannot send PATCH, HEAD or DELETE says so in a header", async () => {
+  const id = await place.create({ "upload-length": "6" }, "overridden");
+  const as = (method: string) => ({ "x-http-method-override": method });
+  const headers = { ...BODY_TYPE, ...as("PATCH"), "upload-offset": "0" };
+  expect(await place.ask("POST", id, { headers, body: Buffer.from("abc") })).toMatchObject({ status: 204 });
+  expect(await place.ask("POST", id, { headers: as("HEAD") })).toMatchObject({ headers: { "upload-offset": "3" } });
+  expect(await place.ask("POST", id, { headers: as("delete") })).toMatchObject({ status: 204 });
+  expect((await place.ask("HEAD", id)).status).toBe(404);
+});
+
+test("uploads are counted, and asked for like all others", async () => {
+  const asked: string[] = [];
+  await using strict = await TusPlace.open({
+    uploadsMax: 1,
+    authorize({ address }, action, { name }) {
+      asked.push(`${address} ${action} ${name}`);
+      if (name === "forbidden") throw new PermissionDenied();
+    },
+  });
+  const id = await strict.create({ "upload-length": "1" }, "mine");
+  const headers = { "upload-length": "1", "upload-metadata": metadata({ path: "second" }) };
+  expect(await strict.ask("POST", "", { headers })).toMatchObject({ status: 429, headers: { "retry-after": "60" } });
+  await expect(strict.create({ "upload-length": "1" }, "forbidden")).rejects.toThrow("403");
+  for (const method of ["HEAD", "DELETE"]) await strict.ask(method, id);
+  expect(asked).toEqual(["mine", "second", "forbidden", "mine", "mine"].map((name) => `127.0.0.1:1 write ${name}`));
+});
