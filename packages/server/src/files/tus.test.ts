@@ -207,7 +207,9 @@ describe("a request", () => {
     const id = await place.create({ "upload-length": "100" }, "slow");
     const body = new SentBody();
     const writing = place.patch(id, 0, { body });
-    const durable = (count: number) => expect.poll(() => place.offsetOf(id)).toBe(count);
+    const durable = async (count: number): Promise<void> => {
+      await expect.poll(() => place.offsetOf(id)).toBe(count);
+    };
     for (const count of [1, 2, 3, 4, 5]) {
       await body.send(Buffer.from("x"));
       await durable(count);
