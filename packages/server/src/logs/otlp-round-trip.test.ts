@@ -1,7 +1,7 @@
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { ExportLogsServiceRequestSchema, OtlpLogBatchSchema } from "@sluice/api";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { otlpContent } from "./testing/otlp-content.ts";
 import { parseCursor } from "../stream/cursor.ts";
 import { otlpRequest } from "./testing/arbitrary-otlp.ts";
@@ -32,7 +32,7 @@ describe("what was sent by OTLP", () => {
           expect(target.dictionary.openLeases).toBe(0);
         },
       ),
-      { numRuns: 150, endOnFailure: true },
+      { numRuns: 150 * inject("propertyScale"), endOnFailure: true },
     );
   });
 
@@ -48,7 +48,7 @@ describe("what was sent by OTLP", () => {
         );
         expect(twice).toEqual(once);
       }),
-      { numRuns: 50 },
+      { numRuns: 50 * inject("propertyScale") },
     );
   });
 

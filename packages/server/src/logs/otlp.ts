@@ -11,7 +11,7 @@ import type { LogName } from "./log-name.ts";
 import { RequestOrigins } from "./origins.ts";
 import { RecordTranscoder } from "./otlp-records.ts";
 import { findRecords, type RecordSpans } from "./otlp-request.ts";
-import type { WriteBudget } from "./write-budget.ts";
+import type { WriteBudget } from "../stream/write-budget.ts";
 
 /** Records that are transcoded in one go: about 2 ms. */
 const CHUNK_RECORDS = 2048;

@@ -2,7 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { LogEntrySchema } from "@sluice/api";
 import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { DiskFull, NotFound, PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT } from "../security/authorize.ts";
@@ -116,7 +116,7 @@ test("a pattern means what the regular expression made of it means", () => {
       const expression = pattern.replaceAll("?", ".").replaceAll("*", "(?:.*)");
       expect(matchesGlob(pattern, text)).toBe(new RegExp(`^${expression}$`, "su").test(text));
     }),
-    { numRuns: 2000 },
+    { numRuns: 2000 * inject("propertyScale") },
   );
 });
 
@@ -308,7 +308,7 @@ describe("a producer whose entries go to several logs", () => {
           default: expected("web"),
         });
       }),
-      { numRuns: 300 },
+      { numRuns: 300 * inject("propertyScale") },
     );
   });
 });

@@ -6,7 +6,7 @@ import { type LogEntry, LogStreamRequestSchema } from "@sluice/api";
 import type { FrameSource } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { allowAll, SERVER_SUBJECT } from "../security/authorize.ts";
 import type { FilterMaker } from "../store/filter-builder.ts";
@@ -141,9 +141,9 @@ test("every filter over any log gives what decoding each entry gives, from the t
         });
       },
     ),
-    { numRuns: 6 },
+    { numRuns: 6 * inject("propertyScale") },
   );
-  expect(found).toBeGreaterThan(200);
+  expect(found).toBeGreaterThan(200 * inject("propertyScale"));
 }, 120_000);
 
 test("a needle costs the frames of one segment, and a block of a filter of each of the others", async () => {

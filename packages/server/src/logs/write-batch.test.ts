@@ -6,7 +6,7 @@ import { DiskFull, InvalidRequest } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { bad, cursor, newBudget, settle, targetOf } from "./testing/write-target.ts";
-import { WriteBudget } from "./write-budget.ts";
+import { WriteBudget } from "../stream/write-budget.ts";
 import { parseWriteRequest } from "./write-request.ts";
 import { writeLogs } from "./write.ts";
 

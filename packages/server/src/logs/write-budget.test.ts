@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { WriteBudget } from "./write-budget.ts";
+import { WriteBudget } from "../stream/write-budget.ts";
 
 test("one request is always taken, others while there is room", () => {
   const budget = new WriteBudget(100);

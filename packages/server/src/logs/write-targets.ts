@@ -9,7 +9,7 @@ import type { WriteTarget } from "./ingest.ts";
 import { Ingest } from "./ingest.ts";
 import { DEFAULT_LOG, parseLogName } from "./log-name.ts";
 import { type Route, Router } from "./routing.ts";
-import { WriteBudget } from "./write-budget.ts";
+import { WriteBudget } from "../stream/write-budget.ts";
 
 export interface WriteTargetsOptions {
   readonly logs: readonly { readonly name: string; readonly reader: LogReader; readonly writer: LogWriter }[];

@@ -8,7 +8,7 @@ import { MemoryLog } from "../stream/testing/memory-log.ts";
 import { ProducerGap, type WriteTarget } from "./ingest.ts";
 import { FakeCall } from "../stream/testing/fake-call.ts";
 import { bad, cursor, newBudget, settle, targetOf } from "./testing/write-target.ts";
-import { WriteBudget } from "./write-budget.ts";
+import { WriteBudget } from "../stream/write-budget.ts";
 import { writeLogStream } from "./write.ts";
 
 type StreamRequest = MessageInitShape<typeof WriteLogStreamRequestSchema>;

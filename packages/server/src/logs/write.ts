@@ -18,7 +18,7 @@ import type { Limits } from "../limits.ts";
 import type { LogReader } from "../store/contract.ts";
 import { cursorOf } from "../stream/cursor.ts";
 import type { AppendOptions, Numbering, RejectedPlace, SliceOutcome, WriteTarget } from "./ingest.ts";
-import type { WriteBudget } from "./write-budget.ts";
+import type { WriteBudget } from "../stream/write-budget.ts";
 import type { WriteRequest } from "./write-request.ts";
 import { checkNumbering, parseWriteRequest } from "./write-request.ts";
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { ReaderTooSlow } from "../errors.ts";
 import { formatCursor, parseCursor } from "./cursor.ts";
 import type { FollowOptions } from "./follow-options.ts";
@@ -261,7 +261,7 @@ test("whatever the reader, the log and the clock do: entries and gaps add up", a
       for (let after = place + 1; after <= log.head.sequence; after++) expect(isMatch(after)).toBe(false);
       opened.follow.close();
     }),
-    { numRuns: 150 },
+    { numRuns: 150 * inject("propertyScale") },
   );
 });
 

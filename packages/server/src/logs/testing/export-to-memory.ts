@@ -9,7 +9,7 @@ import { Ingest } from "../ingest.ts";
 import { parseLogName } from "../log-name.ts";
 import { OtlpBatchEncoder } from "../otlp-batches.ts";
 import { exportLogs } from "../otlp.ts";
-import { WriteBudget } from "../write-budget.ts";
+import { WriteBudget } from "../../stream/write-budget.ts";
 
 export class MemoryTarget {
   readonly log = new MemoryLog();

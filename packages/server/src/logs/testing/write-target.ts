@@ -5,7 +5,7 @@ import { formatCursor } from "../../stream/cursor.ts";
 import type { MemoryLog } from "../../stream/testing/memory-log.ts";
 import { Ingest, type WriteTarget } from "../ingest.ts";
 import { parseLogName } from "../log-name.ts";
-import { WriteBudget } from "../write-budget.ts";
+import { WriteBudget } from "../../stream/write-budget.ts";
 
 export function targetOf(log: MemoryLog): WriteTarget {
   const place = { log: parseLogName(log.name), reader: log, writer: log };
