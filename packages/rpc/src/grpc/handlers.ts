@@ -76,11 +76,11 @@ export type ClientStreamingHandler<I extends DescMessage, O extends DescMessage>
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
 ) => Promise<Reply<O>>;
-/** A stream of requests and a stream of answers, each at its own pace. */
+/** A stream of requests and a stream of answers, each at its own pace: from a generator, or pulled from a `FrameSource`. */
 export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
   requests: AsyncIterable<MessageShape<I>>,
   call: Call,
-) => AsyncIterable<Reply<O>>;
+) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
 
 /** A unary or streaming handler that takes the request's bytes undecoded (decompressed, within the limits). */
 export interface RawHandler<O extends DescMessage> {
@@ -91,7 +91,10 @@ export interface RawHandler<O extends DescMessage> {
     call: Call,
   ) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
   readonly clientStreaming?: (requests: AsyncIterable<Uint8Array>, call: Call) => Promise<Reply<O>>;
-  readonly bidi?: (requests: AsyncIterable<Uint8Array>, call: Call) => AsyncIterable<Reply<O>>;
+  readonly bidi?: (
+    requests: AsyncIterable<Uint8Array>,
+    call: Call,
+  ) => AsyncIterable<Reply<O>> | FrameSource | Promise<FrameSource>;
 }
 
 /** The handler of a method, by its kind. */

@@ -35,7 +35,7 @@ type Step =
   | { kind: "lanes"; lanes: LaneWindow[] }
   | { kind: "hand"; priority: number; bytes: number }
   | { kind: "leave" }
-  | { kind: "takeBack"; share: number };
+  | { kind: "release"; share: number };
 
 const share = fc.double({ min: 0, max: 1, noNaN: true });
 const priority = fc.nat(PRIORITIES - 1);
@@ -52,7 +52,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   { weight: 4, arbitrary: fc.record({ kind: fc.constant("hand" as const), priority, bytes: fc.nat(1000) }) },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("leave" as const) }) },
-  fc.record({ kind: fc.constant("takeBack" as const), share }),
+  fc.record({ kind: fc.constant("release" as const), share }),
 );
 
 function play(steps: readonly Step[]): { credit: Credit; model: Model } {
@@ -88,7 +88,7 @@ function play(steps: readonly Step[]): { credit: Credit; model: Model } {
         expect(credit.send(first.priority, first.bytes)).toBe(model.left.length);
         break;
       }
-      case "takeBack": {
+      case "release": {
         const [taken] = model.reserved.splice(Math.floor(each.share * model.reserved.length), 1);
         if (taken !== undefined) credit.release(taken.priority, taken.bytes); // CR6
         break;
@@ -125,6 +125,74 @@ describe("credit", () => {
         },
       ),
       { numRuns: 200 },
+    );
+  });
+
+  test("a worker over a slow network never holds more than its slots, recalled ones aside, and in the end has them all", () => {
+    const event = fc.oneof(
+      { weight: 3, arbitrary: fc.constant("deliver" as const) },
+      { weight: 4, arbitrary: fc.constant("arrive" as const) },
+      { weight: 3, arbitrary: fc.constant("flow arrives" as const) },
+      { weight: 2, arbitrary: fc.constant("finish" as const) },
+      { weight: 1, arbitrary: fc.constant("recall" as const) },
+    );
+    fc.assert(
+      fc.property(fc.array(event, { maxLength: 150 }), fc.integer({ min: 1, max: 4 }), (events, slots) => {
+        const credit = new Credit();
+        const down: { kind: "delivery" | "recall"; job: number }[] = [];
+        const up: FlowWindow[] = [];
+        const buffer = new Set<number>();
+        let seen = 0;
+        let jobs = 0;
+        const withWorker = new Set<number>();
+        const sayFlow = () => up.push({ seen, window: slots - buffer.size, windowBytes: 0 });
+        const take = {
+          deliver() {
+            if (credit.of(3, 1) === 0) return;
+            credit.reserve(3, 1);
+            const job = credit.send(3, 1);
+            jobs++;
+            withWorker.add(job);
+            down.push({ kind: "delivery", job });
+          },
+          arrive() {
+            const next = down.shift();
+            if (next === undefined) return;
+            if (next.kind === "delivery") {
+              seen++;
+              buffer.add(next.job);
+              expect(buffer.size).toBeLessThanOrEqual(slots); // CR1, CR7
+            } else buffer.delete(next.job);
+            sayFlow();
+          },
+          "flow arrives"() {
+            const flow = up.shift();
+            if (flow !== undefined) credit.setFlow(flow);
+          },
+          finish() {
+            const [job] = buffer;
+            if (job === undefined) return;
+            buffer.delete(job);
+            withWorker.delete(job);
+            sayFlow();
+          },
+          recall() {
+            const [job] = withWorker;
+            if (job === undefined) return;
+            withWorker.delete(job);
+            credit.takeBack(1);
+            down.push({ kind: "recall", job });
+          },
+        };
+        sayFlow();
+        for (const each of events) take[each]();
+        while (down.length > 0) take.arrive();
+        while (buffer.size > 0) take.finish();
+        while (up.length > 0) take["flow arrives"]();
+        expect(credit.sent).toBe(jobs);
+        expect(credit.of(3, 1)).toBe(slots); // CR3
+      }),
+      { numRuns: 400 },
     );
   });
 

@@ -2,8 +2,8 @@
 //
 //   credit = seen + window - sent
 //
-// CR1. Never more is under way (handed to the stream, not seen) than the window that was in force when it was handed over;
-//      and by bytes neither, except that one job goes where nothing else is under way: else a large one would wait for ever.
+// CR1. Never more is under way (handed to the stream, not seen, not taken back) than the window that was in force when it was
+//      handed over; and by bytes neither, except that one job goes where nothing else is under way: else a large one would wait for ever.
 // CR2. A flow is set: saying it again changes nothing beside what was sent in between. A smaller window is no error; credit is
 //      0 until enough was seen.
 // CR3. It cannot wedge: a flow that says that all was seen gives its whole window, whatever came before it.
@@ -12,6 +12,9 @@
 // CR5. `seen` does not go back: what was seen is not under way again.
 // CR6. A job is handed to the stream first (`reserve`) and leaves later (`send`); what is taken back before it left gives its
 //      place back at once (`release`).
+// CR7. What is taken back after it left (`takeBack`) frees its place at once, too: the worker hears of it before it gets
+//      anything that is sent later, so it never holds more than its window. Its next flow, which may not know of it yet, says
+//      anew how it is.
 
 /** 0 to 7; 7 is the most urgent. */
 export const PRIORITIES = 8;
@@ -118,6 +121,11 @@ export class Credit {
   release(priority: number, bytes: number): void {
     this.#reserved--;
     this.#forget(priority, bytes);
+  }
+
+  /** So many that left were taken back from the worker. */
+  takeBack(count: number): void {
+    this.#limit += count;
   }
 
   /** It leaves. Answers its number. */
