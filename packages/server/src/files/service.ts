@@ -1,19 +1,20 @@
 // The file service: its handlers, and what they share.
 //
 // V1. Every entrance asks `authorize` before it opens anything.
-import type { FileRequest, FileService, SeedFileService } from "@sluice/api";
-import type { Call, HttpHandler, ServiceHandlers } from "@sluice/rpc";
+import type { ByteStream, FileRequest, FileService, SeedFileService } from "@sluice/api";
+import type { Call, FrameSource, HttpHandler, ServiceHandlers } from "@sluice/rpc";
 import { PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../security/authorize.ts";
 import type { Clock } from "../store/contract.ts";
 import type { FileSystem } from "../store/file-system.ts";
 import { BlockPool } from "./block-pool.ts";
+import { createByteStreamHandlers } from "./bytestream/handlers.ts";
 import { Changes } from "./change.ts";
 import { checkRoots } from "./check-roots.ts";
 import { Checksums } from "./checksums.ts";
 import { describeFile } from "./describe-file.ts";
-import type { DownloadResources } from "./download.ts";
+import type { DownloadOptions, DownloadResources } from "./download.ts";
 import { DownloadCount, openDownload, parseDownload } from "./downloads.ts";
 import { fileInfo } from "./file-info.ts";
 import { type FilePath, type FileRoot, parseFilePath } from "./file-path.ts";
@@ -39,6 +40,7 @@ export interface FileServiceHandle extends AsyncDisposable {
   readonly handlers: ServiceHandlers<typeof FileService>;
   /** Of the unversioned service. */
   readonly seedHandlers: ServiceHandlers<typeof SeedFileService>;
+  readonly byteStreamHandlers: ServiceHandlers<typeof ByteStream>;
   /** Of FILES_PATH. */
   readonly httpHandler: HttpHandler;
   /** Of UPLOADS_PATH. */
@@ -67,16 +69,22 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const { pathOf, writablePathOf } = createGate(roots, authorize);
   const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, writablePathOf };
 
+  async function download(
+    request: FileRequest,
+    { path, call, message }: { path: FilePath; call: Call; message: DownloadOptions["message"] },
+  ): Promise<FrameSource> {
+    const asked = parseDownload(request, path, message);
+    call.onEnd(downloads.admit());
+    const opened = await openDownload(request, asked, resources);
+    call.onEnd(() => {
+      opened.close();
+    });
+    return opened;
+  }
+
   const readHandlers = {
-    async downloadFile(request: FileRequest, call: Call) {
-      const asked = parseDownload(request, pathOf(request.filePath, subjectOf(call), "read"));
-      call.onEnd(downloads.admit());
-      const download = await openDownload(request, asked, resources);
-      call.onEnd(() => {
-        download.close();
-      });
-      return download;
-    },
+    downloadFile: (request: FileRequest, call: Call) =>
+      download(request, { path: pathOf(request.filePath, subjectOf(call), "read"), call, message: "chunk" }),
     getFileInfo: (request: FileRequest, call: Call) =>
       describeFile(pathOf(request.filePath, subjectOf(call), "describe"), request, resources),
   };
@@ -93,6 +101,13 @@ export async function openFileService(options: FileServiceOptions): Promise<File
       ...createChangeHandlers(changes, writablePathOf),
     },
     seedHandlers: readHandlers,
+    byteStreamHandlers: createByteStreamHandlers({
+      ...uploading,
+      roots,
+      authorize,
+      readablePathOf: (text, subject, field) => pathOf(text, subject, "read", field),
+      download: (request, path, call) => download(request, { path, call, message: "bytes" }),
+    }),
     httpHandler: createFileHttpHandler({
       checksums,
       admit(filePath, request) {

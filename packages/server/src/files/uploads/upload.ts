@@ -267,12 +267,16 @@ export class Upload {
     await Promise.all([files?.data.close(), files?.marks.close()]);
   }
 
-  /** Throws away what is there. The state goes first and durably: without it the rest is swept away at the next start. */
+  /**
+   * Throws away what is there: of a committed one what is remembered of it. The state goes first and durably: without it the
+   * rest is swept away at the next start.
+   */
   async remove(): Promise<void> {
     const { fileSystem, folder } = this.#staging;
     this.#forgetHash();
     await this.closeFiles();
     await this.#removeFile("json");
+    if (this.#state.phase === "committed") return;
     await fileSystem.syncFolder(folder);
     await this.#removeFile("data");
     await this.#removeFile("marks");

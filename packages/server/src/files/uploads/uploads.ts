@@ -3,6 +3,8 @@
 // US1. What is on disk is the truth; this is rebuilt from it at every start.
 // US2. An upload that nobody writes to is thrown away after its time. Committed ones are kept as long, so that a commit whose
 //      answer was lost can be asked for again.
+// US3. Uploads that are not committed are bounded: each is bytes that nobody can see. As many committed ones are remembered,
+//      the oldest are forgotten: their files stay.
 import { LimitExceeded, NotFound, PermissionDenied } from "../../errors.ts";
 import { readWhole } from "../../store/atomic-file.ts";
 import type { Clock, Timer } from "../../store/contract.ts";
@@ -70,12 +72,13 @@ export class Uploads implements AsyncDisposable {
     const { uploadsMax } = this.#options;
     if (!root.isWritable) throw new PermissionDenied();
     if (this.#starting.has(id)) throw new UploadInUse(wanted.path, "it is being started");
-    if (this.#kept.size + this.#starting.size >= uploadsMax) {
+    if (this.#openCount + this.#starting.size >= uploadsMax) {
       const message = `Cannot start another upload: the limit is ${uploadsMax}; commit or abort some, or wait until they expire`;
       throw new LimitExceeded(message, "uploads", { retryAfterMs: SWEEP_MS });
     }
     this.#starting.add(id);
     try {
+      await this.#forgetOldest();
       const upload = await this.#create(root, { ...wanted, id, phase: "open" });
       this.#keep(upload, root);
       return upload;
@@ -92,6 +95,23 @@ export class Uploads implements AsyncDisposable {
     await fileSystem.makeFolder(folder);
     await fileSystem.syncFolder(root.folder);
     return Upload.create({ fileSystem, hasher, folder }, state);
+  }
+
+  /** Of those that are not committed. */
+  get #openCount(): number {
+    let count = 0;
+    for (const { upload } of this.#kept.values()) if (upload.state.phase !== "committed") count++;
+    return count;
+  }
+
+  /** US3 */
+  async #forgetOldest(): Promise<void> {
+    if (this.#kept.size - this.#openCount < this.#options.uploadsMax) return;
+    for (const [id, { upload }] of this.#kept) {
+      if (upload.state.phase !== "committed" || upload.isInUse) continue;
+      await this.abort(id);
+      return;
+    }
   }
 
   /** Whether there is one. */
