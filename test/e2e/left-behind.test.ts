@@ -36,6 +36,7 @@ test("to begin with there is nothing", () => {
     followers: 0,
     writingBytes: 0,
     downloads: 0,
+    watches: 0,
   });
 });
 

@@ -44,6 +44,14 @@ export interface Limits {
   readonly jobBatchMax: number;
   /** Workers' sessions, open or waiting for their worker to come back. */
   readonly workSessionsMax: number;
+  /** Open watches of folders: each is a place in what is known of its folder. */
+  readonly watchesMax: number;
+  /** Files and folders that are watched, of all watched folders together: each is half a KiB of memory. */
+  readonly watchEntriesMax: number;
+  /** Folders of whose changes the system is asked to tell; further ones are looked at every few seconds. */
+  readonly watchHintsMax: number;
+  /** Removals remembered of a watched folder: who is further behind is told to start anew. */
+  readonly watchRemovalsMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -73,6 +81,10 @@ export const DEFAULT_LIMITS: Limits = {
   jobKeyBytesMax: 256,
   jobBatchMax: 10_000,
   workSessionsMax: 10_000,
+  watchesMax: 1000,
+  watchEntriesMax: 200_000,
+  watchHintsMax: 8192,
+  watchRemovalsMax: 50_000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

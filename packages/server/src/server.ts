@@ -87,6 +87,7 @@ export interface ServerCounts {
   /** Of requests to write that came and are not appended yet. */
   readonly writingBytes: number;
   readonly downloads: number;
+  readonly watches: number;
 }
 
 /**
@@ -115,7 +116,9 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
   }
   const { files: roots, limits } = config;
-  const files = opened.use(await openFileService({ roots, authorize, fileSystem, clock, limits }));
+  const files = opened.use(
+    await openFileService({ roots, authorize, fileSystem, clock, limits, heartbeatMs: config.heartbeatMs }),
+  );
 
   const services = [
     serve(LogService, logs.handlers),
@@ -241,6 +244,7 @@ class RunningServer implements Server {
       followers: logs.followers,
       writingBytes: logs.writingBytes,
       downloads: files.downloads,
+      watches: files.watches,
     };
   }
 

@@ -167,6 +167,26 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.workSessionsMax,
   }),
+  watchesMax: setting(count(1, 1_000_000), {
+    description: "Watches of folders open at the same time.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.watchesMax,
+  }),
+  watchEntriesMax: setting(count(1, 100_000_000), {
+    description: "Files and folders in all watched folders together. Each costs half a KiB of memory.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.watchEntriesMax,
+  }),
+  watchHintsMax: setting(count(0, 10_000_000), {
+    description: "Folders that the system watches for the server (inotify); others are looked at every few seconds.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.watchHintsMax,
+  }),
+  watchRemovalsMax: setting(count(1, 100_000_000), {
+    description: "Removals remembered of a watched folder, for readers that are slow or away.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.watchRemovalsMax,
+  }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
     placeholder: "number",

@@ -360,7 +360,7 @@ test.each([
 });
 
 test("the number of downloads is bounded", async () => {
-  await using limited = await OpenedService.open({ downloadsMax: 2 });
+  await using limited = await OpenedService.open({ limits: { downloadsMax: 2 } });
   await writeFile(join(limited.home, "a"), "x");
   const first = await limited.start({ filePath: "a" }, { isStalled: true });
   await limited.start({ filePath: "a" }, { isStalled: true });

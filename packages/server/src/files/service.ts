@@ -22,6 +22,9 @@ import { Hasher } from "./hasher.ts";
 import { createFileHttpHandler } from "./http.ts";
 import { listFiles, parseListQuery } from "./list.ts";
 import { createTusHandler } from "./tus.ts";
+import { FolderWatches } from "./watch-folders.ts";
+import { parseWatchQuery } from "./watch-query.ts";
+import { Watches } from "./watches.ts";
 import { createUploadHandlers } from "./uploads/handlers.ts";
 import { Uploads } from "./uploads/uploads.ts";
 
@@ -34,6 +37,8 @@ export interface FileServiceOptions {
   readonly limits?: Limits;
   /** How long an upload may stand still before its call is ended. Default: a minute. */
   readonly uploadStallMs?: number;
+  /** Of watches whose request says nothing. Default: 30 s. */
+  readonly heartbeatMs?: number;
 }
 
 export interface FileServiceHandle extends AsyncDisposable {
@@ -45,18 +50,22 @@ export interface FileServiceHandle extends AsyncDisposable {
   readonly httpHandler: HttpHandler;
   /** Of UPLOADS_PATH. */
   readonly tusHandler: HttpHandler;
-  /** Refuses further downloads; those that run go on. Idempotent. */
+  /** Ends all watches and refuses further ones, and further downloads; downloads that run go on. Idempotent. */
   drain(): void;
   /** How many downloads run now, and how many uploads are kept. */
   readonly downloads: number;
   readonly uploads: number;
+  /** How many watches are open. */
+  readonly watches: number;
 }
 
+const HEARTBEAT_MS = 30_000;
 const UPLOAD_STALL_MS = 60_000;
 
 /** @throws SluiceError when a root cannot be read, or not be written to although it should */
 export async function openFileService(options: FileServiceOptions): Promise<FileServiceHandle> {
-  const { roots, authorize, fileSystem, clock, uploadStallMs = UPLOAD_STALL_MS, limits = DEFAULT_LIMITS } = options;
+  const { roots, authorize, fileSystem, clock, limits = DEFAULT_LIMITS } = options;
+  const { uploadStallMs = UPLOAD_STALL_MS, heartbeatMs = HEARTBEAT_MS } = options;
   await checkRoots(roots);
   const hasher = new Hasher();
   const checksums = new Checksums(hasher);
@@ -65,6 +74,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const changes = new Changes(fileSystem);
   const uploads = await Uploads.open({ roots, fileSystem, changes, hasher, clock, uploadsMax });
   const downloads = new DownloadCount(limits.downloadsMax);
+  const watches = new Watches({ roots, watching: new FolderWatches(limits.watchHintsMax), clock, limits });
 
   const { pathOf, writablePathOf } = createGate(roots, authorize);
   const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, writablePathOf };
@@ -97,6 +107,15 @@ export async function openFileService(options: FileServiceOptions): Promise<File
         authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
         return listFiles(query, { roots, isEnded: () => call.isEnded });
       },
+      async watchFiles(request, call) {
+        const query = parseWatchQuery(request, { roots, heartbeatMs });
+        authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
+        const watch = await watches.open(query);
+        call.onEnd(() => {
+          watch.close();
+        });
+        return watch;
+      },
       ...createUploadHandlers(uploading),
       ...createChangeHandlers(changes, writablePathOf),
     },
@@ -117,14 +136,21 @@ export async function openFileService(options: FileServiceOptions): Promise<File
       },
     }),
     tusHandler: createTusHandler(uploading),
-    drain: () => downloads.drain(),
+    drain() {
+      downloads.drain();
+      watches.drain();
+    },
     get downloads() {
       return downloads.count;
     },
     get uploads() {
       return uploads.count;
     },
+    get watches() {
+      return watches.count;
+    },
     async [Symbol.asyncDispose]() {
+      await watches[Symbol.asyncDispose]();
       await uploads[Symbol.asyncDispose]();
       await hasher[Symbol.asyncDispose]();
     },

@@ -9,9 +9,10 @@ import {
   FileService,
   ListFilesRequestSchema,
   type ListFilesResponse,
+  WatchFilesRequestSchema,
 } from "@sluice/api";
 import type { FrameSource } from "@sluice/rpc";
-import { DEFAULT_LIMITS } from "../../limits.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
 import { systemClock } from "../../store/clock.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
@@ -19,6 +20,7 @@ import type { Clock } from "../../store/contract.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
 import { PulledChunks } from "./pulled-chunks.ts";
+import { Watcher } from "./watcher.ts";
 
 export type FileQuery = MessageInitShape<typeof FileRequestSchema>;
 
@@ -46,7 +48,7 @@ export class OpenedService implements AsyncDisposable {
   }
 
   static async open(
-    options: { authorize?: Authorize; clock?: Clock; downloadsMax?: number } = {},
+    options: { authorize?: Authorize; clock?: Clock; limits?: Partial<Limits> } = {},
   ): Promise<OpenedService> {
     const folder = await mkdtemp(join(tmpdir(), "sluice-files-"));
     for (const name of ["home", "named", "outside"]) await mkdir(join(folder, name));
@@ -54,8 +56,8 @@ export class OpenedService implements AsyncDisposable {
       { name: "", folder: join(folder, "home"), isWritable: false },
       { name: "named", folder: join(folder, "named"), isWritable: false },
     ];
-    const { authorize = allowAll, clock = systemClock, downloadsMax = DEFAULT_LIMITS.downloadsMax } = options;
-    const limits = { ...DEFAULT_LIMITS, downloadsMax };
+    const { authorize = allowAll, clock = systemClock } = options;
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
     return new OpenedService(
       await openFileService({ roots, authorize, fileSystem: nodeFileSystem, clock, limits }),
       folder,
@@ -99,6 +101,23 @@ export class OpenedService implements AsyncDisposable {
     if (typeof listFiles !== "function") throw new Error("listFiles takes messages");
     const answers = listFiles(create(ListFilesRequestSchema, query), this.#newCall());
     return await Array.fromAsync(answers as AsyncIterable<ListFilesResponse>);
+  }
+
+  /** Begins a watch. */
+  async watch(
+    query: MessageInitShape<typeof WatchFilesRequestSchema>,
+    options: ConstructorParameters<typeof Watcher>[1] = {},
+  ): Promise<{ readonly watcher: Watcher; readonly call: { end(): void } }> {
+    const call = this.#newCall();
+    const { watchFiles } = this.service.handlers;
+    if (typeof watchFiles !== "function") throw new Error("watchFiles takes messages");
+    try {
+      const source = await watchFiles(create(WatchFilesRequestSchema, query), call);
+      return { watcher: new Watcher(source as FrameSource, options), call };
+    } catch (error) {
+      call.end();
+      throw error;
+    }
   }
 
   #newCall(): FakeCall {

@@ -1,0 +1,360 @@
+// Watches of real folders. Where nothing depends on the system's hints, time stands still until the test moves it.
+import { mkdir, rename, rm, symlink, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { ManualClock } from "@sluice/rpc/testing";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { Draining, LimitExceeded, PermissionDenied, type SluiceError } from "../errors.ts";
+import { OpenedService } from "./testing/opened-service.ts";
+import type { Watcher } from "./testing/watcher.ts";
+
+let files: OpenedService;
+beforeEach(async () => {
+  files = await OpenedService.open();
+});
+afterEach(() => files[Symbol.asyncDispose]());
+
+async function put(name: string, text = name, folder = files.home): Promise<void> {
+  const path = join(folder, name);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, text);
+}
+
+const remove = (name: string): Promise<void> => rm(join(files.home, name), { recursive: true });
+const move = (from: string, to: string): Promise<void> => rename(join(files.home, from), join(files.home, to));
+
+/** A watch that has had its sync. */
+async function synced(query: Parameters<OpenedService["watch"]>[0]): Promise<Watcher> {
+  const { watcher } = await files.watch(query);
+  await expect.poll(() => watcher.told).toContain("sync");
+  return watcher;
+}
+
+const behind = ({ told }: Watcher): string[] => told.slice(told.lastIndexOf("sync") + 1);
+
+describe("with the system's hints", () => {
+  test("first what is there, then a sync, then what becomes of it", async () => {
+    await put("a");
+    await put("sub/b");
+    await put(".hidden");
+    await symlink(files.outside, join(files.home, "link"));
+    const watcher = await synced({ recursive: true, includeExisting: true });
+    expect(watcher.told).toEqual(["exists a", "exists named/", "exists sub/", "exists sub/b", "sync"]);
+    expect(watcher.known.get("a")).toMatchObject((await files.list({}))[0]!.files[0]!);
+
+    await put("new/deep/c", "c");
+    await expect.poll(() => watcher.paths).toContain("new/deep/c");
+    await put("a", "changed");
+    await expect.poll(() => watcher.known.get("a")?.size).toBe(7n);
+    await put(".hidden", "changed");
+    await put("new/.hidden");
+    await remove("sub");
+    await expect.poll(() => watcher.paths).toEqual(["a", "named", "new", "new/deep", "new/deep/c"]);
+    expect(behind(watcher).filter((each) => !each.startsWith("changed new/deep/c"))).toEqual([
+      "created new/",
+      "created new/deep/",
+      "created new/deep/c",
+      "changed a",
+      "removed sub/b",
+      "removed sub/",
+    ]);
+  });
+
+  test("renamed, removed and made again, moved in, replaced", async () => {
+    await put("a");
+    await put("b");
+    await put("outside/x/y", "y", files.outside);
+    const watcher = await synced({ recursive: true });
+    expect(watcher.told).toEqual(["sync"]);
+    await move("a", "c");
+    await expect.poll(() => behind(watcher)).toEqual(expect.arrayContaining(["removed a", "created c"]));
+    await rename(join(files.outside, "outside"), join(files.home, "in"));
+    await expect
+      .poll(() => behind(watcher))
+      .toEqual(expect.arrayContaining(["created in/", "created in/x/", "created in/x/y"]));
+    // A folder that was moved in is watched, too.
+    await put("in/x/z");
+    await expect.poll(() => behind(watcher)).toContain("created in/x/z");
+    await remove("b");
+    await put("b", "again");
+    await expect.poll(() => watcher.known.get("b")?.size).toBe(5n);
+    await put("new-c");
+    await move("new-c", "c");
+    await expect.poll(() => behind(watcher)).toContain("changed c");
+    // A file where a folder was: what was in it goes.
+    await remove("in");
+    await put("in", "file");
+    await expect.poll(() => [watcher.known.get("in")?.isDirectory, watcher.paths]).toEqual([false, ["b", "c", "in"]]);
+  });
+
+  test("only what the globs take, and of one folder only where that is asked for", async () => {
+    const flat = await synced({ path: ".", globs: ["*.txt", "sub"] });
+    const deep = await synced({ recursive: true, globs: ["sub/**/*.txt"] });
+    const named = await synced({ path: "named", recursive: true });
+    await put("sub/a.txt");
+    await put("sub/b.md");
+    await put("c.txt");
+    await put("d/e", "e", files.named);
+    await expect.poll(() => flat.paths).toEqual(["c.txt", "sub"]);
+    await expect.poll(() => deep.paths).toEqual(["sub/a.txt"]);
+    await expect.poll(() => named.paths).toEqual(["named/d", "named/d/e"]);
+  });
+
+  test("a burst is told whole, in messages of a bounded size, each path once", async () => {
+    const watcher = await synced({ recursive: true });
+    await mkdir(join(files.home, "many"));
+    await Promise.all(Array.from({ length: 1000 }, (_, i) => writeFile(join(files.home, "many", `f${i}`), "")));
+    await expect.poll(() => watcher.known.size).toBe(1001);
+    expect(watcher.messages.every(({ changes }) => changes.length <= 256)).toBe(true);
+    expect(watcher.told.filter((each) => each.startsWith("created")).length).toBe(1001);
+    await remove("many");
+    await expect.poll(() => watcher.known.size).toBe(0);
+  });
+
+  test("a link that is swapped in is as if nothing were there, and what lies behind it is never told", async () => {
+    const clock = new ManualClock();
+    await using swapped = await OpenedService.open({ clock });
+    const moveHere = (from: string, to: string): Promise<void> =>
+      rename(join(swapped.home, from), join(swapped.home, to));
+    const soon = (watcher: Watcher) => expect.poll(() => (clock.advance(500), watcher.paths), { interval: 10 });
+    await put("a/b/c", "c", swapped.home);
+    await put("secret/b/stolen", "s", swapped.outside);
+    const { watcher: whole } = await swapped.watch({ recursive: true, includeExisting: true });
+    const { watcher: below } = await swapped.watch({ path: "a/b", recursive: true, includeExisting: true });
+    await soon(whole).toEqual(["a", "a/b", "a/b/c", "named"]);
+    await soon(below).toEqual(["a/b/c"]);
+    await moveHere("a", "elsewhere");
+    await symlink(join(swapped.outside, "secret"), join(swapped.home, "a"));
+    await soon(whole).toEqual(["elsewhere", "elsewhere/b", "elsewhere/b/c", "named"]);
+    await soon(below).toEqual([]);
+    await put("secret/b/more", "s", swapped.outside);
+    await put("elsewhere/b/d", "d", swapped.home);
+    await soon(whole).toContain("elsewhere/b/d");
+    // The folder comes back, and the watch with it.
+    await rm(join(swapped.home, "a"));
+    await moveHere("elsewhere", "a");
+    await soon(below).toEqual(["a/b/c", "a/b/d"]);
+    expect([...whole.told, ...below.told].filter((each) => /stolen|more|secret/u.test(each))).toEqual([]);
+  });
+});
+
+describe("going on with a token", () => {
+  test("brings what happened meanwhile, and nothing else", async () => {
+    await put("a");
+    await put("b");
+    await put("c");
+    const { watcher, call } = await files.watch({ recursive: true, includeExisting: true });
+    await expect.poll(() => watcher.told).toContain("sync");
+    call.end();
+    expect(files.service.watches).toBe(0);
+    await remove("a");
+    await put("b", "changed");
+    await put("d/e");
+    await put("f");
+    await remove("f");
+    const again = await synced({ recursive: true, includeExisting: true, resumeToken: watcher.token });
+    expect(again.told.toSorted()).toEqual(["changed b", "created d/", "created d/e", "removed a", "sync"]);
+    const idle = await synced({ recursive: true, resumeToken: again.token });
+    expect(idle.told).toEqual(["sync"]);
+  });
+
+  test("in the middle of what was there before goes on there", async () => {
+    for (let i = 0; i < 600; i++) await put(`f${i}`, "");
+    const { watcher, call } = await files.watch({ includeExisting: true }, { isStalled: true });
+    await expect.poll(() => watcher.take()).toBe(true);
+    call.end();
+    expect(watcher.known.size).toBe(256);
+    const { watcher: again } = await files.watch(
+      { includeExisting: true, resumeToken: watcher.token },
+      { known: watcher.known },
+    );
+    await expect.poll(() => again.told.at(-1)).toBe("sync");
+    expect(again.told.every((each) => each.startsWith("exists") || each === "sync")).toBe(true);
+    expect(again.told.length).toBe(601 - 256 + 1);
+    expect(again.known.size).toBe(601);
+  });
+
+  test("of another generation is told to start anew, with all that is there, if that is wanted", async () => {
+    await put("a");
+    const { token } = await synced({ includeExisting: true });
+    await using other = await OpenedService.open();
+    await put("b", "b", other.home);
+    const { watcher } = await other.watch({ includeExisting: true, resumeToken: token });
+    await expect.poll(() => watcher.told).toEqual(["resync GENERATION_UNKNOWN", "exists b", "exists named/", "sync"]);
+    const { watcher: changes } = await other.watch({ resumeToken: token });
+    await expect.poll(() => changes.told).toEqual(["resync GENERATION_UNKNOWN", "sync"]);
+    // Of the same folder, but watched another way.
+    const { watcher: deep } = await files.watch({ recursive: true, resumeToken: token });
+    await expect.poll(() => deep.told).toEqual(["resync GENERATION_UNKNOWN", "sync"]);
+  });
+
+  test("that is before the first removal which is remembered is told so", async () => {
+    await using small = await OpenedService.open({ limits: { watchRemovalsMax: 3 } });
+    for (const name of "abcdefgh") await put(name, name, small.home);
+    const first = await small.watch({ includeExisting: true });
+    await expect.poll(() => first.watcher.told).toContain("sync");
+    first.call.end();
+    for (const name of "abc") await rm(join(small.home, name));
+    const second = await small.watch({ includeExisting: true, resumeToken: first.watcher.token });
+    await expect.poll(() => second.watcher.told).toEqual(["removed a", "removed b", "removed c", "sync"]);
+    await rm(join(small.home, "d"));
+    await expect.poll(() => second.watcher.told).toContain("removed d");
+    second.call.end();
+    const { watcher } = await small.watch({ includeExisting: true, resumeToken: first.watcher.token });
+    await expect.poll(() => watcher.told.at(-1)).toBe("sync");
+    expect(watcher.told[0]).toBe("resync REMOVALS_FORGOTTEN");
+    expect(watcher.paths).toEqual(["e", "f", "g", "h", "named"]);
+  });
+});
+
+describe("a reader that stands still", () => {
+  test("is told of each path once, as it is then; or that it must start anew", async () => {
+    await using small = await OpenedService.open({ limits: { watchRemovalsMax: 5 } });
+    await put("a", "a", small.home);
+    await put("z", "z", small.home);
+    const { watcher } = await small.watch({ includeExisting: true });
+    const { watcher: witness } = await small.watch({ includeExisting: true });
+    await expect.poll(() => witness.told).toContain("sync");
+    await expect.poll(() => watcher.told).toContain("sync");
+    watcher.isStalled = true;
+    for (const text of ["1", "22", "333", "4444"]) {
+      await put("a", text, small.home);
+      await put("new", text, small.home);
+      await expect.poll(() => witness.known.get("new")?.size).toBe(BigInt(text.length));
+      await expect.poll(() => witness.known.get("a")?.size).toBe(BigInt(text.length));
+    }
+    await rm(join(small.home, "z"));
+    await expect.poll(() => witness.paths).toEqual(["a", "named", "new"]);
+    watcher.isStalled = false;
+    watcher.wake();
+    await expect.poll(() => behind(watcher).toSorted()).toEqual(["changed a", "created new", "removed z"]);
+
+    watcher.isStalled = true;
+    for (const name of "123456") await put(name, name, small.home);
+    await expect.poll(() => witness.paths.length).toBe(9);
+    watcher.isStalled = false;
+    watcher.wake();
+    await expect.poll(() => watcher.paths.length).toBe(9);
+    watcher.isStalled = true;
+    for (const name of "123456") await rm(join(small.home, name));
+    await expect.poll(() => witness.paths).toEqual(["a", "named", "new"]);
+    watcher.isStalled = false;
+    watcher.wake();
+    await expect.poll(() => watcher.paths).toEqual(["a", "named", "new"]);
+    expect(watcher.told.filter((each) => each.startsWith("resync"))).toEqual(["resync REMOVALS_FORGOTTEN"]);
+  });
+});
+
+describe("bounds", () => {
+  test("so many watches, and no more; when one has ended there is room", async () => {
+    await using small = await OpenedService.open({ limits: { watchesMax: 2 } });
+    const { call } = await small.watch({});
+    await small.watch({ path: "named" });
+    await expect(small.watch({})).rejects.toThrow(LimitExceeded);
+    await expect(small.watch({})).rejects.toMatchObject({
+      facts: { quota: { subject: "watches" }, retryAfterMs: 5000 },
+    });
+    call.end();
+    await small.watch({});
+    expect(small.service.watches).toBe(2);
+  });
+
+  test("so many files, of all that is watched or was lately; a folder at rest gives way", async () => {
+    await using small = await OpenedService.open({ limits: { watchEntriesMax: 6 } });
+    for (const name of ["a/1", "a/2", "a/3", "b/1", "b/2", "b/3", "b/4"]) await put(name, name, small.home);
+    const first = await small.watch({ path: "a", includeExisting: true });
+    await expect.poll(() => first.watcher.told.length).toBe(4);
+    const refused = await small.watch({ path: "b", includeExisting: true });
+    await expect.poll(() => refused.watcher.isOpen).toBe(false);
+    expect(refused.watcher.error).toBeInstanceOf(LimitExceeded);
+    expect((refused.watcher.error as SluiceError).facts.quota).toMatchObject({ subject: "watched files" });
+    expect(first.watcher.isOpen).toBe(true);
+    first.call.end();
+    const second = await small.watch({ path: "b", includeExisting: true });
+    await expect.poll(() => second.watcher.told.at(-1)).toBe("sync");
+    // What gave way is of another generation when it comes back.
+    second.call.end();
+    const again = await small.watch({ path: "a", includeExisting: true, resumeToken: first.watcher.token });
+    await expect.poll(() => again.watcher.told[0]).toBe("resync GENERATION_UNKNOWN");
+  });
+
+  test("what was removed gives way to what is there", async () => {
+    await using small = await OpenedService.open({ limits: { watchEntriesMax: 2 } });
+    const { watcher } = await small.watch({ path: "named" });
+    await expect.poll(() => watcher.told).toEqual(["sync"]);
+    for (const name of "abcd") {
+      await put(name, name, small.named);
+      await expect.poll(() => watcher.paths).toEqual([`named/${name}`]);
+      await rm(join(small.named, name));
+      await expect.poll(() => watcher.paths).toEqual([]);
+    }
+    expect(watcher.isOpen).toBe(true);
+  });
+
+  test("folders that the system does not watch are looked at every few seconds", async () => {
+    const clock = new ManualClock();
+    await using slow = await OpenedService.open({ clock, limits: { watchHintsMax: 0 } });
+    const { watcher } = await slow.watch({ recursive: true });
+    await expect.poll(() => (clock.advance(0), watcher.told)).toEqual(["sync"]);
+    await put("a/b", "b", slow.home);
+    await clock.advanceInTurns(1_900);
+    expect(watcher.told).toEqual(["sync"]);
+    await expect.poll(() => (clock.advance(100), watcher.paths)).toEqual(["a", "a/b"]);
+  });
+
+  test("a folder at rest holds nothing of the system, and is let go of in the end", async () => {
+    const clock = new ManualClock();
+    await using quiet = await OpenedService.open({ clock });
+    const timers = clock.timers;
+    const { watcher, call } = await quiet.watch({ includeExisting: true });
+    await expect.poll(() => (clock.advance(0), watcher.told)).toContain("sync");
+    expect(process.getActiveResourcesInfo().filter((each) => each === "FSEventWrap").length).toBeLessThanOrEqual(1);
+    call.end();
+    expect(clock.timers).toBe(timers + 1);
+    clock.advance(10 * 60_000);
+    expect(clock.timers).toBe(timers);
+    const again = await quiet.watch({ resumeToken: watcher.token });
+    await expect.poll(() => (clock.advance(0), again.watcher.told[0])).toBe("resync GENERATION_UNKNOWN");
+  });
+});
+
+describe("between changes", () => {
+  test("heartbeats say that the stream lives, as often as is asked for", async () => {
+    const clock = new ManualClock();
+    await using beating = await OpenedService.open({ clock });
+    const often = (await beating.watch({ heartbeatMs: 1000 })).watcher;
+    const byDefault = (await beating.watch({})).watcher;
+    const never = (await beating.watch({ heartbeatMs: 0 })).watcher;
+    await expect.poll(() => (clock.advance(0), often.told)).toEqual(["sync"]);
+    await clock.advanceInTurns(30_000);
+    const beats = ({ told }: Watcher): number => told.filter((each) => each === "heartbeat").length;
+    expect([beats(often), beats(byDefault), beats(never)]).toEqual([30, 1, 0]);
+    const { kind } = often.messages.at(-1)!.control!;
+    expect(kind).toMatchObject({ case: "heartbeat", value: { headCursor: often.token, lagEntries: 0n } });
+  });
+
+  test("a drain ends all watches with the place to go on at, and takes no more", async () => {
+    const watcher = await synced({});
+    files.service.drain();
+    expect(watcher.isOpen).toBe(false);
+    expect(watcher.error).toMatchObject({ kind: "unavailable", facts: { metadata: { cursor: watcher.token } } });
+    expect(files.service.watches).toBe(0);
+    await expect(files.watch({})).rejects.toThrow(Draining);
+  });
+});
+
+test.each([
+  ["a folder that is not there", { path: "missing" }, new PermissionDenied().message],
+  ["a link", { path: "link" }, new PermissionDenied().message],
+  ["a hidden folder", { path: ".git" }, new PermissionDenied().message],
+  ["what is above", { path: "a/.." }, new PermissionDenied().message],
+  ["a file", { path: "a" }, '"a" is a file'],
+  ["a bad glob", { globs: ["["] }, "globs[0]"],
+  ["a token of somebody else", { resumeToken: "x y" }, "resume_token"],
+  ["a negative time", { heartbeatMs: -1 }, "heartbeat_ms"],
+])("%s is refused", async (_what, query, said) => {
+  await put("a");
+  await put(".git/config");
+  await symlink(files.outside, join(files.home, "link"));
+  await expect(files.watch(query)).rejects.toThrow(said);
+  expect(files.service.watches).toBe(0);
+});
