@@ -363,3 +363,27 @@ export interface EngineOptions {
   /** From 0 to below 1, as Math.random: the jitter of back-offs. */
   readonly random: () => number;
 }
+
+/** A queue that is served. */
+export interface OpenQueue {
+  readonly name: string;
+  readonly engine: QueueEngine;
+  readonly journal: Journal;
+  /**
+   * Calls back once, when nothing more can be done with it: its journal failed (the error is a SluiceError "unavailable": it
+   * is opened again), or it was deleted ("not-found"). At once when that has happened.
+   */
+  onClosed(listener: (error: Error) => void): void;
+}
+
+/** All queues of a server. `open-queues.ts` is the one of the data folder. */
+export interface QueueCatalog {
+  /** @throws SluiceError "unavailable" while it is not open but will be */
+  find(name: string): OpenQueue | undefined;
+  /** By name. Those that are not open now are left out. */
+  list(): readonly OpenQueue[];
+  /** Resolves when it is durable. @throws AlreadyExists, LimitExceeded at `queuesMax`, DiskFull… */
+  create(name: string, settings: Settings): Promise<OpenQueue>;
+  /** With all that is in it. @throws NotFound */
+  remove(name: string): Promise<void>;
+}
