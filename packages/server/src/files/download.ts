@@ -7,24 +7,28 @@
 // D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
 //     computed beside the sending.
 // D4. A block's memory is used again when it was sent and hashed.
+// D5. Each read waits for its turn among all downloads. Whoever takes blocks faster than they come gets larger ones, until
+//     it is slow: what a slow reader holds is small.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
 import { PermissionDenied } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
-import type { BlockPool } from "./block-pool.ts";
+import { type BlockPool, LARGE_BYTES, POOLED_BYTES } from "./block-pool.ts";
 import type { Checksums } from "./checksums.ts";
-import { BYTES_FORM, chunkFormOf, type ChunkForm } from "./chunk-frame.ts";
+import { BYTES_FORM, chunkFormOf, type ChunkForm, type ChunkPlan } from "./chunk-frame.ts";
 import { DownloadInterrupted, FileChanged } from "./file-errors.ts";
 import type { FilePath } from "./file-path.ts";
 import { etagOf, type FileVersion, hasSameContents, isSameFile } from "./file-version.ts";
 import { type Hasher, hashHere, type StreamHash } from "./hasher.ts";
 import { type OpenFile, openInside } from "./open-inside.ts";
 import { Pace } from "./pace.ts";
-import { Block } from "./read-block.ts";
+import { Block, planChunks } from "./read-block.ts";
+import type { Seat, Turns } from "./turns.ts";
 
 /** What all downloads share. */
 export interface DownloadResources {
   readonly clock: Clock;
   readonly pool: BlockPool;
+  readonly turns: Turns;
   readonly hasher: Hasher;
   readonly checksums: Checksums;
 }
@@ -50,6 +54,9 @@ const HASHED_HERE_BYTES = 64 * 1024;
 const LOOK_MS = 200;
 /** Blocks that were handed on and not reported as sent; a transport that never reports leaves them to the collector. */
 const HANDED_ON_MAX = 4;
+/** A reader is fast when it had to wait for so many blocks one after the other, and slow when a block waited so long for it. */
+const FAST_BLOCKS = 4;
+const SLOW_MS = 100;
 
 export class Download implements FrameSource {
   readonly #resources: DownloadResources;
@@ -62,21 +69,29 @@ export class Download implements FrameSource {
   /** The checksum of the whole answer, where it is known. */
   readonly #known: string | undefined;
   readonly #hash: StreamHash | undefined;
+  readonly #seat: Seat;
   #stream: FrameStream | undefined;
   #timer: Timer | undefined;
   /** Where the next block begins, and where what was handed on ends. */
   #next: number;
   #handedTo: number;
   #isReading = false;
+  /** The disk works on the next block, and nobody has asked for it meanwhile. */
+  #isUnasked = false;
   #ready: Block | undefined;
+  #readyAtMs = 0;
+  /** Blocks that were waited for, one after the other; and what follows from that (D5). */
+  #waitedFor = 0;
+  #isLarge = false;
   /** Being sent. */
   #handedOn: Block[] = [];
   readonly #unhashed = new Set<Block>();
   #step: "reading" | "ended" | "closed" = "reading";
 
-  /** Takes the file over. */
-  constructor(file: OpenFile, options: DownloadOptions, resources: DownloadResources) {
+  /** Takes file and seat over. */
+  constructor(file: OpenFile, options: DownloadOptions, resources: DownloadResources, seat: Seat) {
     this.#resources = resources;
+    this.#seat = seat;
     this.#options = options;
     this.#file = file;
     this.#version = file.version;
@@ -98,9 +113,12 @@ export class Download implements FrameSource {
     const block = this.#ready;
     if (block === undefined) {
       if (this.#step === "ended") this.#stream?.end();
+      if (this.#isUnasked) this.#waitedFor++;
+      this.#isUnasked = false;
       return undefined;
     }
     this.#ready = undefined;
+    if (this.#resources.clock.monotonicMs() - this.#readyAtMs > SLOW_MS) this.#slowDown();
     this.#handedOn.push(block);
     if (this.#handedOn.length > HANDED_ON_MAX) this.#handedOn.shift();
     this.#handedTo = block.end;
@@ -130,6 +148,8 @@ export class Download implements FrameSource {
     if (this.#step === "closed") return;
     this.#step = "closed";
     this.#timer?.cancel();
+    this.#seat.leave();
+    this.#slowDown();
     this.#hash?.forget();
     this.#stream = undefined;
     void this.#file.close();
@@ -193,27 +213,47 @@ export class Download implements FrameSource {
   }
 
   async #readBlock(): Promise<void> {
-    const { chunkBytes, bytesPerSecond = Number.POSITIVE_INFINITY } = this.#options;
-    const block = new Block(
-      {
-        form: this.#form,
-        offset: this.#next,
-        end: this.#end,
-        chunkBytes,
-        totalSize: this.#version.size,
-        hasLast: this.#hasLast,
-        bytesMax: bytesPerSecond / 10,
-      },
-      this.#resources.pool,
-    );
-    const isWhole = await this.#file.hold(() => block.read(this.#file.fd));
-    await this.#verify(isWhole);
+    const chunks = this.#planBlock();
+    const last = chunks.at(-1)!;
+    const block = await this.#seat.read(last.offset + last.length - this.#next, async () => {
+      const begun = new Block(chunks, this.#form, this.#resources.pool);
+      this.#isUnasked = true;
+      const isWhole = await this.#file.hold(() => begun.read(this.#file.fd));
+      await this.#verify(isWhole);
+      return begun;
+    });
     this.#addToHash(block);
     if (block.hasChecksum) block.putChecksum(this.#known ?? (await this.#computed()));
     if (this.#step !== "reading") return;
+    if (this.#isUnasked) this.#waitedFor = 0;
+    this.#isUnasked = false;
     this.#next = block.end;
     this.#ready = block;
+    this.#readyAtMs = this.#resources.clock.monotonicMs();
     this.#stream?.wake();
+  }
+
+  #planBlock(): ChunkPlan[] {
+    const { chunkBytes, bytesPerSecond = Number.POSITIVE_INFINITY } = this.#options;
+    const { pool, turns } = this.#resources;
+    if (!this.#isLarge && this.#waitedFor >= FAST_BLOCKS) this.#isLarge = pool.beginLarge();
+    return planChunks({
+      form: this.#form,
+      offset: this.#next,
+      end: this.#end,
+      chunkBytes,
+      totalSize: this.#version.size,
+      hasLast: this.#hasLast,
+      bytesMax: Math.min(bytesPerSecond, turns.bytesPerSecond) / 10,
+      memoryBytes: this.#isLarge ? LARGE_BYTES : POOLED_BYTES,
+    });
+  }
+
+  /** D5 */
+  #slowDown(): void {
+    this.#waitedFor = 0;
+    if (this.#isLarge) this.#resources.pool.endLarge();
+    this.#isLarge = false;
   }
 
   /** D2 */

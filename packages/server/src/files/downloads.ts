@@ -61,13 +61,9 @@ export function parseDownload(
   if (violations.length > 0) throw new InvalidRequest("BAD_FIELD", violations);
   const bytesPerSecond = maxBytesPerSecond === 0n ? undefined : Number(maxBytesPerSecond);
   const wanted = chunkSize <= 0 ? DEFAULT_CHUNK_BYTES : Math.min(chunkSize, CHUNK_BYTES_MAX);
-  const fluent = Math.max(
-    CHUNK_BYTES_MIN,
-    Math.floor((bytesPerSecond ?? Number.POSITIVE_INFINITY) / CHUNKS_PER_SECOND),
-  );
   return {
     path,
-    chunkBytes: Math.min(wanted, fluent),
+    chunkBytes: Math.min(wanted, fluentBytes(bytesPerSecond ?? Number.POSITIVE_INFINITY)),
     offset: Number(offset),
     limit: limit <= 0n ? Number.POSITIVE_INFINITY : Number(limit),
     hasCrc32: chunkChecksums,
@@ -77,20 +73,28 @@ export function parseDownload(
   };
 }
 
-/** @throws PermissionDenied, InvalidRequest, EtagMismatch, OffsetOutOfRange */
+/** The largest chunk that flows at this rate. */
+function fluentBytes(bytesPerSecond: number): number {
+  return Math.max(CHUNK_BYTES_MIN, Math.floor(bytesPerSecond / CHUNKS_PER_SECOND));
+}
+
+/** @param address of who reads @throws PermissionDenied, InvalidRequest, EtagMismatch, OffsetOutOfRange */
 export async function openDownload(
   request: FileRequest,
   options: DownloadOptions,
   resources: DownloadResources,
+  address: string,
 ): Promise<Download> {
   const { path } = options;
+  const { turns } = resources;
   const file = await openFileInside(path);
   try {
     const etag = etagOf(file.version);
     const { size } = file.version;
     if (request.ifMatch !== "" && request.ifMatch !== etag) throw new EtagMismatch(path.text, request.ifMatch, etag);
     if (request.offset > BigInt(size)) throw new OffsetOutOfRange(path.text, request.offset, size);
-    return new Download(file, options, resources);
+    const chunkBytes = Math.min(options.chunkBytes, fluentBytes(turns.bytesPerSecond));
+    return new Download(file, { ...options, chunkBytes }, resources, turns.join(address));
   } catch (error) {
     await file.close();
     throw error;

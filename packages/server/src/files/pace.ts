@@ -18,6 +18,12 @@ export class Pace {
     this.#filledAtMs = clock.monotonicMs();
   }
 
+  /** Whether it is as if nothing had ever been taken. */
+  get isFull(): boolean {
+    this.#fill();
+    return this.#tokens >= this.#bytesPerMs * BURST_MS;
+  }
+
   /** Ms until more may be taken; 0: now. */
   waitMs(): number {
     this.#fill();

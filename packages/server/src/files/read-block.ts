@@ -9,7 +9,7 @@ import {
   putChecksum,
   putCrc32,
 } from "./chunk-frame.ts";
-import { type BlockPool, POOLED_BYTES } from "./block-pool.ts";
+import type { BlockPool } from "./block-pool.ts";
 
 /** Chunks of one read: the system's bound for the pieces of one (IOV_MAX). */
 const CHUNKS_MAX = 1024;
@@ -26,8 +26,9 @@ export interface BlockPlan {
   readonly totalSize: number;
   /** Whether the call ends at `end`. */
   readonly hasLast: boolean;
-  /** Bytes of the block at most; at least one chunk is read. */
+  /** Bytes of the block at most, and of its memory; at least one chunk is read. */
   readonly bytesMax: number;
+  readonly memoryBytes: number;
 }
 
 /** Frames whose data is read, or is being read. */
@@ -43,21 +44,21 @@ export class Block {
   /** Whether this block has the call's last chunk. */
   readonly isLast: boolean;
 
-  constructor(plan: BlockPlan, pool: BlockPool) {
-    const plans = chunksOf(plan);
-    const overhead = chunkOverheadMax(plan.form) * plans.length;
-    this.offset = plan.offset;
-    this.end = plans.at(-1)!.offset + plans.at(-1)!.length;
-    this.memory = pool.take(overhead + this.end - this.offset);
+  /** @param chunks as `planChunks` has them */
+  constructor(chunks: readonly ChunkPlan[], form: ChunkForm, pool: BlockPool) {
+    const last = chunks.at(-1)!;
+    this.offset = chunks[0]!.offset;
+    this.end = last.offset + last.length;
+    this.memory = pool.take(chunkOverheadMax(form) * chunks.length + this.end - this.offset);
     const bytes = new Uint8Array(this.memory);
     let at = 0;
-    this.#places = plans.map((each) => {
-      const place = layOutChunk(bytes, at, plan.form, each);
+    this.#places = chunks.map((each) => {
+      const place = layOutChunk(bytes, at, form, each);
       at = place.end;
       return place;
     });
-    this.#hasCrc32 = plan.form.hasCrc32;
-    this.isLast = plans.at(-1)!.isLast;
+    this.#hasCrc32 = form.hasCrc32;
+    this.isLast = last.isLast;
     this.bytes = bytes.subarray(0, at);
   }
 
@@ -96,8 +97,10 @@ export class Block {
   }
 }
 
-function chunksOf({ form, offset, end, chunkBytes, totalSize, hasLast, bytesMax }: BlockPlan): ChunkPlan[] {
-  const fitting = Math.floor(POOLED_BYTES / (chunkBytes + chunkOverheadMax(form)));
+/** The chunks of a block, one after the other. */
+export function planChunks(plan: BlockPlan): ChunkPlan[] {
+  const { form, offset, end, chunkBytes, totalSize, hasLast, bytesMax, memoryBytes } = plan;
+  const fitting = Math.floor(memoryBytes / (chunkBytes + chunkOverheadMax(form)));
   const countMax = Math.max(1, Math.min(fitting, CHUNKS_MAX, Math.floor(bytesMax / chunkBytes)));
   const plans: ChunkPlan[] = [];
   let at = offset;

@@ -21,6 +21,7 @@ import { type FilePath, type FileRoot, parseFilePath } from "./file-path.ts";
 import { Hasher } from "./hasher.ts";
 import { createFileHttpHandler } from "./http.ts";
 import { listFiles, parseListQuery } from "./list.ts";
+import { type Rates, Turns } from "./turns.ts";
 import { createTusHandler } from "./tus.ts";
 import { FolderWatches } from "./watch-folders.ts";
 import { parseWatchQuery } from "./watch-query.ts";
@@ -35,6 +36,8 @@ export interface FileServiceOptions {
   readonly fileSystem: FileSystem;
   readonly clock: Clock;
   readonly limits?: Limits;
+  /** Of what is read to be sent. Default: none. */
+  readonly rates?: Rates;
   /** How long an upload may stand still before its call is ended. Default: a minute. */
   readonly uploadStallMs?: number;
   /** Of watches whose request says nothing. Default: 30 s. */
@@ -69,7 +72,8 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   await checkRoots(roots);
   const hasher = new Hasher();
   const checksums = new Checksums(hasher);
-  const resources: DownloadResources = { clock, hasher, pool: new BlockPool(), checksums };
+  const turns = new Turns(clock, options.rates);
+  const resources: DownloadResources = { clock, hasher, pool: new BlockPool(), turns, checksums };
   const { uploadsMax } = limits;
   const changes = new Changes(fileSystem);
   const uploads = await Uploads.open({ roots, fileSystem, changes, hasher, clock, uploadsMax });
@@ -85,7 +89,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   ): Promise<FrameSource> {
     const asked = parseDownload(request, path, message);
     call.onEnd(downloads.admit());
-    const opened = await openDownload(request, asked, resources);
+    const opened = await openDownload(request, asked, resources, subjectOf(call).address);
     call.onEnd(() => {
       opened.close();
     });
