@@ -28,7 +28,12 @@ export default defineConfig({
     // All cores: most files wait for sockets and disks half of their time.
     maxWorkers: "100%",
     allowOnly: false,
+    // Files share the modules that a worker has loaded: loading them anew for each file takes as long as its tests.
+    pool: "threads",
+    isolate: false,
     setupFiles: ["./test/support/leaks.ts"],
+    // How many cases the long property tests look at: fewer in `npm run check`, which must not keep anybody waiting.
+    provide: { propertyScale: Number(process.env["SLUICE_PROPERTY_SCALE"] ?? 1) },
     reporters: ["default", "./scripts/test-reporter.ts"],
     // `npm run coverage`: HTTP/2 is written here only because it is the most tested part of the project.
     coverage: {
@@ -52,3 +57,10 @@ export default defineConfig({
     ],
   },
 });
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** Factor on the number of cases of a property test. */
+    readonly propertyScale: number;
+  }
+}

@@ -22,11 +22,14 @@ function tool(
   name: string,
   command: readonly [string, ...string[]],
   note?: (output: string) => string | undefined,
+  environment: Readonly<Record<string, string>> = {},
 ): Step {
   return {
     name,
     async run() {
-      const { code, output } = await runCommand(command, { env: { NO_COLOR: "1", FORCE_COLOR: undefined } });
+      const { code, output } = await runCommand(command, {
+        env: { NO_COLOR: "1", FORCE_COLOR: undefined, ...environment },
+      });
       if (code !== 0) return { kind: "failed", findings: output.trim() };
       const said = note?.(output);
       return said === undefined ? { kind: "passed" } : { kind: "passed", note: said };
@@ -60,6 +63,7 @@ const steps: readonly Step[] = [
     "unit tests",
     ["vitest", "run", "--project", "unit", "--silent=passed-only"],
     (output) => /Tests {2}(.*)/.exec(output)?.[1],
+    { SLUICE_PROPERTY_SCALE: "0.2" },
   ),
   tool("lint", ["oxlint"], (output) => /Found ([1-9]\d* warnings?)/.exec(output)?.[1]),
   tool("dead code", ["knip"]),

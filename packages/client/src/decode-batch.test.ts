@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { LogBatchSchema } from "@sluice/api";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 
@@ -45,6 +45,6 @@ test("reads any bytes as protobuf-es does, or fails as it does", () => {
       const bytes = Uint8Array.from([...some.subarray(0, at), ...noise, ...some.subarray(at)]);
       expect(outcome(() => decodeBatch(bytes, decoder))).toEqual(outcome(() => fromBinary(LogBatchSchema, bytes)));
     }),
-    { numRuns: 2000 },
+    { numRuns: Math.ceil(2000 * inject("propertyScale")) },
   );
 });

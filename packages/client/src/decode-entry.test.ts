@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type LogEntry, LogEntrySchema } from "@sluice/api";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { EntryDecoder } from "./decode-entry.ts";
 
 const int32 = fc.oneof(fc.integer(), fc.constantFrom(0, 127, 128, -1, 2 ** 31 - 1, -(2 ** 31)));
@@ -90,7 +90,7 @@ test("entries are decoded as protobuf-es decodes them, one after the other", () 
       shifted.set(message);
       expectAlike(shifted, decoder);
     }),
-    { numRuns: 3000 },
+    { numRuns: Math.ceil(3000 * inject("propertyScale")) },
   );
 });
 
@@ -111,9 +111,9 @@ test("so are bytes that were changed, cut, or put together", () => {
         if (typeof outcomeOf(() => decoder.decode(bytes)) === "string") refused++;
       },
     ),
-    { numRuns: 6000 },
+    { numRuns: Math.ceil(6000 * inject("propertyScale")) },
   );
-  expect(refused).toBeGreaterThan(500);
+  expect(refused).toBeGreaterThan(500 * inject("propertyScale"));
 });
 
 test("so are bytes at random", () => {
@@ -121,7 +121,7 @@ test("so are bytes at random", () => {
     fc.property(fc.uint8Array({ maxLength: 24 }), (message) => {
       expectAlike(message);
     }),
-    { numRuns: 5000 },
+    { numRuns: Math.ceil(5000 * inject("propertyScale")) },
   );
 });
 

@@ -1,7 +1,7 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { LogEntrySchema } from "@sluice/api";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { EntryEncoder, type NewLogEntry } from "./encode-entry.ts";
 
 /** The same by protobuf-es, from the descriptor. */
@@ -55,7 +55,7 @@ test("its bytes are those of protobuf-es, entry after entry", () => {
     fc.property(entry, timestamp, (each, at) => {
       expect(Buffer.from(encoder.encode(each, at)).equals(reference(each, at))).toBe(true);
     }),
-    { numRuns: 500 },
+    { numRuns: Math.ceil(500 * inject("propertyScale")) },
   );
 });
 

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type LogWriterOptions, type NewLogEntry, type SluiceClient, systemClock } from "@sluice/client";
 import fc from "fast-check";
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, inject, onTestFinished, test, vi } from "vitest";
 import type { JoinRule } from "./join-rule.ts";
 import { LINE_BYTES_MAX } from "./line-splitter.ts";
 import { noCounts } from "./push-counts.ts";
@@ -199,7 +199,7 @@ test.each([
           expect(arranged(wordsOf(log.messages.join("\n")))).toEqual(wordsOf(await readFile(path, "utf8")));
         },
       ),
-      { numRuns: 40 },
+      { numRuns: Math.ceil(40 * inject("propertyScale")) },
     );
   },
 );

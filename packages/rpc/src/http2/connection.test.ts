@@ -1,6 +1,6 @@
 // A client and a server joined to each other, however the bytes between them are cut; and a server fed with rubbish.
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { HeaderBlock } from "../transport.ts";
 import { PREFACE } from "./frame.ts";
 import { dataFrame, frame, headersFrame, REQUEST, RESPONSE, resetFrame, settingsFrame } from "./testing/frames.ts";
@@ -54,7 +54,7 @@ test("calls arrive as they were made, in both directions, in whatever pieces the
         expect([pair.clientConnection.openStreams, pair.serverConnection.openStreams]).toEqual([0, 0]);
       },
     ),
-    { numRuns: 40 },
+    { numRuns: Math.ceil(40 * inject("propertyScale")) },
   );
 });
 
@@ -113,7 +113,7 @@ test("neither side ever breaks on what it receives: it goes on, or ends the conn
         expect(events.filter((event) => event.startsWith("close"))).toEqual([events.at(-1)]);
       }
     }),
-    { numRuns: 500 },
+    { numRuns: Math.ceil(500 * inject("propertyScale")) },
   );
 });
 

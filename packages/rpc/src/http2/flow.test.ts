@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import { HeaderBlock } from "../transport.ts";
 import { ReceiveBudget, StreamWindow } from "./flow.ts";
 import { ErrorCode, FrameType } from "./frame.ts";
@@ -108,7 +108,7 @@ describe("what is sent", () => {
         for (let count = 0; count < 10; count += 1) peer.take(driven);
         expect(peer.received).toEqual(written);
       }),
-      { numRuns: 300 },
+      { numRuns: Math.ceil(300 * inject("propertyScale")) },
     );
   });
 

@@ -59,7 +59,7 @@ test("what matches any terms has all marks that the terms ask for", () => {
         for (const mark of marks) expect(all.has(mark)).toBe(true);
       },
     ),
-    { numRuns: 5000 * inject("propertyScale") },
+    { numRuns: Math.ceil(5000 * inject("propertyScale")) },
   );
   expect(asked).toBeGreaterThan(500 * inject("propertyScale"));
 });
@@ -79,7 +79,7 @@ test("every part of a message is known by its marks, also in the middle of a wor
       const marks = marksIn(frame);
       for (const mark of marksOf([{ kind: "text", text: part, isNegated: false }])) expect(marks.has(mark)).toBe(true);
     }),
-    { numRuns: 2000 * inject("propertyScale") },
+    { numRuns: Math.ceil(2000 * inject("propertyScale")) },
   );
 });
 

@@ -56,7 +56,7 @@ test("from runs of any entries any terms select what decoding and looking gives,
         expect(select(run, new EntryMatcher(terms), () => lateness.next().value === true)).toEqual(expected);
       },
     ),
-    { numRuns: 1500 * inject("propertyScale") },
+    { numRuns: Math.ceil(1500 * inject("propertyScale")) },
   );
   expect(selected).toBeGreaterThan(1000 * inject("propertyScale"));
 });

@@ -201,7 +201,7 @@ describe("any entries in one run", () => {
           }
         },
       ),
-      { numRuns: 1500 * inject("propertyScale") },
+      { numRuns: Math.ceil(1500 * inject("propertyScale")) },
     );
     expect(matched).toBeGreaterThan(500 * inject("propertyScale"));
   });
@@ -345,6 +345,6 @@ test("an expression is found as re2js finds it, in pieces and after its states w
         expect(holds, source).toBe(RE2JS.compile(source).test(each));
       }
     }),
-    { numRuns: 2000 * inject("propertyScale") },
+    { numRuns: Math.ceil(2000 * inject("propertyScale")) },
   );
 });

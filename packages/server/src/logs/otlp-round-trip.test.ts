@@ -32,7 +32,7 @@ describe("what was sent by OTLP", () => {
           expect(target.dictionary.openLeases).toBe(0);
         },
       ),
-      { numRuns: 150 * inject("propertyScale"), endOnFailure: true },
+      { numRuns: Math.ceil(150 * inject("propertyScale")), endOnFailure: true },
     );
   });
 
@@ -48,7 +48,7 @@ describe("what was sent by OTLP", () => {
         );
         expect(twice).toEqual(once);
       }),
-      { numRuns: 50 * inject("propertyScale") },
+      { numRuns: Math.ceil(50 * inject("propertyScale")) },
     );
   });
 

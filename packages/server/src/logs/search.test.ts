@@ -141,7 +141,7 @@ test("every filter over any log gives what decoding each entry gives, from the t
         });
       },
     ),
-    { numRuns: 6 * inject("propertyScale") },
+    { numRuns: Math.ceil(6 * inject("propertyScale")) },
   );
   expect(found).toBeGreaterThan(200 * inject("propertyScale"));
 }, 120_000);

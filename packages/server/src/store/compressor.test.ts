@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile, rm, stat, writeFile } from "node:fs/promises";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, inject, test } from "vitest";
 import type { ScanQuery } from "./contract.ts";
 import type { Log } from "./log.ts";
 import type { EmbeddedPlace } from "./testing/place.ts";
@@ -110,7 +110,7 @@ describe("a log whose segments are compressed", () => {
         };
         expect(await answer(other)).toEqual(await answer(one));
       }),
-      { numRuns: 25 },
+      { numRuns: Math.ceil(25 * inject("propertyScale")) },
     );
   });
 
@@ -284,7 +284,7 @@ describe("damage", () => {
             for (const { sequence, payload } of entries) expect(payload).toBe(entryAt(sequence).payload);
           },
         ),
-        { numRuns: 25 },
+        { numRuns: Math.ceil(25 * inject("propertyScale")) },
       );
     }));
 

@@ -1,6 +1,6 @@
 import { readdir, writeFile } from "node:fs/promises";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { LimitExceeded } from "../errors.ts";
 import type { CountOptions, CountRow, LogReader, ScanQuery } from "./contract.ts";
 import type { TestEntry } from "./testing/frames.ts";
@@ -86,7 +86,7 @@ test("what the index counts is what a scan counts, over sealed segments and an o
       const rows = await reader.count(scanQuery, options);
       expect(asRecord(reader, rows, options)).toEqual(countPlainly(matching, options));
     }),
-    { numRuns: 300 },
+    { numRuns: Math.ceil(300 * inject("propertyScale")) },
   );
 });
 

@@ -1,6 +1,6 @@
 // Any history of a log against a model of it.
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import type { CountOptions, LogReader, ScanQuery } from "./contract.ts";
 import type { StoredEntry, TestEntry } from "./testing/frames.ts";
 import type { LogPlace } from "./testing/log-place.ts";
@@ -72,7 +72,7 @@ export function describeAnyHistory(openPlace: () => Promise<LogPlace>): void {
         await using place = await openPlace();
         await play(place, actions);
       }),
-      { numRuns: 60 },
+      { numRuns: Math.ceil(60 * inject("propertyScale")) },
     );
   });
 }

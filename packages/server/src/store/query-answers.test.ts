@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import type { LogReader, Scan, ScanQuery } from "./contract.ts";
 import type { TestEntry } from "./testing/frames.ts";
 import { openEmbeddedPlace } from "./testing/place.ts";
@@ -100,6 +100,6 @@ test("the index answers as a look at every entry does: while they come, from the
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: Math.ceil(60 * inject("propertyScale")) },
   );
 }, 60_000);
