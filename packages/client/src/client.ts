@@ -15,6 +15,7 @@ import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
+import { FileWatch, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 import { sourceOf, uploadFile, type UploadOptions, type UploadSource } from "./file-upload.ts";
 import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
 import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
@@ -100,6 +101,8 @@ export interface SluiceClient extends AsyncDisposable {
   makeDirectory(path: string, options?: UnaryOptions): Promise<void>;
   /** What is in a shared folder, ascending by path; goes on after lost connections. @throws RpcError */
   listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
+  /** What becomes of what is in a shared folder. Opened when it is iterated; it goes on after lost connections. */
+  watchFiles(query?: FileWatchQuery, options?: FileWatchOptions): FileWatch;
   /** Closes the writers, which sends and waits for what they have, ends the streams, then the connection. Idempotent. */
   close(): Promise<void>;
 }
@@ -246,6 +249,10 @@ class ChannelClient implements SluiceClient {
     const { clock, random } = this.#context();
     const policy = { ...UNARY_RETRY, ...options.retry };
     return listFiles(query, { call: this.#files.listFiles, policy, clock, random, signal: this.#signalOf(options) });
+  }
+
+  watchFiles(query: FileWatchQuery = {}, options: FileWatchOptions = {}): FileWatch {
+    return new FileWatch({ ...this.#context(), call: this.#files.watchFiles }, query, options);
   }
 
   close(): Promise<void> {

@@ -5,6 +5,7 @@ export type { NewLogEntry } from "./encode-entry.ts";
 export { type DownloadOptions, type DownloadProgress, FileDownload } from "./file-download.ts";
 export type { FileListQuery } from "./file-list.ts";
 export type { UploadOptions, UploadProgress, UploadSource } from "./file-upload.ts";
+export { FileWatch, type FileWatchEvent, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
 export type { LogContextQuery, LogCountQuery } from "./log-count.ts";
 export type { LogPage, LogPageQuery } from "./log-page.ts";

@@ -6,11 +6,10 @@
 // S3. When the reader leaves, by `return` or by its signal, the attempt, its timer and its listeners go in that turn.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Gap, LogEntry, LogStreamRequestSchema, StreamControl } from "@sluice/api";
-import { Code, RpcError } from "@sluice/rpc";
 import { abortWith } from "./abort.ts";
 import { type LogControl, LogPosition, type LogQuery, type Placed } from "./log-position.ts";
 import { Retrier, type RetryPolicy } from "./retry.ts";
-import { SilenceAlarm } from "./silence-alarm.ts";
+import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 
 /** What happens on a log stream, in order. */
@@ -77,7 +76,6 @@ type Delivery<M> =
   | Exclude<LogEvent<M>, { kind: "entry" }>;
 
 const HEARTBEAT_MS = 15_000;
-const SILENCE_IN_HEARTBEATS = 2.5;
 /** Why a stream stops whose reader called `return`: an end, no error. */
 const READER_LEFT = new DOMException("The reader left", "AbortError");
 
@@ -226,41 +224,17 @@ export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> 
     }
   }
 
-  /** One call, from where the stream stands. A silent one fails with UNAVAILABLE. */
-  async *#attempt(stop: AbortSignal): AsyncGenerator<LogMessage<M>> {
+  /** One call, from where the stream stands. */
+  #attempt(stop: AbortSignal): AsyncGenerator<LogMessage<M>> {
     const { call, clock } = this.#context;
-    const silenceMs = this.#silenceMs;
-    const attempt = new AbortController();
-    const unlink = abortWith(attempt, [stop]);
-    const alarm =
-      silenceMs === undefined
-        ? undefined
-        : new SilenceAlarm(clock, silenceMs, () => {
-            const text = `The log stream was silent for ${silenceMs} ms: not even a heartbeat came`;
-            attempt.abort(new RpcError(Code.UNAVAILABLE, text));
-          });
-    const timeoutMs = this.#options.attemptTimeoutMs;
-    try {
-      const options = { signal: attempt.signal, ...(timeoutMs === undefined ? {} : { timeoutMs }) };
-      const { batchDelayMs: batchMaxDelayMs = 0 } = this.#options;
-      const request = { ...this.#position.request(), ...(batchMaxDelayMs > 0 ? { batchMaxDelayMs } : {}) };
-      const messages = call(request, options)[Symbol.asyncIterator]();
-      for (;;) {
-        alarm?.listen();
-        const next = await messages.next();
-        attempt.signal.throwIfAborted();
-        if (next.done === true) return;
-        alarm?.heard();
-        yield next.value;
-      }
-    } catch (error) {
-      attempt.signal.throwIfAborted(); // the reason says more than the cancellation that it caused
-      throw error;
-    } finally {
-      alarm?.stop();
-      unlink();
-      attempt.abort();
-    }
+    const { batchDelayMs: batchMaxDelayMs = 0, attemptTimeoutMs: timeoutMs } = this.#options;
+    const request = { ...this.#position.request(), ...(batchMaxDelayMs > 0 ? { batchMaxDelayMs } : {}) };
+    return listenTo((options) => call(request, { ...options, ...(timeoutMs === undefined ? {} : { timeoutMs }) }), {
+      what: "log stream",
+      silenceMs: this.#silenceMs,
+      clock,
+      stop,
+    });
   }
 }
 

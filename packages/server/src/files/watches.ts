@@ -100,7 +100,7 @@ export class Watches implements AsyncDisposable {
   /** Ends all watches, and admits no more. */
   drain(): void {
     this.#isDraining = true;
-    for (const { watches } of [...this.#watched.values()]) for (const watch of watches) watch.interrupt();
+    for (const { watches } of this.#watched.values()) for (const watch of watches) watch.interrupt();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

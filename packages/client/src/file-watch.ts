@@ -1,0 +1,197 @@
+// A watch of a folder that outlives its connections, and the server.
+//
+// FW1. Between two attempts the token decides alone what is asked for next. What the server cannot tell any more comes as a
+//      "resync", never as silence.
+// FW2. One message is pulled at a time, and only when the reader has taken all of the last one: what waits, waits at the
+//      server, as a place in what it knows of the folder.
+// FW3. When the reader leaves, by `return` or by its signal, the attempt, its timer and its listeners go in that turn.
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  FileChangeKind,
+  type FileInfo,
+  ResyncReason,
+  type WatchFilesRequestSchema,
+  type WatchFilesResponse,
+} from "@sluice/api";
+import { abortWith } from "./abort.ts";
+import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
+import { Retrier, type RetryPolicy } from "./retry.ts";
+import { type Clock, type Random, sleep } from "./time.ts";
+
+/** What is watched. */
+export interface FileWatchQuery {
+  /** The folder. Default: all that is shared. */
+  readonly path?: string;
+  /** Also what is in the folders below. */
+  readonly isRecursive?: boolean;
+  /** Only paths, relative to the folder, that match one of these. */
+  readonly globs?: readonly string[];
+  /** First what is there, as "exists", up to a "sync"; also after a "resync". */
+  readonly includeExisting?: boolean;
+  /** The `token` of an earlier watch of the same folder: what happened behind it. */
+  readonly resumeAfter?: string;
+}
+
+/** How it is watched. */
+export interface FileWatchOptions {
+  /** Ends the watch: the iteration throws the signal's reason. */
+  readonly signal?: AbortSignal;
+  /**
+   * How often the server says that the stream lives, ms. One that is silent for two and a half times as long is given up
+   * and opened anew. 0: never. Default: 15 s.
+   */
+  readonly heartbeatMs?: number;
+  /** Default: goes on for ever, with up to 30 s between attempts. */
+  readonly retry?: Partial<RetryPolicy>;
+}
+
+/** What happens in a folder, in order. Of each path only what has become of it since the last event that named it. */
+export type FileWatchEvent =
+  /** "exists": was there before. "created": also removed and made again. "changed": has other contents. */
+  | { readonly kind: "exists" | "created" | "changed"; readonly file: FileInfo }
+  | { readonly kind: "removed"; readonly path: string; readonly isDirectory: boolean }
+  /** Everything that happened before the watch began (or began again) was told. */
+  | { readonly kind: "sync" }
+  /** What is known of the folder no longer holds: forget it. With `includeExisting` all that is there follows. */
+  | { readonly kind: "resync"; readonly reason: "generation-unknown" | "removals-forgotten" | "unknown" }
+  /** The connection is lost; the next attempt follows after `retryInMs`. `failures` counts those in a row. */
+  | { readonly kind: "disconnected"; readonly error: unknown; readonly retryInMs: number; readonly failures: number }
+  | { readonly kind: "resumed" };
+
+/** The one call that a watch needs. */
+export interface WatchFilesCall {
+  (
+    request: MessageInitShape<typeof WatchFilesRequestSchema>,
+    options: { readonly signal: AbortSignal },
+  ): AsyncIterable<WatchFilesResponse>;
+}
+
+interface WatchContext {
+  readonly call: WatchFilesCall;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly retry: RetryPolicy;
+  /** Aborts when the client is closed. */
+  readonly closed: AbortSignal;
+}
+
+const HEARTBEAT_MS = 15_000;
+/** Why a watch stops whose reader called `return`: an end, no error. */
+const READER_LEFT = new DOMException("The reader left", "AbortError");
+
+/** What becomes of what is in a folder. Iterated once. */
+export class FileWatch implements AsyncIterable<FileWatchEvent> {
+  readonly #context: WatchContext;
+  readonly #query: FileWatchQuery;
+  readonly #options: FileWatchOptions;
+  #token: string;
+  #isTaken = false;
+
+  constructor(context: WatchContext, query: FileWatchQuery, options: FileWatchOptions) {
+    this.#context = context;
+    this.#query = query;
+    this.#options = options;
+    this.#token = query.resumeAfter ?? "";
+  }
+
+  /** Everything before it was handed out, and perhaps some events behind it: `resumeAfter` of a later watch. */
+  get token(): string {
+    return this.#token;
+  }
+
+  /** @throws RpcError; the signal's reason */
+  [Symbol.asyncIterator](): AsyncIterableIterator<FileWatchEvent> {
+    if (this.#isTaken) throw new Error("Cannot iterate a watch twice: open another with resumeAfter");
+    this.#isTaken = true;
+    const stop = new AbortController();
+    const generator = this.#run(stop);
+    return {
+      next: () => generator.next(),
+      return: () => {
+        stop.abort(READER_LEFT); // FW3: a generator that waits for the server hears of nothing else
+        return generator.return(undefined);
+      },
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  }
+
+  /** Attempt after attempt, for ever. */
+  async *#run(stop: AbortController): AsyncGenerator<FileWatchEvent> {
+    const { clock, random, closed } = this.#context;
+    const policy = { ...this.#context.retry, ...this.#options.retry };
+    const retrier = new Retrier(policy, random);
+    const unlink = abortWith(stop, [closed, this.#options.signal]);
+    let isResuming = false;
+    try {
+      for (;;) {
+        stop.signal.throwIfAborted();
+        const startedMs = clock.monotonicMs();
+        try {
+          for await (const message of this.#attempt(stop.signal)) {
+            if (isResuming) yield { kind: "resumed" };
+            isResuming = false;
+            retrier.succeeded();
+            yield* eventsOf(message);
+            this.#token = tokenOf(message) ?? this.#token;
+          }
+          return;
+        } catch (error) {
+          stop.signal.throwIfAborted();
+          // An attempt that lived for long was a good one even if nothing happened meanwhile.
+          if (clock.monotonicMs() - startedMs > policy.maxMs) retrier.succeeded();
+          const retryInMs = retrier.failed(error);
+          isResuming = true;
+          yield { kind: "disconnected", error, retryInMs, failures: retrier.failures };
+          await sleep(clock, retryInMs, stop.signal);
+        }
+      }
+    } catch (error) {
+      if (error !== READER_LEFT) throw error;
+    } finally {
+      unlink();
+      stop.abort();
+    }
+  }
+
+  #attempt(stop: AbortSignal): AsyncGenerator<WatchFilesResponse> {
+    const { call, clock } = this.#context;
+    const { path = "", isRecursive = false, globs = [], includeExisting = false } = this.#query;
+    const { heartbeatMs = HEARTBEAT_MS } = this.#options;
+    const wanted = { path, recursive: isRecursive, globs: [...globs], includeExisting };
+    return listenTo((options) => call({ ...wanted, resumeToken: this.#token, heartbeatMs }, options), {
+      what: "watch",
+      silenceMs: heartbeatMs > 0 ? heartbeatMs * SILENCE_IN_HEARTBEATS : undefined,
+      clock,
+      stop,
+    });
+  }
+}
+
+function* eventsOf({ changes, resync, control }: WatchFilesResponse): Generator<FileWatchEvent> {
+  if (resync !== undefined) yield { kind: "resync", reason: reasonOf(resync.reason) };
+  for (const { kind, file } of changes) {
+    if (file === undefined) continue;
+    const { filePath: path, isDirectory } = file;
+    if (kind === FileChangeKind.REMOVED) yield { kind: "removed", path, isDirectory };
+    else yield { kind: kindOf(kind), file };
+  }
+  if (control?.kind.case === "sync") yield { kind: "sync" };
+}
+
+function kindOf(kind: FileChangeKind): "exists" | "created" | "changed" {
+  if (kind === FileChangeKind.EXISTS) return "exists";
+  return kind === FileChangeKind.CREATED ? "created" : "changed";
+}
+
+function reasonOf(reason: ResyncReason): "generation-unknown" | "removals-forgotten" | "unknown" {
+  if (reason === ResyncReason.GENERATION_UNKNOWN) return "generation-unknown";
+  return reason === ResyncReason.REMOVALS_FORGOTTEN ? "removals-forgotten" : "unknown";
+}
+
+/** The place behind a message; undefined: it names none. */
+function tokenOf({ resumeToken, control }: WatchFilesResponse): string | undefined {
+  if (resumeToken !== "") return resumeToken;
+  return control?.kind.case === "sync" ? control.kind.value.cursor : undefined;
+}
