@@ -8,6 +8,7 @@ import {
   type Log,
   LogBatchSchema,
   LogService,
+  QueueService,
 } from "@sluice/api";
 import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
 import { DEFAULT_BACKOFF } from "./backoff.ts";
@@ -15,7 +16,6 @@ import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
-import { FileWatch, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 import { sourceOf, uploadFile, type UploadOptions, type UploadSource } from "./file-upload.ts";
 import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
 import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
@@ -23,7 +23,9 @@ import { type LogQuery, selectionOf } from "./log-position.ts";
 import { LogStream, type LogStreamOptions, oneByOne, type StreamLogsCall } from "./log-stream.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
 import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
-import { type RetryPolicy, STREAM_RETRY, UNARY_RETRY, withRetry } from "./retry.ts";
+import { QueueClient } from "./queue-client.ts";
+import type { QueueWorker } from "./queue-worker.ts";
+import { STREAM_RETRY, UNARY_RETRY, type UnaryOptions, withRetry } from "./retry.ts";
 import { type Clock, type Random, systemClock, systemRandom } from "./time.ts";
 
 /** How the server is reached. */
@@ -43,15 +45,6 @@ export interface ClientOptions {
   readonly closeTimeoutMs?: number;
   readonly clock?: Clock;
   readonly random?: Random;
-}
-
-/** Of a call with one answer. */
-export interface UnaryOptions {
-  readonly signal?: AbortSignal;
-  /** Deadline of one attempt, ms. Default: 10 s. */
-  readonly timeoutMs?: number;
-  /** Default: four attempts. */
-  readonly retry?: Partial<RetryPolicy>;
 }
 
 /** See `connect`. */
@@ -101,9 +94,12 @@ export interface SluiceClient extends AsyncDisposable {
   makeDirectory(path: string, options?: UnaryOptions): Promise<void>;
   /** What is in a shared folder, ascending by path; goes on after lost connections. @throws RpcError */
   listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
-  /** What becomes of what is in a shared folder. Opened when it is iterated; it goes on after lost connections. */
-  watchFiles(query?: FileWatchQuery, options?: FileWatchOptions): FileWatch;
-  /** Closes the writers, which sends and waits for what they have, ends the streams, then the connection. Idempotent. */
+  /** Jobs: enqueue them, work on them, look after their queues. */
+  readonly queues: QueueClient;
+  /**
+   * Closes the writers, which sends and waits for what they have, drains the workers, ends the streams, then the connection.
+   * Idempotent.
+   */
   close(): Promise<void>;
 }
 
@@ -125,6 +121,7 @@ export function connect(address: string, options: ClientOptions = {}): SluiceCli
 
 class ChannelClient implements SluiceClient {
   readonly address: string;
+  readonly queues: QueueClient;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #channel: ReturnType<typeof openChannel>;
@@ -132,6 +129,7 @@ class ChannelClient implements SluiceClient {
   readonly #files: ReturnType<typeof createClient<typeof FileService>>;
   readonly #closeTimeoutMs: number;
   readonly #writers = new Set<LogWriter>();
+  readonly #workers = new Set<QueueWorker>();
   readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
 
@@ -142,16 +140,25 @@ class ChannelClient implements SluiceClient {
     this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
     const decoder = new EntryDecoder();
     const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
-    this.#channel = openChannel(address, {
+    const how: ChannelOptions = {
       backoff: CHANNEL_BACKOFF,
-      codecs: [codecOf(LogBatchSchema, { decode: (bytes) => decodeBatch(bytes, decoder) })],
       connectTimeoutMs,
       http2: { keepalive: options.keepalive ?? KEEPALIVE, limits: { handshakeTimeoutMs: connectTimeoutMs } },
       ...(options.tls === undefined ? {} : { tls: options.tls }),
       ...(options.authority === undefined ? {} : { authority: options.authority }),
-    });
+    };
+    const codecs = [codecOf(LogBatchSchema, { decode: (bytes) => decodeBatch(bytes, decoder) })];
+    this.#channel = openChannel(address, { ...how, codecs });
     this.#logs = createClient(LogService, this.#channel);
     this.#files = createClient(FileService, this.#channel);
+    this.queues = new QueueClient({
+      ...this.#context(),
+      rpc: createClient(QueueService, this.#channel),
+      address,
+      channel: how,
+      ask: (call, unary) => this.#ask(call, unary, UNARY_TIMEOUT_MS),
+      own: (worker) => this.#own(worker),
+    });
   }
 
   streamLogs(query: LogQuery = {}, options: LogStreamOptions = {}): LogStream {
@@ -251,10 +258,6 @@ class ChannelClient implements SluiceClient {
     return listFiles(query, { call: this.#files.listFiles, policy, clock, random, signal: this.#signalOf(options) });
   }
 
-  watchFiles(query: FileWatchQuery = {}, options: FileWatchOptions = {}): FileWatch {
-    return new FileWatch({ ...this.#context(), call: this.#files.watchFiles }, query, options);
-  }
-
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -273,10 +276,28 @@ class ChannelClient implements SluiceClient {
     const writers = await Promise.allSettled(
       Array.from(this.#writers, (writer) => writer.close({ signal: patience.signal })),
     );
+    await this.#drainWorkers(patience.signal);
     timer.cancel();
     this.#closed.abort(new Error(`The client of ${this.address} was closed`));
     await this.#channel.close();
     for (const result of writers) if (result.status === "rejected") throw result.reason;
+  }
+
+  #own(worker: QueueWorker): void {
+    this.#workers.add(worker);
+    const forget = (): void => void this.#workers.delete(worker);
+    void worker.ended.then(forget, forget);
+  }
+
+  /** What ended a worker was told to whoever waited for its end. */
+  async #drainWorkers(patience: AbortSignal): Promise<void> {
+    const drained = Promise.allSettled(Array.from(this.#workers, (worker) => worker.drain()));
+    const given = Promise.withResolvers<void>();
+    const giveUp = (): void => given.resolve();
+    if (patience.aborted) return;
+    patience.addEventListener("abort", giveUp, { once: true });
+    await Promise.race([drained, given.promise]);
+    patience.removeEventListener("abort", giveUp);
   }
 
   /** A call with one answer, tried again where that may help. */

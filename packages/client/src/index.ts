@@ -1,11 +1,10 @@
 // The SDK of Sluice: log streams that resume exactly where they were cut, and writers that never lose or repeat.
 export { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.ts";
-export { type ClientOptions, connect, type SluiceClient, type UnaryOptions } from "./client.ts";
+export { type ClientOptions, connect, type SluiceClient } from "./client.ts";
 export type { NewLogEntry } from "./encode-entry.ts";
 export { type DownloadOptions, type DownloadProgress, FileDownload } from "./file-download.ts";
 export type { FileListQuery } from "./file-list.ts";
 export type { UploadOptions, UploadProgress, UploadSource } from "./file-upload.ts";
-export { FileWatch, type FileWatchEvent, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
 export type { LogContextQuery, LogCountQuery } from "./log-count.ts";
 export type { LogPage, LogPageQuery } from "./log-page.ts";
@@ -26,22 +25,44 @@ export {
   type OtlpExportOptions,
 } from "./otlp-exporter.ts";
 export type { OtlpBatch, OtlpBatchOptions } from "./otlp-stream.ts";
-export type { RetryPolicy } from "./retry.ts";
+export { type NewQueueSettings, type NewSchedule, QueueClient } from "./queue-client.ts";
+export type { EnqueueOptions } from "./queue-enqueue.ts";
+export {
+  type JobContext,
+  type JobHandler,
+  LeaseLostError,
+  type NewQueueJob,
+  type QueueJob,
+  RejectJob,
+  RetryJob,
+  ReturnJob,
+  WorkerDrained,
+} from "./queue-job.ts";
+export { QueueWorker } from "./queue-worker.ts";
+export type { QueueWorkerOptions } from "./queue-worker-options.ts";
+export type { RetryPolicy, UnaryOptions } from "./retry.ts";
 export { type Clock, pause, type Random, systemClock, systemRandom, type Timer } from "./time.ts";
 
 // What the calls are made of, so that a program needs no other package.
 export {
   type Application,
   type CountLogsResponse,
+  type EnqueuedJob,
+  type ExplainJobResponse,
   type FileInfo,
   type Gap,
   GapReason,
   type GetLogContextResponse,
+  JobState,
+  type JobView,
   type Log,
   type LogCount,
   type LogEntry,
   LogEntrySchema,
   type Notice,
+  type Queue,
+  ReasonCode,
+  type Schedule,
 } from "@sluice/api";
 export {
   BadRequestSchema,

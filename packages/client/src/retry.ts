@@ -9,6 +9,15 @@ export interface RetryPolicy extends BackoffPolicy {
   readonly attemptsMax: number;
 }
 
+/** Of a call with one answer. */
+export interface UnaryOptions {
+  readonly signal?: AbortSignal;
+  /** Deadline of one attempt, ms. Default: 10 s. */
+  readonly timeoutMs?: number;
+  /** Default: four attempts. */
+  readonly retry?: Partial<RetryPolicy>;
+}
+
 /** A stream is wanted until its reader ends it. */
 export const STREAM_RETRY: RetryPolicy = { ...DEFAULT_BACKOFF, attemptsMax: Number.POSITIVE_INFINITY };
 /** Somebody waits for a single answer: about two seconds in all. */

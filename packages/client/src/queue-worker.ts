@@ -1,0 +1,400 @@
+// A worker that outlives its connections: takes jobs of a queue, as many as it has slots, and says what became of each.
+//
+// QW1. It takes what it has room for and no more: `window - held`, with the window at its slots unless said otherwise. So
+//      no job waits here while another worker could run it.
+// QW2. The handler of an offer runs after its Start was answered OK, never before. What was not started when a connection
+//      is lost is forgotten: the server has given it to others.
+// QW3. What a handler said is kept until the server answered it, and is said again on the next connection: it is fenced
+//      by the attempt, so it counts once. There is a bound on it: past `OUTCOMES_MAX` no more jobs are taken.
+// QW4. A job whose lease is lost hears of it by its signal, and nothing is said of it any more. Lost is what the server says
+//      is, and what could not be extended in time.
+import { type Delivery, type Lease, type LeaseResult, type Recall, ResultCode, type Session } from "@sluice/api";
+import { abortWith } from "./abort.ts";
+import type { Heartbeat } from "./queue-heartbeat.ts";
+import {
+  type JobContext,
+  type JobHandler,
+  LeaseLostError,
+  type Outcome,
+  outcomeOf,
+  type QueueJob,
+  toQueueJob,
+  type UnansweredEnd,
+  WorkerDrained,
+} from "./queue-job.ts";
+import type { KeeperReport } from "./queue-lease-keeper.ts";
+import { LeaseWatch } from "./queue-lease-watch.ts";
+import { type LeaseLike, type Room, type SessionOwner, WorkSession } from "./queue-session.ts";
+import { leaseOf, type RunningJob, Slots } from "./queue-slots.ts";
+import type { QueueWorkerContext, QueueWorkerOptions } from "./queue-worker-options.ts";
+import { Retrier } from "./retry.ts";
+import { pause, type Timer } from "./time.ts";
+
+const OUTCOMES_MAX = 1000;
+const SERVER_HEARTBEAT_MS = 15_000;
+const SILENCE_IN_HEARTBEATS = 2.5;
+/** Before the server has said it. */
+const LEASE_MS = 30_000;
+const EXTEND_TIMEOUT_MS = 10_000;
+const RETURNED: Outcome = { kind: "return", reason: "the worker drains" };
+
+/** See `QueueClient.worker`. */
+export class QueueWorker implements AsyncDisposable {
+  readonly queue: string;
+  readonly #context: QueueWorkerContext;
+  readonly #options: QueueWorkerOptions;
+  readonly #handler: JobHandler;
+  readonly #window: number;
+  readonly #slots = new Slots();
+  readonly #unanswered = new Map<bigint, UnansweredEnd>();
+  readonly #heartbeat: Heartbeat;
+  readonly #stop = new AbortController();
+  /** Aborted when there is nothing left to wait for. */
+  readonly #over = new AbortController();
+  readonly #ended: Promise<void>;
+  #session: WorkSession | undefined;
+  #token: Uint8Array = new Uint8Array(0);
+  #leaseMs = LEASE_MS;
+  #watch: LeaseWatch | undefined;
+  #isDraining = false;
+  #drainTimer: Timer | undefined;
+
+  /** @throws RangeError */
+  constructor(
+    queue: string,
+    handler: JobHandler,
+    { context, ...options }: QueueWorkerOptions & { readonly context: QueueWorkerContext },
+  ) {
+    const { slots, window = slots, explicitStart } = options;
+    if (!Number.isInteger(slots) || slots < 1) throw new RangeError(`A worker has 1 slot or more, not ${slots}`);
+    if (!Number.isInteger(window) || window < slots) {
+      throw new RangeError(`A window of ${window} is too small for ${slots} slots: each of them holds a job`);
+    }
+    if (window > slots && explicitStart === false) {
+      throw new RangeError(
+        "A window larger than the slots needs explicit starts: a started job would wait on its lease",
+      );
+    }
+    this.queue = queue;
+    this.#handler = handler;
+    this.#context = context;
+    this.#options = options;
+    this.#window = window;
+    this.#heartbeat = context.openHeartbeat({
+      seats: slots,
+      where: options.heartbeat ?? "thread",
+      report: (report) => this.#onHeartbeat(report),
+      onNoThread: (error) =>
+        options.onWarning?.(`No thread for the heartbeat, it runs on the event loop: ${String(error)}`),
+    });
+    this.#ended = this.#run();
+  }
+
+  /** Jobs whose handlers run. */
+  get running(): number {
+    return this.#slots.running;
+  }
+
+  /** Offers that wait for a slot. */
+  get waiting(): number {
+    return this.#slots.waiting;
+  }
+
+  get isConnected(): boolean {
+    return this.#session?.isAnswered === true;
+  }
+
+  /** Resolves when a drain is done. Rejects when the worker has failed for good: a failure must not go unnoticed. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  /**
+   * Takes no more jobs, gives back what was not started, lets the running ones end, and ends. After `deadlineMs` their
+   * signals are aborted, and they are returned. Idempotent; the first deadline holds.
+   */
+  async drain(options: { readonly deadlineMs?: number } = {}): Promise<void> {
+    if (!this.#isDraining) {
+      this.#isDraining = true;
+      const { deadlineMs } = options;
+      if (deadlineMs !== undefined)
+        this.#drainTimer = this.#context.clock.setTimer(() => this.#returnAll(), deadlineMs);
+      this.#slots.dropUnstarted();
+      this.#session?.drain(0);
+      this.#finishWhenDone();
+    }
+    await this.#ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain();
+  }
+
+  /** Session after session. */
+  async #run(): Promise<void> {
+    const { clock, random } = this.#context;
+    const policy = { ...this.#context.retry, ...this.#options.retry };
+    const retrier = new Retrier(policy, random);
+    const unlink = abortWith(this.#stop, [this.#context.closed, this.#options.signal]);
+    this.#stop.signal.addEventListener("abort", () => this.#over.abort(), { once: true });
+    try {
+      while (!this.#isDone) {
+        const session = this.#openSession();
+        this.#session = session;
+        try {
+          await session.run(this.#stop.signal);
+          return;
+        } catch (error) {
+          this.#session = undefined;
+          this.#stop.signal.throwIfAborted();
+          this.#slots.dropUnstarted(); // QW2
+          if (session.isAnswered) retrier.succeeded();
+          if (this.#isDone) return;
+          const retryInMs = retrier.failed(error);
+          this.#options.onDisconnected?.(error, { retryInMs, failures: retrier.failures });
+          await pause(clock, retryInMs, this.#over.signal);
+          this.#stop.signal.throwIfAborted();
+        }
+      }
+    } catch (error) {
+      // Stopping is no failure.
+      if (!this.#stop.signal.aborted) throw error;
+    } finally {
+      unlink();
+      this.#session = undefined;
+      this.#drainTimer?.cancel();
+      this.#watch?.stop();
+      const over = new WorkerDrained("The worker has ended");
+      for (const job of this.#slots.runningJobs()) this.#abandon(job, over);
+      await this.#heartbeat.end();
+    }
+  }
+
+  /** Nothing is left to do or to say. */
+  get #isDone(): boolean {
+    return this.#isDraining && this.#slots.held === 0 && this.#unanswered.size === 0;
+  }
+
+  #openSession(): WorkSession {
+    const { call, clock } = this.#context;
+    const { slots, leaseMs = 0, workerId = "", serverHeartbeatMs = SERVER_HEARTBEAT_MS } = this.#options;
+    const held = [...this.#slots.runningJobs()].filter(({ isOver }) => !isOver).map(({ lease }) => lease);
+    const unanswered = [...this.#unanswered.values()];
+    const session = new WorkSession({
+      call,
+      clock,
+      owner: this.#owner,
+      silenceMs: serverHeartbeatMs * SILENCE_IN_HEARTBEATS,
+      subscribe: {
+        queue: this.queue,
+        workerId,
+        sessionToken: this.#token,
+        held: [...held, ...unanswered.map(({ lease }) => lease)],
+        explicitStart: this.#options.explicitStart ?? this.#window > slots,
+        leaseMs,
+        heartbeatMs: serverHeartbeatMs,
+      },
+    });
+    for (const { lease, outcome } of unanswered) session.end(lease, outcome); // QW3
+    if (this.#isDraining) session.drain(0);
+    return session;
+  }
+
+  readonly #owner: SessionOwner = {
+    room: () => this.#room(),
+    onSession: (session) => this.#onSession(session),
+    onDelivery: (delivery) => this.#onDelivery(delivery),
+    onStarted: (result) => this.#onStarted(result),
+    onEnded: (result) => this.#onEnded(result),
+    onRecall: (recall) => this.#onRecall(recall),
+    onLeaseLost: (leases) => this.#onLeaseLost(leases, "it expired, or the job was cancelled"),
+    onDrained: () => this.#finishWhenDone(),
+  };
+
+  /** QW1, QW3 */
+  #room(): Room {
+    const { windowBytes = 0, lanes = [] } = this.#options;
+    const jobs = Math.min(this.#window - this.#slots.held, OUTCOMES_MAX - this.#unanswered.size);
+    return {
+      jobs: this.#isDraining ? 0 : Math.max(0, jobs),
+      bytes: windowBytes === 0 ? 0 : Math.max(1, windowBytes - this.#slots.bytes),
+      lanes: lanes.map(({ minPriority, slots }) => ({
+        minPriority,
+        window: Math.max(0, slots - this.#slots.heldFrom(minPriority)),
+      })),
+    };
+  }
+
+  #onSession({ sessionToken, workerId, leaseMs, kept, lost }: Session): void {
+    this.#token = sessionToken;
+    this.#leaseMs = leaseMs;
+    this.#heartbeat.begin(leaseMs);
+    this.#watch ??= this.#openWatch(leaseMs);
+    this.#options.onConnected?.({ workerId, kept: kept.length, lost: lost.length });
+    this.#onLeaseLost(lost, "the server gave it away while there was no connection");
+    this.#finishWhenDone();
+  }
+
+  #onDelivery(delivery: Delivery): void {
+    if (this.#isDraining) {
+      // It crossed the drain: an offer is given away by the server, what is started goes back.
+      if (delivery.leaseUntil !== 0n) this.#say(toQueueJob(delivery), leaseOf(delivery), RETURNED);
+      return;
+    }
+    this.#slots.wait(delivery);
+    this.#fillSlots();
+    // Of a plain window the server knows itself what a delivery takes; of bytes and lanes it does not.
+    if (this.#options.windowBytes !== undefined || this.#options.lanes !== undefined) this.#session?.roomChanged();
+  }
+
+  #fillSlots(): void {
+    while (this.#slots.busy < this.#options.slots && !this.#isDraining) {
+      const delivery = this.#slots.takeWaiting();
+      if (delivery === undefined) return;
+      if (delivery.leaseUntil !== 0n) {
+        this.#begin(delivery);
+      } else {
+        this.#slots.start(delivery); // QW2
+        this.#session?.start(leaseOf(delivery));
+      }
+    }
+  }
+
+  #onStarted({ lease, code }: LeaseResult): void {
+    const delivery = this.#slots.takeStarting(lease?.attempt ?? 0n);
+    if (delivery === undefined) {
+      // Taken back here meanwhile, and started there after all.
+      if (code === ResultCode.OK && lease !== undefined) this.#session?.end(lease, RETURNED);
+      return;
+    }
+    if (code === ResultCode.OK) this.#begin(delivery);
+    this.#fillSlots();
+    this.#session?.roomChanged();
+  }
+
+  #begin(delivery: Delivery): void {
+    const lease = leaseOf(delivery);
+    const seat = this.#heartbeat.hold(lease, this.#leaseMs);
+    const running: RunningJob = { lease, delivery, seat, abort: new AbortController(), isOver: false };
+    this.#slots.run(running);
+    void this.#handle(running);
+  }
+
+  /** Never rejects. */
+  async #handle(running: RunningJob): Promise<void> {
+    const job = toQueueJob(running.delivery);
+    let outcome: Outcome = { kind: "ack" };
+    try {
+      await this.#handler(job, this.#contextOf(running));
+    } catch (error) {
+      outcome = outcomeOf(error, this.#context.clock.nowNs());
+      if (outcome.kind === "return" && outcome.throttleUntil !== undefined) {
+        this.#session?.throttle(job.fairnessKey, outcome.throttleUntil);
+      }
+    }
+    this.#heartbeat.release(running.seat);
+    this.#slots.finish(running);
+    if (!running.isOver) this.#say(job, running.lease, outcome); // QW4
+    this.#fillSlots();
+    this.#session?.roomChanged();
+    this.#finishWhenDone();
+  }
+
+  #contextOf(running: RunningJob): JobContext {
+    const { lease, abort, seat } = running;
+    return {
+      signal: abort.signal,
+      extend: async (leaseMs = this.#leaseMs) => {
+        abort.signal.throwIfAborted();
+        const { results } = await this.#context.extend([lease], leaseMs, EXTEND_TIMEOUT_MS);
+        const [result] = results;
+        if (result?.code !== ResultCode.OK) {
+          this.#lose(running, "the server did not extend it");
+          throw abort.signal.reason;
+        }
+        if (!running.isOver) this.#heartbeat.setLease(seat, leaseMs);
+        return result.leaseUntil;
+      },
+      progress: (fraction, message = "") => this.#session?.progress(lease, { fraction, message }),
+    };
+  }
+
+  /** QW3 */
+  #say(job: QueueJob, lease: LeaseLike, outcome: Outcome): void {
+    this.#unanswered.set(lease.attempt, { job, lease, outcome });
+    this.#session?.end(lease, outcome);
+  }
+
+  #onEnded({ lease, code }: LeaseResult): void {
+    const attempt = lease?.attempt ?? 0n;
+    const unanswered = this.#unanswered.get(attempt);
+    this.#unanswered.delete(attempt);
+    this.#session?.roomChanged();
+    if (unanswered !== undefined) {
+      const { job, outcome } = unanswered;
+      if (code === ResultCode.OK || code === ResultCode.DUPLICATE) this.#options.onEnded?.(job, outcome.kind);
+      else this.#options.onLeaseLost?.(new LeaseLostError(unanswered.lease, "it had ended before the job did"));
+    }
+    this.#finishWhenDone();
+  }
+
+  #onRecall({ leases }: Recall): void {
+    this.#slots.recall(leases);
+    this.#fillSlots();
+    this.#session?.roomChanged();
+  }
+
+  #onLeaseLost(leases: readonly (Lease | LeaseLike)[], why: string): void {
+    for (const { attempt } of leases) {
+      const running = this.#slots.findRunning(attempt);
+      if (running !== undefined) this.#lose(running, why);
+    }
+  }
+
+  #lose(running: RunningJob, why: string): void {
+    if (running.isOver) return;
+    const error = new LeaseLostError(running.lease, why);
+    this.#abandon(running, error);
+    this.#options.onLeaseLost?.(error);
+  }
+
+  /** What its handler still does counts for nothing. */
+  #abandon(running: RunningJob, reason: Error): void {
+    running.isOver = true;
+    running.abort.abort(reason);
+  }
+
+  /** A drain's deadline has passed. */
+  #returnAll(): void {
+    for (const running of this.#slots.runningJobs()) {
+      if (!running.isOver) {
+        this.#abandon(running, new WorkerDrained("The time to end was over: the job is returned"));
+        this.#say(toQueueJob(running.delivery), running.lease, RETURNED);
+      }
+      this.#slots.finish(running);
+    }
+    this.#finishWhenDone();
+  }
+
+  #finishWhenDone(): void {
+    if (!this.#isDone) return;
+    this.#session?.finish();
+    this.#over.abort();
+  }
+
+  #onHeartbeat(report: KeeperReport): void {
+    if (report.kind === "lost") this.#onLeaseLost(report.leases, "the server did not extend it");
+    else this.#watch?.failed(report.reason);
+  }
+
+  #openWatch(leaseMs: number): LeaseWatch {
+    const context = {
+      clock: this.#context.clock,
+      heartbeat: this.#heartbeat,
+      running: () => this.#slots.runningJobs(),
+      lose: (job: RunningJob, why: string) => this.#lose(job, why),
+      warn: (text: string) => this.#options.onWarning?.(text),
+    };
+    return new LeaseWatch(context, leaseMs);
+  }
+}
