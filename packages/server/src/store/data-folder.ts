@@ -3,6 +3,8 @@
 //   FORMAT        version of what is below: "sluice-data 1", or "sluice-backup 1" for a copy that no server opens
 //   LOCK, OWNER   who has it open (`lock.ts`)
 //   logs/<name>/  one log: *.frames or *.frames.zst, *.index, *.marks, *.producers, *.dictionary, EPOCHS
+//   queues/<name>/  one queue: its journal, which is a log, too (docs/formats/queue.md)
+//   queues/.*     a queue that was not made to its end, or is being removed
 import { dirname } from "node:path";
 import type { FileSystem } from "./file-system.ts";
 import { SluiceError } from "../errors.ts";
@@ -19,6 +21,8 @@ export interface DataFolder extends AsyncDisposable {
   logFolder(name: string): string;
   /** Names of the logs that are there, sorted. */
   listLogs(): Promise<string[]>;
+  /** Where all queues live; made by whoever opens them. */
+  readonly queuesFolder: string;
 }
 
 export interface DataFolderRequest {
@@ -48,6 +52,7 @@ export async function openDataFolder(request: DataFolderRequest): Promise<DataFo
       return `${folder}/logs/${name}`;
     },
     listLogs: () => fileSystem.list(`${folder}/logs`),
+    queuesFolder: `${folder}/queues`,
     async [Symbol.asyncDispose]() {
       lock[Symbol.dispose]();
     },

@@ -26,6 +26,7 @@ class CountingFiles {
       remove: refuse,
       syncFolder: refuse,
       freeBytes: refuse,
+      removeFolder: refuse,
     };
   }
 

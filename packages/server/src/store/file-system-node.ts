@@ -35,6 +35,7 @@ export const nodeFileSystem: FileSystem = {
   },
   rename: (from, to) => fs.promises.rename(from, to),
   remove: (path) => fs.promises.unlink(path),
+  removeFolder: (path) => fs.promises.rmdir(path),
   syncFolder,
   async freeBytes(path) {
     const { bavail, bsize } = await fs.promises.statfs(path);

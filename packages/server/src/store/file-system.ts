@@ -33,6 +33,8 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   /** Removes a file. */
   remove(path: string): Promise<void>;
+  /** Removes a folder, which must be empty. */
+  removeFolder(path: string): Promise<void>;
   /** Makes the folder's entries (creations, renames, removals) durable. */
   syncFolder(path: string): Promise<void>;
   /** Bytes that this process may still write on the disk that holds the folder. */

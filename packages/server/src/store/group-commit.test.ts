@@ -36,6 +36,10 @@ class Observed implements FileSystem {
     return nodeFileSystem.remove(path);
   }
 
+  removeFolder(path: string): Promise<void> {
+    return nodeFileSystem.removeFolder(path);
+  }
+
   freeBytes(path: string): Promise<number> {
     return nodeFileSystem.freeBytes(path);
   }

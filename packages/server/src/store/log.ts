@@ -45,6 +45,7 @@ export interface LogOptions {
   /** Files of sealed segments kept open for reading. */
   readonly openFilesMax: number;
   readonly applicationsMax: number;
+  /** 0: of none, and no table of them is written. */
   readonly producersMax: number;
   /** The oldest segments are dropped when frames and indexes take more; undefined: never. */
   readonly retentionBytes?: number | undefined;
@@ -124,8 +125,12 @@ export interface Log extends AsyncDisposable {
   readonly state: LogState;
   /** When the oldest segment that could be dropped was sealed, Unix ns; undefined: there is none. */
   readonly oldestSealedAtNs: bigint | undefined;
+  /** The oldest segment, when it could be dropped: its entries, and its bytes on disk. */
+  readonly oldestSealed: { readonly first: number; readonly last: number; readonly bytes: number } | undefined;
   /** Drops the oldest sealed segment because the disk has too little space. Returns its bytes; 0: it could not go. */
   dropOldest(): Promise<number>;
+  /** Leaves the read-only state now, if nothing forbids it: what nobody was told to be durable is cut. @throws what is in the way */
+  reopen(): Promise<void>;
   /** Refuses writes for this reason; undefined: no longer. */
   hold(why: string | undefined): void;
 }
@@ -257,8 +262,19 @@ class EmbeddedLog implements Log {
     return this.#parts.upkeep.oldestSealedAtNs;
   }
 
+  get oldestSealed(): Log["oldestSealed"] {
+    const oldest = this.#parts.core.chain.all[0];
+    if (oldest?.sealedAtNs === undefined) return undefined;
+    const { first, last, storedBytes, indexBytes } = oldest;
+    return { first, last, bytes: storedBytes + indexBytes };
+  }
+
   dropOldest(): Promise<number> {
     return this.#parts.upkeep.dropOldest();
+  }
+
+  reopen(): Promise<void> {
+    return this.#parts.writer.reopen();
   }
 
   hold(why: string | undefined): void {

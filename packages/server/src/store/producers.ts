@@ -18,6 +18,11 @@ export class ProducerTable {
     this.#countMax = countMax;
   }
 
+  /** Whether anything is ever remembered. */
+  get isKept(): boolean {
+    return this.#countMax > 0;
+  }
+
   find(id: string): ProducerState | undefined {
     return this.#pending.get(id) ?? this.#durable.get(id);
   }

@@ -116,7 +116,7 @@ export class Upkeep implements SegmentMaker {
     this.#addSegment(first, new MemoryIndex(labels));
     this.#parts.incidents.tell({ kind: "segment-sealed", first: full.first, last: full.last, bytes: full.bytes });
     this.#do("write indexes", () => this.#writeIndexes());
-    this.#do("write the table of producers", () => this.#saveProducers());
+    if (this.#parts.producers.isKept) this.#do("write the table of producers", () => this.#saveProducers());
     this.#do("apply the retention", () => this.#applyRetention());
     this.#do("compress", async () => this.#compressor?.wake());
     return file;

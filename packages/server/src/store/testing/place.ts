@@ -103,7 +103,11 @@ function withFolder(log: Log, owned: AsyncDisposable): Log {
     get oldestSealedAtNs() {
       return log.oldestSealedAtNs;
     },
+    get oldestSealed() {
+      return log.oldestSealed;
+    },
     dropOldest: () => log.dropOldest(),
+    reopen: () => log.reopen(),
     hold: (why) => log.hold(why),
     async [Symbol.asyncDispose]() {
       await log[Symbol.asyncDispose]();

@@ -1,0 +1,222 @@
+// Gives the space of finished jobs back: what is still alive in the oldest segment is appended again, then the segment goes.
+//
+// C1. Wanted while the journal takes more than twice what its live jobs take, and two segments: what is left of a queue
+//     that is empty. Only the oldest segment goes, so whatever is said of a job lies behind the job's own record, and
+//     records that end jobs need not be carried.
+// C2. A segment goes when all that was carried out of it is durable, never before. After a crash between the two, both are
+//     there; the later one counts.
+// C3. In slices: the event loop is free between two of them. So fast, and no faster, unless the journal is much too large.
+// C4. A round through all segments that gave nothing back is the last one until a segment's worth was appended: what is
+//     alive beside jobs (the queue itself, dedup ids) may take more than C1 allows.
+import type { Clock, EntryRun, Timer } from "../../store/contract.ts";
+import type { Log } from "../../store/log.ts";
+import type { JournalOwner, NewRecord, Place } from "../contract.ts";
+import type { DiskSpace } from "./disk-space.ts";
+import { RecordReader } from "./decode.ts";
+import { FRAME_HEADER_BYTES, RecordTag } from "./layout.ts";
+import { nextTurn } from "./turn.ts";
+
+/** About a millisecond. */
+const SLICE_BYTES = 128 * 1024;
+/** Beyond this share of what it may take, a journal is cleaned as fast as slices allow. */
+const HURRY_SHARE = 1.5;
+/** Segments whose moved places are remembered. */
+const MOVES_KEPT = 4;
+const RETRY_MS = 5_000;
+
+export interface CleanerParts {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly owner: JournalOwner;
+  readonly space: DiskSpace;
+  readonly options: { readonly segmentBytes: number; readonly cleanBytesPerSecond: number };
+  readonly onFault: ((text: string) => void) | undefined;
+  /** What the cleaner asks of the journal. */
+  readonly journal: {
+    carry(record: NewRecord, jobBytes: Uint8Array | undefined): Place;
+    readonly appendedBytes: number;
+    readonly diskBytes: number;
+    room(bytes: number): Promise<void> | undefined;
+    durable(place: Place): Promise<void> | undefined;
+  };
+}
+
+export class Cleaner {
+  readonly #parts: CleanerParts;
+  readonly #records = new RecordReader();
+  /** Where jobs went that were carried, a map for each of the last segments, oldest first. */
+  readonly #moves: Map<Place, Place>[] = [];
+  #running: Promise<void> | undefined;
+  #isClosed = false;
+  /** Ends a pause. */
+  #endPause: () => void = () => undefined;
+  #retry: Timer | undefined;
+  #debtMs = 0;
+  /** C4. A round ends with the segment that was the newest when it began. */
+  #roundEnd: Place = 0;
+  #roundGain = 0;
+  /** Appended by the owner since the journal was opened, and how much of it must be there before the next round. */
+  #freshBytes = 0;
+  #restUntil = 0;
+
+  constructor(parts: CleanerParts) {
+    this.#parts = parts;
+  }
+
+  /** So many bytes have become durable: looks whether there is something to do. */
+  wake(committedBytes = 0): void {
+    this.#freshBytes += committedBytes;
+    if (this.#running !== undefined || !this.#isWanted()) return;
+    this.#running = this.#run()
+      .catch((error: unknown) => this.#tryLater(error))
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  /** Where the job is now that was at this place. */
+  placeOf(place: Place): Place {
+    if (place >= this.#parts.log.reader.first) return place;
+    let now = place;
+    for (const moves of this.#moves) now = moves.get(now) ?? now;
+    return now;
+  }
+
+  /** Resolves when nothing is being cleaned. Never rejects. */
+  async rest(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  /** Ends after the slice that is under way: what was carried stays, the segment stays. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#retry?.cancel();
+    this.#endPause();
+    await this.rest();
+  }
+
+  /** C1. What the journal may take, bytes. */
+  get #allowedBytes(): number {
+    const { owner, options } = this.#parts;
+    return 2 * owner.liveBytes + 2 * options.segmentBytes;
+  }
+
+  #isWanted(): boolean {
+    const { log, journal } = this.#parts;
+    if (this.#isClosed || this.#retry !== undefined || this.#freshBytes < this.#restUntil) return false;
+    return log.oldestSealed !== undefined && journal.diskBytes > this.#allowedBytes;
+  }
+
+  async #run(): Promise<void> {
+    const { log, space, journal } = this.#parts;
+    while (this.#isWanted()) {
+      const oldest = log.oldestSealed!;
+      if (oldest.first >= this.#roundEnd && !this.#beginRound()) return;
+      if (space.free < oldest.bytes) {
+        space.watch();
+        throw new Error(
+          `the disk has ${Math.max(0, space.free)} bytes left, too few to clean a segment of ${oldest.bytes}`,
+        );
+      }
+      const carried = await this.#carryAll(oldest);
+      // C2.
+      await journal.durable(carried.last);
+      if (this.#isClosed) return;
+      const dropped = await log.dropOldest();
+      if (dropped === 0) throw new Error("the oldest segment cannot be dropped");
+      this.#roundGain += dropped - carried.bytes;
+    }
+  }
+
+  /** C4. False: the last round was in vain. */
+  #beginRound(): boolean {
+    const { log, options } = this.#parts;
+    const isInVain = this.#roundEnd > 0 && this.#roundGain < options.segmentBytes;
+    this.#roundEnd = log.writer.next;
+    this.#roundGain = 0;
+    if (isInVain) this.#restUntil = this.#freshBytes + options.segmentBytes;
+    return !isInVain;
+  }
+
+  /** Appends again what of a segment must stay. Answers the place and the bytes of it; 0: nothing. */
+  async #carryAll(segment: { first: Place; last: Place }): Promise<{ last: Place; bytes: number }> {
+    const { log, journal } = this.#parts;
+    const moves = new Map<Place, Place>();
+    this.#moves.push(moves);
+    if (this.#moves.length > MOVES_KEPT) this.#moves.shift();
+    const total = { last: 0, bytes: 0 };
+    const scan = log.reader.scan(segment.first - 1);
+    try {
+      while (scan.position < segment.last && !this.#isClosed) {
+        await journal.room(SLICE_BYTES);
+        const run = await scan.next(SLICE_BYTES);
+        if (run === undefined) break;
+        if (run.kind === "gap") {
+          throw new Error(`records ${run.first} to ${run.last} do not prove themselves: nothing is removed`);
+        }
+        this.#carryRun(run, segment.last, moves, total);
+        scan.release?.();
+        await this.#giveWay(run.bytes.length);
+      }
+    } finally {
+      scan.close();
+    }
+    return total;
+  }
+
+  /** C3. One slice, in one turn: what the owner answers is true when it is appended. */
+  #carryRun(run: EntryRun, last: Place, moves: Map<Place, Place>, total: { last: Place; bytes: number }): void {
+    const { owner, journal } = this.#parts;
+    const count = Math.min(run.count, last - run.first + 1);
+    for (let i = 0; i < count; i++) {
+      const message = run.starts[i]! + FRAME_HEADER_BYTES;
+      if (!isCarried(run.bytes[message]!)) continue;
+      const place = run.first + i;
+      const record = this.#records.read(run.bytes, message, run.starts[i + 1]!);
+      const jobBytes = run.bytes.subarray(this.#records.jobStart, this.#records.jobEnd);
+      for (const answer of owner.carry(record, place)) {
+        const isJob = answer.kind?.case === "added";
+        total.last = journal.carry(answer, isJob ? jobBytes : undefined);
+        total.bytes += journal.appendedBytes;
+        this.#freshBytes -= journal.appendedBytes;
+        if (isJob) moves.set(place, total.last);
+        owner.carried(answer, total.last, journal.appendedBytes);
+      }
+    }
+  }
+
+  /** C3. */
+  async #giveWay(bytes: number): Promise<void> {
+    const { clock, options, journal } = this.#parts;
+    const isHurried = journal.diskBytes > HURRY_SHARE * this.#allowedBytes;
+    if (!isHurried) this.#debtMs += (bytes * 1000) / options.cleanBytesPerSecond;
+    if (this.#debtMs < 1 || this.#isClosed) {
+      await nextTurn();
+      return;
+    }
+    const ms = Math.floor(this.#debtMs);
+    this.#debtMs -= ms;
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(resolve, ms);
+      this.#endPause = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
+  }
+
+  #tryLater(error: unknown): void {
+    if (this.#isClosed) return;
+    const { clock, onFault } = this.#parts;
+    onFault?.(`cannot give space back: ${error instanceof Error ? error.message : String(error)}`);
+    this.#retry = clock.setTimer(() => {
+      this.#retry = undefined;
+      this.wake();
+    }, RETRY_MS);
+  }
+}
+
+/** Only these records stand for something that outlasts them; all others speak of jobs. */
+function isCarried(tag: number): boolean {
+  return tag === RecordTag.ADDED || tag === RecordTag.QUEUE || tag === RecordTag.DEDUP;
+}

@@ -1,0 +1,354 @@
+// The journal of one queue: what was decided, durable. A log of the store, whose entries are records.
+//
+//   append → RecordBatch → writer.append (group commit) → durable
+//   openJournal → openLog → replay.ts → JournalOwner
+//   cleaner.ts: the oldest segment's live records go to the end, then it is dropped
+//
+// J1. Records of a turn, and all that come while a commit runs, go to disk together: one batch on its way, one being filled.
+// J2. `append` either adds a whole record or has changed nothing. What it has taken becomes durable, or the journal fails as
+//     a whole: `onFailure` once, `durable` rejects, nothing more is appended.
+// J3. `admit` refuses earlier than `append`: while the disk is nearly full, jobs can still be ended.
+// J4. A place that was carried forward leads to where its record is now, while somebody may still hold it.
+import type { Clock, Run } from "../../store/contract.ts";
+import type { FileSystem } from "../../store/file-system.ts";
+import type { Log } from "../../store/log.ts";
+import { DataLoss, LimitExceeded, SluiceError } from "../../errors.ts";
+import type { Journal, JournalOwner, NewRecord, Place } from "../contract.ts";
+import { Cleaner } from "./cleaner.ts";
+import { findJob } from "./decode.ts";
+import { DiskSpace } from "./disk-space.ts";
+import { DEFAULT_JOURNAL_OPTIONS, type JournalOptions } from "./options.ts";
+import { openRecordLog } from "./record-log.ts";
+import { type RecordBatch, RecordBatches } from "./record-batch.ts";
+import { replayRecords } from "./replay.ts";
+
+/** This part of the reserve stays for cleaning: the rest is for records that end jobs. */
+const FLOOR_SHARE = 8;
+/** After a record or a job was refused for want of room in memory: a commit takes milliseconds. */
+const RETRY_AFTER_MS = 100;
+const DISK_RETRY_AFTER_MS = 5_000;
+const NOTHING = new Uint8Array(0);
+
+export interface OpenJournalRequest {
+  /** Of this journal alone; made when it is missing. */
+  readonly folder: string;
+  /** Of the queue. */
+  readonly name: string;
+  readonly fileSystem: FileSystem;
+  readonly clock: Clock;
+  readonly owner: JournalOwner;
+  readonly options?: Partial<JournalOptions>;
+  /** Shared by the queues of a server; without them the journal has its own. */
+  readonly space?: DiskSpace;
+  readonly batches?: RecordBatches;
+  /** Hears of what goes wrong in the background, in a sentence. */
+  readonly onFault?: (text: string) => void;
+}
+
+/** An open journal. Disposing brings what was appended to disk, and ends the background work. */
+export interface QueueJournal extends Journal {
+  /** Records that were replayed. */
+  readonly replayed: number;
+  /** Resolves when nothing is being cleaned, nor has to be; rejects never. */
+  cleaned(): Promise<void>;
+}
+
+/**
+ * Opens a journal, or makes it, and replays what is in it. @throws DataLoss when a record that had been durable does not
+ * prove itself: a queue is what all of its records make of it; what the file system says
+ */
+export async function openJournal(request: OpenJournalRequest): Promise<QueueJournal> {
+  const options = { ...DEFAULT_JOURNAL_OPTIONS, ...request.options };
+  await using opening = new AsyncDisposableStack();
+  const { folder, fileSystem, clock } = request;
+  const log = opening.use(await openRecordLog(request, options));
+  const replayed = await replayRecords(log, request);
+  const space = request.space ?? opening.use(new DiskSpace({ folder, fileSystem, clock }));
+  await space.measure();
+  return new LogJournal({ request, options, log, space, replayed, resources: opening.move() });
+}
+
+type State =
+  | { readonly kind: "open" }
+  | { readonly kind: "failed"; readonly error: Error }
+  | { readonly kind: "closed" };
+
+interface RoomWaiter {
+  readonly bytes: number;
+  readonly resolve: () => void;
+}
+
+class LogJournal implements QueueJournal {
+  readonly replayed: number;
+  readonly #name: string;
+  readonly #options: JournalOptions;
+  readonly #log: Log;
+  readonly #space: DiskSpace;
+  readonly #batches: RecordBatches;
+  readonly #cleaner: Cleaner;
+  readonly #resources: AsyncDisposableStack;
+  readonly #listeners: ((error: Error) => void)[] = [];
+  #state: State = { kind: "open" };
+  /** Of the next record. */
+  #next: Place;
+  #durable: Place;
+  /** Given to the log, in order. */
+  readonly #underway: RecordBatch[] = [];
+  /** Being filled. */
+  #open: RecordBatch | undefined;
+  #isScheduled = false;
+  #pendingBytes = 0;
+  #appendedBytes = 0;
+  #waiters: RoomWaiter[] = [];
+
+  constructor(parts: {
+    request: OpenJournalRequest;
+    options: JournalOptions;
+    log: Log;
+    space: DiskSpace;
+    replayed: number;
+    resources: AsyncDisposableStack;
+  }) {
+    const { request, options, log, space } = parts;
+    const { name, clock, owner, onFault } = request;
+    this.replayed = parts.replayed;
+    this.#name = name;
+    this.#options = options;
+    this.#log = log;
+    this.#space = space;
+    this.#batches = request.batches ?? new RecordBatches();
+    this.#resources = parts.resources;
+    this.#next = log.writer.next;
+    this.#durable = this.#next - 1;
+    this.#cleaner = new Cleaner({ log, clock, owner, space, options, onFault, journal: this });
+    this.#cleaner.wake();
+  }
+
+  get diskBytes(): number {
+    return this.#log.state.diskBytes + this.#pendingBytes;
+  }
+
+  /** Bytes that the record appended last takes on disk. */
+  get appendedBytes(): number {
+    return this.#appendedBytes;
+  }
+
+  append(record: NewRecord): Place {
+    this.#assertOpen();
+    const { reserveBytes, pendingBytesMax } = this.#options;
+    if (this.#space.free < reserveBytes / FLOOR_SHARE) throw this.#nearlyFull();
+    if (this.#pendingBytes >= 2 * pendingBytesMax) throw this.#tooMuchPending();
+    return this.#add(record, this.#options.recordBytesMax, undefined);
+  }
+
+  /** Appends what the owner carries forward, below every bound but that of the disk. `jobBytes`: of a job, as it is stored. */
+  carry(record: NewRecord, jobBytes: Uint8Array | undefined): Place {
+    this.#assertOpen();
+    return this.#add(record, Number.POSITIVE_INFINITY, jobBytes);
+  }
+
+  admit(bytes: number): void {
+    this.#assertOpen();
+    if (this.#space.free - bytes < this.#options.reserveBytes) throw this.#nearlyFull();
+    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > this.#options.pendingBytesMax) {
+      throw this.#tooMuchPending();
+    }
+  }
+
+  room(bytes: number): Promise<void> | undefined {
+    if (this.#state.kind !== "open" || (this.#hasRoom(bytes) && this.#waiters.length === 0)) return undefined;
+    return new Promise((resolve) => {
+      this.#waiters.push({ bytes, resolve });
+    });
+  }
+
+  durable(place: Place): Promise<void> | undefined {
+    if (place <= this.#durable) return undefined;
+    if (this.#state.kind === "failed") return Promise.reject(this.#state.error);
+    const batch = this.#pending(place);
+    if (batch !== undefined) return batch.done();
+    return Promise.reject(new RangeError(`Cannot wait for record ${place}: the next one is ${this.#next}`));
+  }
+
+  job(place: Place): Uint8Array | Promise<Uint8Array> {
+    const now = this.#cleaner.placeOf(place);
+    const pending = now > this.#durable ? this.#pending(now) : undefined;
+    // The batch will be used again.
+    if (pending !== undefined) return this.#jobIn(Uint8Array.from(pending.frame(now)), now);
+    const run = this.#log.reader.scan(now - 1).next(1);
+    return run instanceof Promise ? run.then((read) => this.#jobOf(read, place)) : this.#jobOf(run, place);
+  }
+
+  onFailure(listener: (error: Error) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  cleaned(): Promise<void> {
+    return this.#cleaner.rest();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#cleaner.close();
+    if (this.#state.kind === "open") {
+      this.#hand();
+      this.#state = { kind: "closed" };
+      await this.#underway
+        .at(-1)
+        ?.done()
+        .catch(() => undefined);
+    } else {
+      // So that nothing is found on disk that nobody was told of; where that fails, recovery takes what proves itself.
+      await this.#log.reopen().catch(() => undefined);
+    }
+    this.#admitWaiters();
+    await this.#resources.disposeAsync();
+  }
+
+  #add(record: NewRecord, bytesMax: number, jobBytes: Uint8Array | undefined): Place {
+    const batch = (this.#open ??= this.#batches.take(this.#next, this.#log.writer.epoch));
+    const bytes = batch.add(record, bytesMax, jobBytes);
+    if (bytes === 0) throw this.#tooLarge();
+    const place = this.#next++;
+    this.#appendedBytes = bytes;
+    this.#pendingBytes += bytes;
+    this.#space.take(bytes);
+    if (batch.isFull) this.#hand();
+    else this.#schedule();
+    return place;
+  }
+
+  /** J1. At the end of this turn's microtasks, unless a commit runs: then behind it. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    queueMicrotask(() => {
+      this.#isScheduled = false;
+      if (this.#underway.length === 0) this.#hand();
+    });
+  }
+
+  /** Gives the log what was gathered. */
+  #hand(): void {
+    const batch = this.#open;
+    if (batch === undefined || batch.count === 0 || this.#state.kind !== "open") return;
+    this.#open = undefined;
+    this.#underway.push(batch);
+    try {
+      this.#log.writer.append(batch.first, batch.toBatch()).then(
+        () => this.#committed(batch),
+        (error: unknown) => this.#fail(error),
+      );
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #committed(batch: RecordBatch): void {
+    this.#underway.shift();
+    this.#durable = batch.last;
+    this.#pendingBytes -= batch.bytes;
+    batch.resolve();
+    this.#batches.give(batch);
+    this.#admitWaiters();
+    // Behind those who waited for this batch: what they append now joins the next one.
+    this.#schedule();
+    this.#cleaner.wake(batch.bytes);
+  }
+
+  /** J2. */
+  #fail(cause: unknown): void {
+    if (this.#state.kind === "failed") return;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const error = new SluiceError(
+      "unavailable",
+      `Cannot go on with queue "${this.#name}": its journal failed: ${why}`,
+      {
+        reason: "QUEUE_JOURNAL_FAILED",
+        retryAfterMs: 1000,
+      },
+      { cause },
+    );
+    this.#state = { kind: "failed", error };
+    for (const batch of this.#underway) batch.reject(error);
+    this.#open?.reject(error);
+    this.#admitWaiters();
+    // In a turn of their own: whoever appended may be in the midst of a change.
+    queueMicrotask(() => {
+      for (const listener of this.#listeners) listener(error);
+    });
+  }
+
+  #assertOpen(): void {
+    if (this.#state.kind === "open") return;
+    if (this.#state.kind === "failed") throw this.#state.error;
+    throw new SluiceError("unavailable", `Cannot use queue "${this.#name}": it is closed`, {
+      reason: "QUEUE_CLOSED",
+      retryAfterMs: 1000,
+    });
+  }
+
+  #pending(place: Place): RecordBatch | undefined {
+    const batch = this.#underway.find(({ last }) => place <= last) ?? this.#open;
+    return batch !== undefined && place >= batch.first && place <= batch.last ? batch : undefined;
+  }
+
+  #jobOf(run: Run | undefined, place: Place): Uint8Array | Promise<Uint8Array> {
+    // J4. Carried forward and dropped while it was read.
+    const isGone = run?.kind === "gap" && run.reason === "retention";
+    if (isGone && this.#cleaner.placeOf(place) !== place) return this.job(place);
+    return this.#jobIn(run?.kind === "entries" ? run.bytes : NOTHING, place);
+  }
+
+  #jobIn(frame: Uint8Array, place: Place): Uint8Array {
+    const job = findJob(frame);
+    if (job !== undefined) return job;
+    throw new DataLoss(
+      `Cannot read the job of record ${place} of queue "${this.#name}": its bytes do not prove themselves`,
+      {
+        queue: this.#name,
+        record: String(place),
+      },
+    );
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return this.#pendingBytes === 0 || this.#pendingBytes + bytes <= this.#options.pendingBytesMax;
+  }
+
+  /** Lets those in who waited for room and fit now, in their order; all of them when nothing is taken any more. */
+  #admitWaiters(): void {
+    let expected = 0;
+    for (let waiter = this.#waiters[0]; waiter !== undefined; waiter = this.#waiters[0]) {
+      if (this.#state.kind === "open" && !this.#hasRoom(expected + waiter.bytes)) return;
+      expected += waiter.bytes;
+      this.#waiters.shift();
+      waiter.resolve();
+    }
+  }
+
+  #nearlyFull(): SluiceError {
+    this.#space.watch();
+    const left = `the disk has ${Math.max(0, this.#space.free)} bytes left`;
+    return new SluiceError("unavailable", `Cannot append to queue "${this.#name}": ${left}; free space`, {
+      reason: "DISK_FULL",
+      retryAfterMs: DISK_RETRY_AFTER_MS,
+    });
+  }
+
+  #tooMuchPending(): LimitExceeded {
+    const { pendingBytesMax } = this.#options;
+    return new LimitExceeded(
+      `Cannot append to queue "${this.#name}": ${this.#pendingBytes} bytes wait for the disk, the limit is ${pendingBytesMax}`,
+      "bytes waiting for the disk",
+      { retryAfterMs: RETRY_AFTER_MS },
+    );
+  }
+
+  #tooLarge(): LimitExceeded {
+    const { recordBytesMax } = this.#options;
+    return new LimitExceeded(
+      `Cannot append a record to queue "${this.#name}": it would take more than ${recordBytesMax} bytes`,
+      "bytes of a record",
+    );
+  }
+}

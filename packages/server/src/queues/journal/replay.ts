@@ -1,0 +1,68 @@
+// Hands the records of a journal to its owner when it is opened.
+//
+// P1. All of them, in their order, from the oldest that is there. One that does not prove itself ends it with DataLoss.
+// P2. A server that opens a queue anew serves others meanwhile: the event loop is free between two slices.
+import type { FileSystem } from "../../store/file-system.ts";
+import type { GapRun } from "../../store/contract.ts";
+import type { Log } from "../../store/log.ts";
+import { findSegments } from "../../store/segment-files.ts";
+import { DataLoss } from "../../errors.ts";
+import type { JournalOwner } from "../contract.ts";
+import { RecordReader } from "./decode.ts";
+import { FRAME_HEADER_BYTES } from "./layout.ts";
+import { nextTurn } from "./turn.ts";
+
+/** About 2 ms. */
+const SLICE_BYTES = 256 * 1024;
+
+/** Resolves with how many records there were. @throws DataLoss */
+export async function replayRecords(
+  log: Log,
+  journal: {
+    readonly folder: string;
+    readonly name: string;
+    readonly fileSystem: FileSystem;
+    readonly owner: JournalOwner;
+  },
+): Promise<number> {
+  const { reader } = log;
+  const records = new RecordReader();
+  const scan = reader.scan(reader.first - 1);
+  let count = 0;
+  let sliceBytes = 0;
+  try {
+    for (let run = await scan.next(SLICE_BYTES); run !== undefined; run = await scan.next(SLICE_BYTES)) {
+      if (run.kind === "gap") throw await damaged(journal, run);
+      const { bytes, starts } = run;
+      for (let i = 0; i < run.count; i++) {
+        const start = starts[i]!;
+        const end = starts[i + 1]!;
+        journal.owner.replay(records.read(bytes, start + FRAME_HEADER_BYTES, end), run.first + i, end - start);
+      }
+      count += run.count;
+      sliceBytes += bytes.length;
+      scan.release?.();
+      if (sliceBytes >= SLICE_BYTES) {
+        sliceBytes = 0;
+        await nextTurn();
+      }
+    }
+  } finally {
+    scan.close();
+  }
+  return count;
+}
+
+async function damaged(
+  { folder, name, fileSystem }: { readonly folder: string; readonly name: string; readonly fileSystem: FileSystem },
+  { first, last }: GapRun,
+): Promise<DataLoss> {
+  const names = await fileSystem.list(folder);
+  const segment = findSegments(names).firsts.findLast((each) => each <= first);
+  const file = names.find((each) => each.endsWith(".frames") && Number(each.split(".")[0]) === segment);
+  const which = first === last ? `record ${first}` : `records ${first} to ${last}`;
+  return new DataLoss(
+    `Cannot open queue "${name}": ${which} in ${folder}/${file ?? "a file that is gone"} ${first === last ? "does" : "do"} not prove themselves; restore the file, or delete the queue`,
+    { queue: name, file: `${folder}/${file ?? ""}`, first: String(first), last: String(last) },
+  );
+}
