@@ -40,7 +40,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
-      ["open-logs", "open-queues"],
+      ["open-logs"],
       ["config", "status"],
       ["http", "files", "logs", "queues"],
       ["security", "telemetry"],
