@@ -1,4 +1,7 @@
 // 1,000 streams that end badly leave nothing behind: no handler, no deadline, no timer, no file, no socket.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { connect } from "@sluice/client";
 import { Code, RpcError } from "@sluice/rpc";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
@@ -149,4 +152,23 @@ test("writers that disconnect between two batches", async () => {
     }
   }
   await expectNothingLeft();
+});
+
+test("watches of a folder, however they end, leave a picture of it at rest, for a while, and nothing else", async () => {
+  await using files = await openTemporaryFolder("left-behind-watches");
+  await mkdir(join(files.path, "shared", "sub"), { recursive: true });
+  await using watched = await startProbedServer(files.path, { files: join(files.path, "shared") });
+  const held = async () => {
+    const { counts, watchedFolders } = await watched.probe();
+    return { counts, watchedFolders };
+  };
+  const quiet = await held();
+  await using client = connect(watched.address);
+  const watches = Array.from({ length: 100 }, () => client.watchFiles({ isRecursive: true })[Symbol.asyncIterator]());
+  for (const each of watches) expect((await each.next()).value).toEqual({ kind: "sync" });
+  // One look into each folder for all of them.
+  expect(await held()).toMatchObject({ counts: { watches: 100 }, watchedFolders: 2 });
+  for (const each of watches) await each.return?.();
+  await client.close();
+  await expect.poll(held).toEqual(quiet);
 });

@@ -3,7 +3,7 @@
 // This file is both halves: the parent's `startProbedServer`, and, when it is run, the process itself.
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import {
   createLogger,
@@ -24,6 +24,8 @@ export interface Probe {
   /** Kinds of active resources, as Node names them, with their numbers. */
   readonly resources: Readonly<Record<string, number>>;
   readonly openFiles: number;
+  /** Folders that the system watches for it (inotify). */
+  readonly watchedFolders: number;
   readonly counts: ServerCounts;
 }
 
@@ -94,8 +96,24 @@ function probe(server: Server): Probe {
     residentBytes: rss,
     resources,
     openFiles: readdirSync("/proc/self/fd").length,
+    watchedFolders: countWatchedFolders(),
     counts: server.counts(),
   };
+}
+
+/** https://man7.org/linux/man-pages/man5/proc_pid_fdinfo.5.html */
+function countWatchedFolders(): number {
+  const infos = readdirSync("/proc/self/fdinfo").map((fd) => {
+    try {
+      return readFileSync(`/proc/self/fdinfo/${fd}`, "utf8");
+    } catch {
+      return ""; // that of the folder which was just read
+    }
+  });
+  return infos
+    .join("\n")
+    .split("\n")
+    .filter((line) => line.startsWith("inotify ")).length;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

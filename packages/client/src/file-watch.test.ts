@@ -67,7 +67,7 @@ const line = (event: FileWatchEvent): string => {
   }
 };
 
-test("events come one by one; the token moves on when all of a message was taken", async () => {
+test("events come one by one; the token moves on with the last of a message", async () => {
   const both: Message = {
     changes: [
       { kind: FileChangeKind.EXISTS, file: { filePath: "a" } },
@@ -83,7 +83,7 @@ test("events come one by one; the token moves on when all of a message was taken
     seen.push(`${line(event)} <${watch.token}>`);
     if (event.kind === "removed") break;
   }
-  expect(seen).toEqual(["exists a <>", "created b <>", "sync <1>", "removed a <2>"]);
+  expect(seen).toEqual(["exists a <>", "created b <1>", "sync <2>", "removed a <3>"]);
   expect(requests).toEqual([
     { path: "p", recursive: true, globs: ["*"], includeExisting: true, resumeToken: "", heartbeatMs: 15_000 },
   ]);

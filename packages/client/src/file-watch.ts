@@ -94,7 +94,10 @@ export class FileWatch implements AsyncIterable<FileWatchEvent> {
     this.#token = query.resumeAfter ?? "";
   }
 
-  /** Everything before it was handed out, and perhaps some events behind it: `resumeAfter` of a later watch. */
+  /**
+   * `resumeAfter` of a later watch: everything before it was handed out. Several events may come together; while they are
+   * handed out it is the place before all of them.
+   */
   get token(): string {
     return this.#token;
   }
@@ -133,8 +136,12 @@ export class FileWatch implements AsyncIterable<FileWatchEvent> {
             if (isResuming) yield { kind: "resumed" };
             isResuming = false;
             retrier.succeeded();
-            yield* eventsOf(message);
-            this.#token = tokenOf(message) ?? this.#token;
+            const events = eventsOf(message);
+            for (const [i, event] of events.entries()) {
+              // All of a message, or none of it.
+              if (i === events.length - 1) this.#token = tokenOf(message) ?? this.#token;
+              yield event;
+            }
           }
           return;
         } catch (error) {
@@ -169,15 +176,17 @@ export class FileWatch implements AsyncIterable<FileWatchEvent> {
   }
 }
 
-function* eventsOf({ changes, resync, control }: WatchFilesResponse): Generator<FileWatchEvent> {
-  if (resync !== undefined) yield { kind: "resync", reason: reasonOf(resync.reason) };
+function eventsOf({ changes, resync, control }: WatchFilesResponse): FileWatchEvent[] {
+  const events: FileWatchEvent[] = [];
+  if (resync !== undefined) events.push({ kind: "resync", reason: reasonOf(resync.reason) });
   for (const { kind, file } of changes) {
     if (file === undefined) continue;
     const { filePath: path, isDirectory } = file;
-    if (kind === FileChangeKind.REMOVED) yield { kind: "removed", path, isDirectory };
-    else yield { kind: kindOf(kind), file };
+    if (kind === FileChangeKind.REMOVED) events.push({ kind: "removed", path, isDirectory });
+    else events.push({ kind: kindOf(kind), file });
   }
-  if (control?.kind.case === "sync") yield { kind: "sync" };
+  if (control?.kind.case === "sync") events.push({ kind: "sync" });
+  return events;
 }
 
 function kindOf(kind: FileChangeKind): "exists" | "created" | "changed" {

@@ -1,4 +1,4 @@
-// `sluice files`: lists, shows, gets, puts, verifies, moves and deletes files of a server's shared folders.
+// `sluice files`: lists, shows, gets, puts, verifies, moves, deletes and watches files of a server's shared folders.
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { resolve } from "node:path";
@@ -17,6 +17,7 @@ import { formatBytes, openProgress } from "../terminal.ts";
 import { filesGetCommand } from "./files-get.ts";
 import { formatTime } from "./log-line.ts";
 import { filesPutCommand } from "./files-put.ts";
+import { filesWatchCommand } from "./files-watch.ts";
 import { parseRateArgument } from "./rate-argument.ts";
 import { collect } from "./repeatable.ts";
 import { fileToJson } from "./transfer-options.ts";
@@ -28,10 +29,12 @@ interface CommonOptions {
 
 export function filesCommand(context: CommandContext): Command {
   const command = new Command("files").description(
-    "Lists, shows, gets and verifies files of a server's shared folders.",
+    "Lists, shows, gets, puts, verifies, moves, deletes and watches files of a server's shared folders.",
   );
   const commands = [lsCommand, statCommand, catCommand, filesGetCommand, filesPutCommand, verifyCommand];
-  for (const make of [...commands, rmCommand, mvCommand, mkdirCommand]) command.addCommand(make(context));
+  for (const make of [...commands, rmCommand, mvCommand, mkdirCommand, filesWatchCommand]) {
+    command.addCommand(make(context));
+  }
   return command;
 }
 

