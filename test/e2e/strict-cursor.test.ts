@@ -70,8 +70,9 @@ test("without it the same cursor is told as a gap of what is gone, and the strea
 
 test("strict_cursor takes nothing from a cursor that is still good", async () => {
   const [newest] = await collect(client.logs.streamLogs({ tailLines: 2n, controlFrames: false }));
-  const resumed = collect(
+  // The server's own entries may come behind the one that is waited for.
+  const [next] = await collect(
     client.logs.streamLogs({ resumeAfter: newest?.cursor ?? "", strictCursor: true, controlFrames: false }),
   );
-  expect((await resumed).map(({ sequence }) => sequence)).toEqual([(newest?.sequence ?? 0n) + 1n]);
+  expect(next?.sequence).toBe((newest?.sequence ?? 0n) + 1n);
 });
