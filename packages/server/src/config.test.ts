@@ -38,6 +38,7 @@ describe("where values come from", () => {
       webOrigins: [],
       data: join(folder, "data"),
       files: [],
+      filesRates: { bytesPerSecond: undefined, bytesPerSecondPerPeer: undefined },
       logFormat: "text",
       logLevel: "info",
       logs: new Map([["default", DEFAULT_LOG_SETTINGS]]),

@@ -115,9 +115,9 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     opened.defer(() => ownLog.close());
     ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
   }
-  const { files: roots, limits } = config;
+  const { files: roots, filesRates: rates, limits } = config;
   const files = opened.use(
-    await openFileService({ roots, authorize, fileSystem, clock, limits, heartbeatMs: config.heartbeatMs }),
+    await openFileService({ roots, authorize, fileSystem, clock, limits, rates, heartbeatMs: config.heartbeatMs }),
   );
 
   const services = [

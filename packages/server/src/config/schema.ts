@@ -3,6 +3,7 @@ import type { ConnectionLife, Http1Limits } from "@sluice/rpc";
 import { z } from "zod";
 import type { TlsFiles } from "../http/certificates.ts";
 import type { FileRoot } from "../files/file-path.ts";
+import type { Rates } from "../files/turns.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import type { Route } from "../logs/routing.ts";
@@ -316,6 +317,16 @@ export const configSchema = z.strictObject({
     default: "off",
     isList: true,
   }),
+  filesRate: setting(orOff(byteSize("1KiB", "1TiB")), {
+    description: "Bytes a second that are read from the files that are served, of all who read together.",
+    placeholder: "size|off",
+    default: "off",
+  }),
+  filesRatePerPeer: setting(orOff(byteSize("1KiB", "1TiB")), {
+    description: "The same of one address, however many files it reads at once.",
+    placeholder: "size|off",
+    default: "off",
+  }),
   logFormat: setting(choice(["text", "json"]), {
     description: "The server's own log on stderr: text for people, json for programs.",
     placeholder: "text|json",
@@ -370,6 +381,7 @@ export interface Config {
   readonly data: string;
   /** With absolute paths. */
   readonly files: readonly FileRoot[];
+  readonly filesRates: Rates;
   readonly logFormat: "text" | "json";
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
   /** By name; "default" is one of them. */

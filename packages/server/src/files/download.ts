@@ -7,8 +7,8 @@
 // D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
 //     computed beside the sending.
 // D4. A block's memory is used again when it was sent and hashed.
-// D5. Each read waits for its turn among all downloads. Whoever takes blocks faster than they come gets larger ones, until
-//     it is slow: what a slow reader holds is small.
+// D5. Each read waits for its turn among all downloads. Whoever takes blocks fast gets larger ones, until it is slow: what a
+//     slow reader holds is small.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
 import { PermissionDenied } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
@@ -54,8 +54,10 @@ const HASHED_HERE_BYTES = 64 * 1024;
 const LOOK_MS = 200;
 /** Blocks that were handed on and not reported as sent; a transport that never reports leaves them to the collector. */
 const HANDED_ON_MAX = 4;
-/** A reader is fast when it had to wait for so many blocks one after the other, and slow when a block waited so long for it. */
+/** A reader is fast that takes so many blocks of a quarter MiB one after the other, each within so many ms (26 MB/s) … */
 const FAST_BLOCKS = 4;
+const FAST_MS = 10;
+/** … and slow again when it takes so long for one. */
 const SLOW_MS = 100;
 
 export class Download implements FrameSource {
@@ -76,12 +78,10 @@ export class Download implements FrameSource {
   #next: number;
   #handedTo: number;
   #isReading = false;
-  /** The disk works on the next block, and nobody has asked for it meanwhile. */
-  #isUnasked = false;
   #ready: Block | undefined;
-  #readyAtMs = 0;
-  /** Blocks that were waited for, one after the other; and what follows from that (D5). */
-  #waitedFor = 0;
+  /** When the last block was taken, how many were taken fast, one after the other, and what follows from that (D5). */
+  #takenAtMs = 0;
+  #takenFast = 0;
   #isLarge = false;
   /** Being sent. */
   #handedOn: Block[] = [];
@@ -113,12 +113,10 @@ export class Download implements FrameSource {
     const block = this.#ready;
     if (block === undefined) {
       if (this.#step === "ended") this.#stream?.end();
-      if (this.#isUnasked) this.#waitedFor++;
-      this.#isUnasked = false;
       return undefined;
     }
     this.#ready = undefined;
-    if (this.#resources.clock.monotonicMs() - this.#readyAtMs > SLOW_MS) this.#slowDown();
+    this.#timeReader();
     this.#handedOn.push(block);
     if (this.#handedOn.length > HANDED_ON_MAX) this.#handedOn.shift();
     this.#handedTo = block.end;
@@ -217,7 +215,6 @@ export class Download implements FrameSource {
     const last = chunks.at(-1)!;
     const block = await this.#seat.read(last.offset + last.length - this.#next, async () => {
       const begun = new Block(chunks, this.#form, this.#resources.pool);
-      this.#isUnasked = true;
       const isWhole = await this.#file.hold(() => begun.read(this.#file.fd));
       await this.#verify(isWhole);
       return begun;
@@ -225,18 +222,15 @@ export class Download implements FrameSource {
     this.#addToHash(block);
     if (block.hasChecksum) block.putChecksum(this.#known ?? (await this.#computed()));
     if (this.#step !== "reading") return;
-    if (this.#isUnasked) this.#waitedFor = 0;
-    this.#isUnasked = false;
     this.#next = block.end;
     this.#ready = block;
-    this.#readyAtMs = this.#resources.clock.monotonicMs();
     this.#stream?.wake();
   }
 
   #planBlock(): ChunkPlan[] {
     const { chunkBytes, bytesPerSecond = Number.POSITIVE_INFINITY } = this.#options;
     const { pool, turns } = this.#resources;
-    if (!this.#isLarge && this.#waitedFor >= FAST_BLOCKS) this.#isLarge = pool.beginLarge();
+    if (!this.#isLarge && this.#takenFast >= FAST_BLOCKS) this.#isLarge = pool.beginLarge();
     return planChunks({
       form: this.#form,
       offset: this.#next,
@@ -249,9 +243,17 @@ export class Download implements FrameSource {
     });
   }
 
-  /** D5 */
+  /** D5: a block is taken. */
+  #timeReader(): void {
+    const nowMs = this.#resources.clock.monotonicMs();
+    const tookMs = nowMs - this.#takenAtMs;
+    this.#takenAtMs = nowMs;
+    if (tookMs <= FAST_MS) this.#takenFast++;
+    else if (!this.#isLarge || tookMs > SLOW_MS) this.#slowDown();
+  }
+
   #slowDown(): void {
-    this.#waitedFor = 0;
+    this.#takenFast = 0;
     if (this.#isLarge) this.#resources.pool.endLarge();
     this.#isLarge = false;
   }

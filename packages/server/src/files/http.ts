@@ -17,14 +17,22 @@ import type { FilePath } from "./file-path.ts";
 import { etagOf, hasSameContents } from "./file-version.ts";
 import { type ByteRange, parseRange } from "./http-range.ts";
 import { type OpenFile, openFileInside } from "./open-inside.ts";
+import type { Seat } from "./turns.ts";
 
 /** Where files are: "/files/photos/a.jpg". */
 export const FILES_PATH = "/files/";
 
 export interface FileHttpOptions {
-  /** Checks a path, and whether it may be read, and counts the download. @throws PermissionDenied, LimitExceeded, Draining */
-  readonly admit: (path: string, request: HttpRequest) => FilePath;
+  /** Checks a path, and whether it may be read, and counts the download. The seat is its to leave. @throws PermissionDenied, LimitExceeded, Draining */
+  readonly admit: (path: string, request: HttpRequest) => { readonly path: FilePath; readonly seat: Seat };
   readonly checksums: Checksums;
+}
+
+/** A file that is being sent, and its place among all that are. */
+interface Sending {
+  readonly file: OpenFile;
+  readonly path: FilePath;
+  readonly seat: Seat;
 }
 
 const readFd = promisify(read);
@@ -40,7 +48,7 @@ export function createFileHttpHandler({ admit, checksums }: FileHttpOptions): Ht
   return async (request) => {
     if (request.method !== "GET")
       return { status: 405, headers: { allow: "GET, HEAD" }, body: "Files are read by GET.\n" };
-    const path = admit(decodePath(request.path), request);
+    const { path, seat } = admit(decodePath(request.path), request);
     const file = await openFileInside(path, "path");
     const close = (): void => void file.close();
     try {
@@ -51,7 +59,7 @@ export function createFileHttpHandler({ admit, checksums }: FileHttpOptions): Ht
       }
       request.signal.throwIfAborted();
       request.signal.addEventListener("abort", close, { once: true });
-      return answer(request, path, file, checksums.find(file.version));
+      return answer(request, { file, path, seat }, checksums.find(file.version));
     } catch (error) {
       close();
       throw error;
@@ -72,7 +80,8 @@ function decodePath(path: string): string {
   }
 }
 
-function answer(request: HttpRequest, path: FilePath, file: OpenFile, sha256: string | undefined): HttpResponse {
+function answer(request: HttpRequest, sending: Sending, sha256: string | undefined): HttpResponse {
+  const { file, path } = sending;
   const { version } = file;
   const { size } = version;
   const etag = `"${etagOf(version)}"`;
@@ -95,14 +104,14 @@ function answer(request: HttpRequest, path: FilePath, file: OpenFile, sha256: st
   const headers = { ...about, ...safety(path), "content-type": typeOf(path) };
   if (ranges === undefined) {
     const digest = sha256 === undefined ? {} : { "content-digest": digestField(sha256) };
-    const body = readRange(file, path, { start: 0, end: size });
+    const body = readRange(sending, { start: 0, end: size });
     return { status: 200, headers: { ...headers, ...digest, "content-length": String(size) }, body };
   }
   const [range] = ranges;
-  if (ranges.length > 1 || range === undefined) return multipart(file, path, { ranges, headers });
+  if (ranges.length > 1 || range === undefined) return multipart(sending, { ranges, headers });
   const { start, end } = range;
   const partial = { "content-range": contentRange(range, size), "content-length": String(end - start) };
-  return { status: 206, headers: { ...headers, ...partial }, body: readRange(file, path, range) };
+  return { status: 206, headers: { ...headers, ...partial }, body: readRange(sending, range) };
 }
 
 /** https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2; undefined: the request holds. */
@@ -171,15 +180,14 @@ function safety({ text }: FilePath): Record<string, string> {
 
 /** https://www.rfc-editor.org/rfc/rfc9110#section-14.6 */
 function multipart(
-  file: OpenFile,
-  path: FilePath,
+  sending: Sending,
   { ranges, headers }: { readonly ranges: readonly ByteRange[]; readonly headers: Record<string, string> },
 ): HttpResponse {
   const boundary = randomUUID();
   const type = headers["content-type"]!;
   const heads = ranges.map((range, i) => {
     const lead = i === 0 ? "" : "\r\n";
-    const fields = `content-type: ${type}\r\ncontent-range: ${contentRange(range, file.version.size)}`;
+    const fields = `content-type: ${type}\r\ncontent-range: ${contentRange(range, sending.file.version.size)}`;
     return Buffer.from(`${lead}--${boundary}\r\n${fields}\r\n\r\n`);
   });
   const tail = Buffer.from(`\r\n--${boundary}--\r\n`);
@@ -187,7 +195,7 @@ function multipart(
   async function* parts(): AsyncGenerator<Uint8Array> {
     for (const [i, range] of ranges.entries()) {
       yield heads[i]!;
-      yield* readRange(file, path, range);
+      yield* readRange(sending, range);
     }
     yield tail;
   }
@@ -196,13 +204,13 @@ function multipart(
 }
 
 /** FH3. One block is read ahead. */
-async function* readRange(file: OpenFile, path: FilePath, { start, end }: ByteRange): AsyncGenerator<Uint8Array> {
-  let next = readBlock(file, path, { start, end: Math.min(end, start + BLOCK_BYTES) });
+async function* readRange(sending: Sending, { start, end }: ByteRange): AsyncGenerator<Uint8Array> {
+  let next = readBlock(sending, { start, end: Math.min(end, start + BLOCK_BYTES) });
   for (let at = start; at < end;) {
     const block = await next;
     at += block.length;
     if (at < end) {
-      next = readBlock(file, path, { start: at, end: Math.min(end, at + BLOCK_BYTES) });
+      next = readBlock(sending, { start: at, end: Math.min(end, at + BLOCK_BYTES) });
       // Should nobody ask for it any more, its failure is nobody's.
       next.catch(() => {});
     }
@@ -210,14 +218,16 @@ async function* readRange(file: OpenFile, path: FilePath, { start, end }: ByteRa
   }
 }
 
-async function readBlock(file: OpenFile, path: FilePath, { start, end }: ByteRange): Promise<Uint8Array> {
-  const block = Buffer.allocUnsafeSlow(end - start);
-  for (let done = 0; done < block.length;) {
-    const { bytesRead } = await file.hold(() => readFd(file.fd, block, done, block.length - done, start + done));
-    if (bytesRead === 0) throw new FileChanged(path.text, start, "cut");
-    done += bytesRead;
-  }
-  const now = await file.currentVersion();
-  if (!hasSameContents(now, file.version)) throw new FileChanged(path.text, start, "changed");
-  return block;
+async function readBlock({ file, path, seat }: Sending, { start, end }: ByteRange): Promise<Uint8Array> {
+  return await seat.read(end - start, async () => {
+    const block = Buffer.allocUnsafeSlow(end - start);
+    for (let done = 0; done < block.length;) {
+      const { bytesRead } = await file.hold(() => readFd(file.fd, block, done, block.length - done, start + done));
+      if (bytesRead === 0) throw new FileChanged(path.text, start, "cut");
+      done += bytesRead;
+    }
+    const now = await file.currentVersion();
+    if (!hasSameContents(now, file.version)) throw new FileChanged(path.text, start, "changed");
+    return block;
+  });
 }

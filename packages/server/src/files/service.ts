@@ -134,9 +134,12 @@ export async function openFileService(options: FileServiceOptions): Promise<File
     httpHandler: createFileHttpHandler({
       checksums,
       admit(filePath, request) {
-        const path = pathOf(filePath, subjectOf(request), "read");
+        const subject = subjectOf(request);
+        const path = pathOf(filePath, subject, "read");
         request.signal.addEventListener("abort", downloads.admit(), { once: true });
-        return path;
+        const seat = turns.join(subject.address);
+        request.signal.addEventListener("abort", () => seat.leave(), { once: true });
+        return { path, seat };
       },
     }),
     tusHandler: createTusHandler(uploading),

@@ -119,7 +119,7 @@ export class Turns {
 
   /** Two at most are looked at, so that joining costs the same whoever has been there; more than join cannot pile up. */
   #forgetPaid(): void {
-    for (const [host, { pace }] of [...this.#indebted.entries().take(2)]) {
+    for (const [host, { pace }] of this.#indebted.entries().take(2)) {
       if (pace?.isFull === true) this.#indebted.delete(host);
     }
   }

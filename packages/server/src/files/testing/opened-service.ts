@@ -19,6 +19,7 @@ import { nodeFileSystem } from "../../store/file-system-node.ts";
 import type { Clock } from "../../store/contract.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
+import type { Rates } from "../turns.ts";
 import { PulledChunks } from "./pulled-chunks.ts";
 import { Watcher } from "./watcher.ts";
 
@@ -48,7 +49,7 @@ export class OpenedService implements AsyncDisposable {
   }
 
   static async open(
-    options: { authorize?: Authorize; clock?: Clock; limits?: Partial<Limits> } = {},
+    options: { authorize?: Authorize; clock?: Clock; limits?: Partial<Limits>; rates?: Rates } = {},
   ): Promise<OpenedService> {
     const folder = await mkdtemp(join(tmpdir(), "sluice-files-"));
     for (const name of ["home", "named", "outside"]) await mkdir(join(folder, name));
@@ -56,17 +57,17 @@ export class OpenedService implements AsyncDisposable {
       { name: "", folder: join(folder, "home"), isWritable: false },
       { name: "named", folder: join(folder, "named"), isWritable: false },
     ];
-    const { authorize = allowAll, clock = systemClock } = options;
+    const { authorize = allowAll, clock = systemClock, rates = {} } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
     return new OpenedService(
-      await openFileService({ roots, authorize, fileSystem: nodeFileSystem, clock, limits }),
+      await openFileService({ roots, authorize, fileSystem: nodeFileSystem, clock, limits, rates }),
       folder,
     );
   }
 
-  /** Begins a download. */
-  async start(query: FileQuery, options: { isStalled?: boolean } = {}): Promise<Downloading> {
-    const call = this.#newCall();
+  /** Begins a download, of who is at this address. */
+  async start(query: FileQuery, options: { isStalled?: boolean; address?: string } = {}): Promise<Downloading> {
+    const call = this.#newCall(options.address);
     const { downloadFile } = this.service.handlers;
     if (typeof downloadFile !== "function") throw new Error("downloadFile takes messages");
     try {
@@ -120,8 +121,8 @@ export class OpenedService implements AsyncDisposable {
     }
   }
 
-  #newCall(): FakeCall {
-    const call = new FakeCall(FileService.method.downloadFile);
+  #newCall(address?: string): FakeCall {
+    const call = new FakeCall(FileService.method.downloadFile, address);
     this.#calls.push(call);
     return call;
   }

@@ -1,13 +1,13 @@
 // A call without a server.
 import type { DescMethod } from "@bufbuild/protobuf";
 import { LogService } from "@sluice/api";
-import type { Call } from "@sluice/rpc";
+import type { Call, Peer } from "@sluice/rpc";
 import { Metadata } from "@sluice/rpc";
 
 /** A call that the test ends. */
 export class FakeCall implements Call {
   readonly method: DescMethod;
-  readonly peer = { address: "127.0.0.1:1", isEncrypted: false };
+  readonly peer: Peer;
   readonly requestMetadata = new Metadata();
   readonly responseMetadata = new Metadata();
   readonly responseTrailers = new Metadata();
@@ -17,8 +17,9 @@ export class FakeCall implements Call {
   readonly #abort = new AbortController();
   readonly #listeners: ((code: 0) => void)[] = [];
 
-  constructor(method: DescMethod = LogService.method.streamLogs) {
+  constructor(method: DescMethod = LogService.method.streamLogs, address = "127.0.0.1:1") {
     this.method = method;
+    this.peer = { address, isEncrypted: false };
   }
 
   get signal(): AbortSignal {

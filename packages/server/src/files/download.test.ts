@@ -1,0 +1,86 @@
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ManualClock } from "@sluice/rpc/testing";
+import { describe, expect, test } from "vitest";
+import { OpenedService } from "./testing/opened-service.ts";
+
+const MIB = 2 ** 20;
+
+/** Chunks of the next block, as soon as it is there. */
+async function nextBlock({ stream }: Awaited<ReturnType<OpenedService["start"]>>): Promise<number> {
+  const before = stream.chunks.length;
+  await expect.poll(() => stream.take(), { interval: 1 }).toBe(true);
+  return stream.chunks.length - before;
+}
+
+describe("the size of reads", () => {
+  test("grows for who takes fast, and shrinks again", async () => {
+    const clock = new ManualClock();
+    await using files = await OpenedService.open({ clock });
+    const bytes = randomBytes(16 * MIB);
+    await writeFile(join(files.home, "a.bin"), bytes);
+    const download = await files.start({ filePath: "a.bin" }, { isStalled: true });
+    const sizes: number[] = [];
+    for (let i = 0; i < 8; i++) sizes.push(await nextBlock(download));
+    // One block is always read ahead of the one that decides.
+    expect(sizes).toEqual([1, 1, 1, 1, 1, 4, 4, 4]);
+    clock.skip(101);
+    expect([await nextBlock(download), await nextBlock(download)]).toEqual([4, 1]);
+    download.stream.isStalled = false;
+    download.stream.wake();
+    await download.stream.ended;
+    expect(download.stream.data.equals(bytes)).toBe(true);
+  });
+
+  test("is large for eight downloads at once, and for the next when one of them ends", async () => {
+    await using files = await OpenedService.open({ clock: new ManualClock() });
+    await writeFile(join(files.home, "a.bin"), randomBytes(16 * MIB));
+    const downloads = await Promise.all(
+      Array.from({ length: 9 }, () => files.start({ filePath: "a.bin" }, { isStalled: true })),
+    );
+    const sizes: number[] = [];
+    for (const each of downloads) {
+      for (let i = 0; i < 5; i++) await nextBlock(each);
+      sizes.push(await nextBlock(each));
+    }
+    expect(sizes).toEqual([4, 4, 4, 4, 4, 4, 4, 4, 1]);
+    downloads[3]!.call.end();
+    const last = downloads[8]!;
+    expect([await nextBlock(last), await nextBlock(last)]).toEqual([1, 4]);
+  });
+});
+
+describe("rates", () => {
+  test("of the server are shared by peers, not by downloads, over gRPC", async () => {
+    const clock = new ManualClock();
+    await using files = await OpenedService.open({ clock, rates: { bytesPerSecond: 8 * MIB } });
+    await writeFile(join(files.home, "a.bin"), Buffer.alloc(32 * MIB));
+    const start = (address: string) => files.start({ filePath: "a.bin" }, { address });
+    const greedy = await Promise.all(Array.from({ length: 20 }, (_, i) => start(`10.0.0.1:${1000 + i}`)));
+    const modest = await start("10.0.0.2:1000");
+    const received = (
+      downloads: readonly { readonly stream: { readonly chunks: readonly { data: Uint8Array }[] } }[],
+    ) => downloads.flatMap(({ stream }) => stream.chunks).reduce((sum, { data }) => sum + data.length, 0);
+    // A block at a time, so that who got one can ask for the next one, as in life.
+    // A tenth of a second's worth may go at once, at the beginning.
+    const due = (ms: number): number => ((100 + ms) * 8 * MIB) / 1000;
+    const endMs = 120 * 32;
+    for (let ms = 32; ms <= endMs; ms += 32) {
+      clock.advance(32);
+      await expect.poll(() => received([...greedy, modest]), { interval: 1 }).toBeGreaterThanOrEqual(due(ms));
+    }
+    expect(received([...greedy, modest])).toBeLessThanOrEqual(due(endMs) + 256 * 1024);
+    expect(received([modest]) / received(greedy)).toBeGreaterThan(0.8);
+    expect(received([modest]) / received(greedy)).toBeLessThan(1.25);
+  });
+
+  test("make chunks smaller, so that they flow", async () => {
+    const rates = { bytesPerSecondPerPeer: 400_000 };
+    await using files = await OpenedService.open({ clock: new ManualClock(), rates });
+    await writeFile(join(files.home, "a.bin"), Buffer.alloc(250_000));
+    const download = await files.start({ filePath: "a.bin" }, { isStalled: true });
+    expect(await nextBlock(download)).toBe(1);
+    expect(download.stream.chunks[0]!.data.length).toBe(100_000);
+  });
+});
