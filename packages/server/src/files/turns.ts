@@ -18,9 +18,6 @@ export interface Rates {
 
 /** One fewer than Node has threads for files, unless told otherwise. */
 const READS_MAX = 3;
-/** How far a peer may be behind the others: who reads one file asks for a block when it has the one before, and must not lose its turn by that. */
-const CREDIT_BYTES = 1024 * 1024;
-
 interface Waiting {
   readonly byteCount: number;
   readonly begin: () => void;
@@ -99,7 +96,7 @@ export class Turns {
 
   #enter(peer: Peer, waiting: Waiting): void {
     if (peer.waiting.size === 0) {
-      peer.served = Math.max(peer.served, this.#virtual - CREDIT_BYTES);
+      peer.served = Math.max(peer.served, this.#virtual);
       this.#ready.add(peer);
     }
     peer.waiting.add(waiting);
