@@ -1,6 +1,6 @@
 // Uploads by tus against a real server, over each kind of connection, from a client that does only what the protocol says.
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createHttpClient, type HttpClient, type HttpFields } from "../support/http-client.ts";
@@ -98,4 +98,27 @@ describe.each([
     const { status } = await http.ask("PATCH", upload, { ...BODY, "upload-offset": "0" }, bytes);
     expect(status).toBe(204);
   });
+});
+
+test("a body of 1 GiB passes through memory that it does not fit into", async (context) => {
+  if (process.platform !== "linux") context.skip("only Linux says how much memory a process has had");
+  await using resources = new AsyncDisposableStack();
+  const folder = resources.use(await openTemporaryFolder("tus-memory")).path;
+  await mkdir(join(folder, "shared"));
+  const { address, child } = resources.use(await startServer(["--files", "shared:rw"], { folder }));
+  const peakBytes = async (): Promise<number> => {
+    const status = await readFile(`/proc/${child.pid}/status`, "utf8");
+    return Number(/^VmHWM:\s+(\d+) kB$/mu.exec(status)![1]) * 1024;
+  };
+  const http = createHttpClient(address, { version: 1 });
+  const headers = { ...VERSION, "upload-length": String(1024 ** 3), "upload-metadata": `path ${base64("large")}` };
+  const upload = (await http.ask("POST", "/uploads/", headers)).headers["location"]!;
+  const before = await peakBytes();
+  const request = http.open("PATCH", upload, { ...BODY, "upload-offset": "0" });
+  const piece = randomBytes(1024 ** 2);
+  for (let count = 0; count < 1024; count++) await request.write(piece);
+  const { status } = await request.end();
+  expect(status).toBe(204);
+  expect((await stat(join(folder, "shared", "large"))).size).toBe(1024 ** 3);
+  expect((await peakBytes()) - before).toBeLessThan(256 * 1024 ** 2);
 });
