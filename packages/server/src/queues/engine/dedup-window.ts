@@ -1,0 +1,68 @@
+// Which dedup ids were taken within the window, and for which jobs: remembered beyond the end of the jobs.
+//
+// D1. Bounded: `idsMax`. At the bound no further id is taken: forgetting one early would break its promise.
+import type { Place } from "../contract.ts";
+
+export interface TakenId {
+  readonly dedupId: string;
+  readonly jobId: string;
+  /** Unix ms. */
+  readonly untilMs: number;
+  /** The record that says so: that of the job, or a DedupKept. */
+  place: Place;
+}
+
+export class DedupWindow {
+  readonly #idsMax: number;
+  readonly #taken = new Map<string, TakenId>();
+  /** In the order in which they came, from `#start` on: mostly that in which they end. */
+  #queue: TakenId[] = [];
+  #start = 0;
+
+  constructor(idsMax: number) {
+    this.#idsMax = idsMax;
+  }
+
+  get size(): number {
+    return this.#taken.size;
+  }
+
+  /** D1. Whether so many ids more fit. */
+  fits(count: number): boolean {
+    return this.#taken.size + count <= this.#idsMax;
+  }
+
+  /** Unix ms, when the next id ends; Infinity: none is taken. */
+  get endsAtMs(): number {
+    return this.#queue[this.#start]?.untilMs ?? Infinity;
+  }
+
+  find(dedupId: string, nowMs: number): TakenId | undefined {
+    const taken = this.#taken.get(dedupId);
+    return taken !== undefined && taken.untilMs > nowMs ? taken : undefined;
+  }
+
+  add(taken: TakenId): void {
+    this.#taken.set(taken.dedupId, taken);
+    this.#queue.push(taken);
+  }
+
+  /** Forgets those whose time is over. */
+  prune(nowMs: number): void {
+    for (
+      let next = this.#queue[this.#start];
+      next !== undefined && next.untilMs <= nowMs;
+      next = this.#queue[this.#start]
+    ) {
+      if (this.#taken.get(next.dedupId) === next) this.#taken.delete(next.dedupId);
+      this.#start++;
+    }
+    if (this.#start < 1024 || this.#start * 2 < this.#queue.length) return;
+    this.#queue = this.#queue.slice(this.#start);
+    this.#start = 0;
+  }
+
+  all(): Iterable<TakenId> {
+    return this.#taken.values();
+  }
+}
