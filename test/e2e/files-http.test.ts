@@ -77,11 +77,33 @@ test("a file comes whole, with what is known of it", async () => {
   expect(asked.headers["repr-digest"]).toBe(`sha-256=:${digest}:`);
   expect(asked.headers["content-digest"]).toBeUndefined();
   expect((await ask("/files/large.bin")).headers["content-digest"]).toBe(`sha-256=:${digest}:`);
+  expect(Date.parse(headers.date ?? "")).toBeGreaterThan(MODIFIED.getTime());
+});
+
+test("a digest that is asked for: of all of it, or of the part that is sent", async () => {
+  const digestOf = (bytes: Uint8Array): string => `sha-256=:${createHash("sha256").update(bytes).digest("base64")}:`;
+  await writeFile(join(folder, "shared", "fresh.bin"), LARGE);
+  const fields = async (headers: Record<string, string>) => {
+    const { "repr-digest": repr, "content-digest": content } = (await ask("/files/fresh.bin", headers)).headers;
+    return [repr, content];
+  };
+  const [part, tooLong] = ["bytes=1000-2000", "bytes=0-999999"];
+  const want = { "want-content-digest": "sha-256=1" };
+  expect(await fields({})).toEqual([undefined, undefined]);
+  expect(await fields({ "want-repr-digest": "sha-512=10, sha-256=0" })).toEqual([undefined, undefined]);
+  // Of a part it is made of that part, if that is at hand.
+  expect(await fields({ ...want, range: part })).toEqual([undefined, digestOf(LARGE.subarray(1000, 2001))]);
+  expect(await fields({ ...want, range: tooLong })).toEqual([undefined, undefined]);
+  expect(await fields(want)).toEqual([digestOf(LARGE), digestOf(LARGE)]);
+  expect(await fields({ range: tooLong })).toEqual([digestOf(LARGE), undefined]);
 });
 
 test("HEAD says the same without the body; other methods are refused", async () => {
   const { status, headers, body } = await ask("/files/large.bin", {}, "HEAD");
   expect([status, headers["content-length"], body.length]).toEqual([200, "3000000", 0]);
+  // A range of it means nothing.
+  const ranged = await ask("/files/large.bin", { range: "bytes=0-9" }, "HEAD");
+  expect([ranged.status, ranged.headers["content-length"]]).toEqual([200, "3000000"]);
   expect(await ask("/files/large.bin", {}, "POST")).toMatchObject({ status: 405, headers: { allow: "GET, HEAD" } });
   expect((await ask("/files/empty")).body.length).toBe(0);
 });
@@ -94,7 +116,7 @@ test("ranges: one, several, from the end, beyond it", async () => {
   expect(await digits("bytes=2-4")).toEqual([206, "bytes 2-4/10", "234"]);
   expect(await digits("bytes=-3")).toEqual([206, "bytes 7-9/10", "789"]);
   expect(await digits("bytes=8-")).toEqual([206, "bytes 8-9/10", "89"]);
-  expect((await digits("bytes=10-")).slice(0, 2)).toEqual([416, "bytes */10"]);
+  expect(await digits("bytes=10-")).toEqual([416, "bytes */10", "The file has 10 bytes, and none in that range.\n"]);
   expect(await digits("nonsense")).toEqual([200, undefined, "0123456789"]);
   const { status, headers, body } = await ask("/files/digits.txt", { range: "bytes=0-1,5-6" });
   const [, boundary = ""] = /^multipart\/byteranges; boundary=(.+)$/u.exec(headers["content-type"] ?? "") ?? [];
@@ -118,6 +140,7 @@ test("preconditions", async () => {
   expect(await statusOf({ "if-modified-since": modified })).toBe(304);
   expect(await statusOf({ "if-modified-since": "Sun, 13 Sep 2020 12:26:39 GMT" })).toBe(200);
   expect(await statusOf({ "if-match": '"other"' })).toBe(412);
+  expect((await ask("/files/digits.txt", { "if-match": '"other"' })).body.toString()).toContain(`now: ${etag}`);
   expect(await statusOf({ "if-match": etag })).toBe(200);
   expect(await statusOf({ "if-unmodified-since": "Sun, 13 Sep 2020 12:26:39 GMT" })).toBe(412);
   const range = "bytes=0-0";
@@ -128,7 +151,9 @@ test("preconditions", async () => {
 
 test("what a browser would run is to be saved, and runs nowhere", async () => {
   const html = await ask(`/files/sub/${encodeURIComponent("ä b%.html")}`);
-  expect(html.headers["content-disposition"]).toBe("attachment; filename*=UTF-8''%C3%A4%20b%25.html");
+  expect(html.headers["content-disposition"]).toBe(
+    `attachment; filename="_ b_.html"; filename*=UTF-8''%C3%A4%20b%25.html`,
+  );
   expect(html.headers["content-security-policy"]).toContain("sandbox");
   expect((await ask("/files/x.svg")).headers["content-disposition"]).toMatch(/^attachment/u);
   expect((await ask("/files/a.png")).headers).toMatchObject({
@@ -201,4 +226,9 @@ test("curl gets a file, and goes on with a part of one", async (context) => {
   expect((await readFile(target)).length).toBe(1_000_000);
   await run("curl", ["-sf", "-o", target, "-C", "-", `http://${address}/files/large.bin`]);
   expect((await readFile(target)).equals(LARGE)).toBe(true);
+  // Under the name that the server gives it: curl knows the plain form only.
+  const named = join(folder, "named");
+  await mkdir(named);
+  await run("curl", ["-sfOJ", `http://${address}/files/digits.txt?x`], { cwd: named });
+  expect(await readFile(join(named, "digits.txt"), "utf8")).toBe("0123456789");
 });

@@ -209,6 +209,8 @@ describe("a browser, from a page of another origin", () => {
         fields: {
           "content-range": "bytes 2-4/10",
           "accept-ranges": "bytes",
+          "content-digest": `sha-256=:${createHash("sha256").update("234").digest("base64")}:`,
+          "content-disposition": expect.stringMatching(/^inline; filename="digits.txt"/u) as string,
           etag: expect.stringMatching(/^"[\w-]{22}"$/u) as string,
         },
       });

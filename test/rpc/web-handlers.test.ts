@@ -101,16 +101,20 @@ describe.each<[string, Send]>([
   });
 
   test("HEAD is GET without the body", async () => {
-    const methods: string[] = [];
+    const methods: [string, boolean][] = [];
     await using listener = await serveHandlers({
-      "/x": ({ method }) => {
-        methods.push(method);
+      "/x": ({ method, isHead }) => {
+        methods.push([method, isHead]);
         return { status: 200, body: "12345" };
       },
     });
     const answer = await send(listener, "/x", { method: "HEAD" });
     expect([answer.status, answer.headers.get("content-length"), answer.body.length]).toEqual([200, "5", 0]);
-    expect(methods).toEqual(["GET"]);
+    await send(listener, "/x");
+    expect(methods).toEqual([
+      ["GET", true],
+      ["GET", false],
+    ]);
   });
 
   test("a body is pulled at the reader's pace and arrives whole", async () => {

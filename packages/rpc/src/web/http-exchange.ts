@@ -63,6 +63,7 @@ export class HttpExchange implements StreamHandler {
     const question = target.indexOf("?");
     return {
       method: method === "HEAD" ? "GET" : method,
+      isHead: method === "HEAD",
       path: question < 0 ? target : target.slice(0, question),
       query: new URLSearchParams(question < 0 ? "" : target.slice(question)),
       headers,

@@ -5,6 +5,8 @@ import type { Peer } from "../transport.ts";
 export interface HttpRequest {
   /** "GET", "POST", …; a HEAD request comes as GET, and its answer's body is dropped. */
   readonly method: string;
+  /** Whether it was HEAD: the body of the answer is dropped, and a Range does not count. */
+  readonly isHead: boolean;
   /** As the client sent it, without the query and not decoded: "/files/a%20b". */
   readonly path: string;
   readonly query: URLSearchParams;

@@ -4,17 +4,21 @@
 // FH2. Nothing that a file holds runs in the name of this server: what a browser would run is offered to be saved, the type
 //      is never guessed, and a sandbox holds what is shown all the same.
 // FH3. A body of known length ends early when the file is changed under it: the client sees that it was cut.
+// FH4. What a client would like to have and need not (a digest) is left out where it cannot be had now.
 import { randomUUID } from "node:crypto";
 import { read } from "node:fs";
 import { basename } from "node:path";
 import { promisify } from "node:util";
 import type { HttpHandler, HttpRequest, HttpResponse } from "@sluice/rpc";
-import { PermissionDenied } from "../errors.ts";
+import { LimitExceeded, PermissionDenied } from "../errors.ts";
+import type { Clock } from "../store/contract.ts";
 import type { Checksums } from "./checksums.ts";
 import { FileChanged } from "./file-errors.ts";
 import { mimeTypeOf } from "./file-info.ts";
 import type { FilePath } from "./file-path.ts";
 import { etagOf, hasSameContents } from "./file-version.ts";
+import { isRangeOf, preconditionStatus, type Validators } from "./http-conditions.ts";
+import { digestField, digestOf, wantsSha256 } from "./http-digest.ts";
 import { type ByteRange, parseRange } from "./http-range.ts";
 import { type OpenFile, openFileInside } from "./open-inside.ts";
 import type { Seat } from "./turns.ts";
@@ -26,6 +30,7 @@ export interface FileHttpOptions {
   /** Checks a path, and whether it may be read, and counts the download. The seat is its to leave. @throws PermissionDenied, LimitExceeded, Draining */
   readonly admit: (path: string, request: HttpRequest) => { readonly path: FilePath; readonly seat: Seat };
   readonly checksums: Checksums;
+  readonly clock: Clock;
 }
 
 /** A file that is being sent, and its place among all that are. */
@@ -39,32 +44,49 @@ const readFd = promisify(read);
 const BLOCK_BYTES = 256 * 1024;
 const MS_PER_S = 1000;
 const NS_PER_S = 1_000_000_000n;
+const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 
 /** Types that a browser shows and does not run; and all images, sounds and films but SVG, which may hold a script. */
 const SHOWN = new Set(["text/plain", "application/json", "text/csv", "application/pdf"]);
 
 /** Serves FILES_PATH. */
-export function createFileHttpHandler({ admit, checksums }: FileHttpOptions): HttpHandler {
+export function createFileHttpHandler({ admit, checksums, clock }: FileHttpOptions): HttpHandler {
   return async (request) => {
-    if (request.method !== "GET")
-      return { status: 405, headers: { allow: "GET, HEAD" }, body: "Files are read by GET.\n" };
+    if (request.method !== "GET") {
+      return { status: 405, headers: { allow: "GET, HEAD", ...PLAIN }, body: "Files are read by GET.\n" };
+    }
     const { path, seat } = admit(decodePath(request.path), request);
     const file = await openFileInside(path, "path");
     const close = (): void => void file.close();
     try {
-      if (
-        /\bsha-256\b/u.test(request.headers.get("want-repr-digest") ?? request.headers.get("want-content-digest") ?? "")
-      ) {
-        await checksums.compute(await openFileInside(path, "path"));
-      }
+      if (wantsFileDigest(request.headers)) await computeDigest(path, checksums);
       request.signal.throwIfAborted();
       request.signal.addEventListener("abort", close, { once: true });
-      return answer(request, { file, path, seat }, checksums.find(file.version));
+      return await answer(
+        request,
+        { file, path, seat },
+        { sha256: checksums.find(file.version), nowNs: clock.nowNs() },
+      );
     } catch (error) {
       close();
       throw error;
     }
   };
+}
+
+/** Content-Digest is the same where all of the file is sent. */
+function wantsFileDigest(headers: HttpRequest["headers"]): boolean {
+  if (wantsSha256(headers.get("want-repr-digest"))) return true;
+  return wantsSha256(headers.get("want-content-digest")) && !headers.has("range");
+}
+
+/** FH4 */
+async function computeDigest(path: FilePath, checksums: Checksums): Promise<void> {
+  try {
+    await checksums.compute(await openFileInside(path, "path"));
+  } catch (error) {
+    if (!(error instanceof LimitExceeded)) throw error;
+  }
 }
 
 /** FH1 @throws PermissionDenied */
@@ -80,27 +102,33 @@ function decodePath(path: string): string {
   }
 }
 
-function answer(request: HttpRequest, sending: Sending, sha256: string | undefined): HttpResponse {
+async function answer(
+  request: HttpRequest,
+  sending: Sending,
+  { sha256, nowNs }: { readonly sha256: string | undefined; readonly nowNs: bigint },
+): Promise<HttpResponse> {
   const { file, path } = sending;
-  const { version } = file;
-  const { size } = version;
-  const etag = `"${etagOf(version)}"`;
-  const modifiedS = version.modifiedNs / NS_PER_S;
-  const lastModified = new Date(Number(modifiedS) * MS_PER_S).toUTCString();
+  const { size } = file.version;
+  const validators = validatorsOf(file);
   const about = {
-    etag,
-    "last-modified": lastModified,
+    date: httpDate(nowNs / NS_PER_S),
+    etag: validators.etag,
+    "last-modified": validators.lastModified,
     "accept-ranges": "bytes",
     "cache-control": "no-cache",
     ...(sha256 === undefined ? {} : { "repr-digest": digestField(sha256) }),
   };
-  const status = preconditionStatus(request, { etag, modifiedS });
-  if (status !== undefined) return { status, headers: about };
-
-  const ranges = isRangeOf(request, { etag, lastModified })
-    ? parseRange(request.headers.get("range"), size)
-    : undefined;
-  if (ranges === "unsatisfiable") return { status: 416, headers: { ...about, "content-range": `bytes */${size}` } };
+  const status = preconditionStatus(request.headers, validators);
+  if (status === 304) return { status, headers: about };
+  if (status === 412) {
+    const body = `The file is another version now: ${validators.etag}, of ${validators.lastModified}.\n`;
+    return { status, headers: { ...about, ...PLAIN }, body };
+  }
+  const ranges = wantedRanges(request, validators, size);
+  if (ranges === "unsatisfiable") {
+    const body = `The file has ${size} bytes, and none in that range.\n`;
+    return { status: 416, headers: { ...about, "content-range": `bytes */${size}`, ...PLAIN }, body };
+  }
   const headers = { ...about, ...safety(path), "content-type": typeOf(path) };
   if (ranges === undefined) {
     const digest = sha256 === undefined ? {} : { "content-digest": digestField(sha256) };
@@ -109,48 +137,28 @@ function answer(request: HttpRequest, sending: Sending, sha256: string | undefin
   }
   const [range] = ranges;
   if (ranges.length > 1 || range === undefined) return multipart(sending, { ranges, headers });
-  const { start, end } = range;
-  const partial = { "content-range": contentRange(range, size), "content-length": String(end - start) };
-  return { status: 206, headers: { ...headers, ...partial }, body: readRange(sending, range) };
+  const length = range.end - range.start;
+  const partial = { ...headers, "content-range": contentRange(range, size), "content-length": String(length) };
+  // A digest goes ahead of its bytes: a part of one block is read for it. Of a longer one Repr-Digest is what there is.
+  if (length > BLOCK_BYTES || !wantsSha256(request.headers.get("want-content-digest"))) {
+    return { status: 206, headers: partial, body: readRange(sending, range) };
+  }
+  const block = await readBlock(sending, range);
+  return { status: 206, headers: { ...partial, "content-digest": digestOf(block) }, body: block };
 }
 
-/** https://www.rfc-editor.org/rfc/rfc9110#section-13.2.2; undefined: the request holds. */
-function preconditionStatus(
-  { headers }: HttpRequest,
-  { etag, modifiedS }: { readonly etag: string; readonly modifiedS: bigint },
-): 304 | 412 | undefined {
-  const ifMatch = headers.get("if-match");
-  const unmodifiedSince = secondsOf(headers.get("if-unmodified-since"));
-  if (ifMatch !== undefined) {
-    if (!hasEtag(ifMatch, etag)) return 412;
-  } else if (unmodifiedSince !== undefined && modifiedS > unmodifiedSince) return 412;
-  const ifNoneMatch = headers.get("if-none-match");
-  const modifiedSince = secondsOf(headers.get("if-modified-since"));
-  if (ifNoneMatch !== undefined) return hasEtag(ifNoneMatch, etag) ? 304 : undefined;
-  return modifiedSince !== undefined && modifiedS <= modifiedSince ? 304 : undefined;
+/** Undefined: all of it. A Range of HEAD does not count: https://www.rfc-editor.org/rfc/rfc9110#section-14.2 */
+function wantedRanges({ headers, isHead }: HttpRequest, validators: Validators, size: number) {
+  return isHead || !isRangeOf(headers, validators) ? undefined : parseRange(headers.get("range"), size);
 }
 
-/** Whether a Range counts: without If-Range, or when that names this version. */
-function isRangeOf(
-  { headers }: HttpRequest,
-  { etag, lastModified }: { readonly etag: string; readonly lastModified: string },
-): boolean {
-  const ifRange = headers.get("if-range");
-  return ifRange === undefined || ifRange === etag || ifRange === lastModified;
+function validatorsOf({ version }: OpenFile): Validators {
+  const modifiedS = version.modifiedNs / NS_PER_S;
+  return { etag: `"${etagOf(version)}"`, modifiedS: Number(modifiedS), lastModified: httpDate(modifiedS) };
 }
 
-/** Weak tags compare as strong ones here: ours are all strong, a proxy may have weakened one. */
-function hasEtag(list: string, etag: string): boolean {
-  return list.split(",").some((each) => each.trim() === "*" || each.trim().replace(/^W\//u, "") === etag);
-}
-
-function secondsOf(date: string | undefined): bigint | undefined {
-  const ms = Date.parse(date ?? "");
-  return Number.isNaN(ms) ? undefined : BigInt(Math.floor(ms / MS_PER_S));
-}
-
-function digestField(sha256: string): string {
-  return `sha-256=:${Buffer.from(sha256, "hex").toString("base64")}:`;
+function httpDate(unixS: bigint): string {
+  return new Date(Number(unixS) * MS_PER_S).toUTCString();
 }
 
 function contentRange({ start, end }: ByteRange, size: number): string {
@@ -166,15 +174,15 @@ function typeOf({ text }: FilePath): string {
 function safety({ text }: FilePath): Record<string, string> {
   const type = mimeTypeOf(text);
   const isShown = SHOWN.has(type) || (/^(?:image|audio|video)\//u.test(type) && type !== "image/svg+xml");
-  const name = encodeURIComponent(basename(text)).replaceAll(
-    /['()*]/gu,
-    (each) => `%${each.charCodeAt(0).toString(16)}`,
-  );
+  const name = basename(text);
+  const encoded = encodeURIComponent(name).replaceAll(/['()*]/gu, (each) => `%${each.charCodeAt(0).toString(16)}`);
+  // For clients that know the plain form only; where it says less, the other one counts (RFC 6266, appendix D).
+  const plain = name.replaceAll(/[^\x20-\x7e]|["\\%]/gu, "_");
   return {
     "x-content-type-options": "nosniff",
     "content-security-policy":
       "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; sandbox",
-    "content-disposition": `${isShown ? "inline" : "attachment"}; filename*=UTF-8''${name}`,
+    "content-disposition": `${isShown ? "inline" : "attachment"}; filename="${plain}"; filename*=UTF-8''${encoded}`,
   };
 }
 

@@ -133,6 +133,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
     }),
     httpHandler: createFileHttpHandler({
       checksums,
+      clock,
       admit(filePath, request) {
         const subject = subjectOf(request);
         const path = pathOf(filePath, subject, "read");

@@ -105,6 +105,7 @@ export class TusPlace implements AsyncDisposable {
     const length: Fields = body instanceof Uint8Array ? { "content-length": String(body.length) } : {};
     const request: HttpRequest = {
       method: method === "HEAD" ? "GET" : method,
+      isHead: method === "HEAD",
       path: `/uploads/${path}`,
       query: new URLSearchParams(),
       headers: new Map(Object.entries({ "tus-resumable": "1.0.0", ...length, ...headers })),
