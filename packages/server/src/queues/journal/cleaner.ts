@@ -54,7 +54,8 @@ export class Cleaner {
   #debtMs = 0;
   /** C4. A round ends with the segment that was the newest when it began. */
   #roundEnd: Place = 0;
-  #roundGain = 0;
+  /** What the journal took when it began, less what the owner had appended until then. */
+  #roundBytes = Number.POSITIVE_INFINITY;
   /** Appended by the owner since the journal was opened, and how much of it must be there before the next round. */
   #freshBytes = 0;
   #restUntil = 0;
@@ -118,33 +119,33 @@ export class Cleaner {
           `the disk has ${Math.max(0, space.free)} bytes left, too few to clean a segment of ${oldest.bytes}`,
         );
       }
-      const carried = await this.#carryAll(oldest);
+      const last = await this.#carryAll(oldest);
       // C2.
-      await journal.durable(carried.last);
+      await journal.durable(last);
       if (this.#isClosed) return;
       const dropped = await log.dropOldest();
       if (dropped === 0) throw new Error("the oldest segment cannot be dropped");
-      this.#roundGain += dropped - carried.bytes;
     }
   }
 
   /** C4. False: the last round was in vain. */
   #beginRound(): boolean {
-    const { log, options } = this.#parts;
-    const isInVain = this.#roundEnd > 0 && this.#roundGain < options.segmentBytes;
+    const { log, options, journal } = this.#parts;
+    const bytes = journal.diskBytes - this.#freshBytes;
+    const isInVain = this.#roundBytes - bytes < options.segmentBytes;
     this.#roundEnd = log.writer.next;
-    this.#roundGain = 0;
+    this.#roundBytes = bytes;
     if (isInVain) this.#restUntil = this.#freshBytes + options.segmentBytes;
     return !isInVain;
   }
 
-  /** Appends again what of a segment must stay. Answers the place and the bytes of it; 0: nothing. */
-  async #carryAll(segment: { first: Place; last: Place }): Promise<{ last: Place; bytes: number }> {
+  /** Appends again what of a segment must stay. Answers the last place of it; 0: nothing. */
+  async #carryAll(segment: { first: Place; last: Place }): Promise<Place> {
     const { log, journal } = this.#parts;
     const moves = new Map<Place, Place>();
     this.#moves.push(moves);
     if (this.#moves.length > MOVES_KEPT) this.#moves.shift();
-    const total = { last: 0, bytes: 0 };
+    let last = 0;
     const scan = log.reader.scan(segment.first - 1);
     try {
       while (scan.position < segment.last && !this.#isClosed) {
@@ -154,20 +155,21 @@ export class Cleaner {
         if (run.kind === "gap") {
           throw new Error(`records ${run.first} to ${run.last} do not prove themselves: nothing is removed`);
         }
-        this.#carryRun(run, segment.last, moves, total);
+        last = this.#carryRun(run, segment.last, moves) ?? last;
         scan.release?.();
         await this.#giveWay(run.bytes.length);
       }
     } finally {
       scan.close();
     }
-    return total;
+    return last;
   }
 
-  /** C3. One slice, in one turn: what the owner answers is true when it is appended. */
-  #carryRun(run: EntryRun, last: Place, moves: Map<Place, Place>, total: { last: Place; bytes: number }): void {
+  /** C3. One slice, in one turn: what the owner answers is true when it is appended. Answers the last new place. */
+  #carryRun(run: EntryRun, last: Place, moves: Map<Place, Place>): Place | undefined {
     const { owner, journal } = this.#parts;
     const count = Math.min(run.count, last - run.first + 1);
+    let moved: Place | undefined;
     for (let i = 0; i < count; i++) {
       const message = run.starts[i]! + FRAME_HEADER_BYTES;
       if (!isCarried(run.bytes[message]!)) continue;
@@ -176,13 +178,13 @@ export class Cleaner {
       const jobBytes = run.bytes.subarray(this.#records.jobStart, this.#records.jobEnd);
       for (const answer of owner.carry(record, place)) {
         const isJob = answer.kind?.case === "added";
-        total.last = journal.carry(answer, isJob ? jobBytes : undefined);
-        total.bytes += journal.appendedBytes;
+        moved = journal.carry(answer, isJob ? jobBytes : undefined);
         this.#freshBytes -= journal.appendedBytes;
-        if (isJob) moves.set(place, total.last);
-        owner.carried(answer, total.last, journal.appendedBytes);
+        if (isJob) moves.set(place, moved);
+        owner.carried(answer, moved, journal.appendedBytes);
       }
     }
+    return moved;
   }
 
   /** C3. */

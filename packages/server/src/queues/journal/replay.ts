@@ -62,7 +62,7 @@ async function damaged(
   const file = names.find((each) => each.endsWith(".frames") && Number(each.split(".")[0]) === segment);
   const which = first === last ? `record ${first}` : `records ${first} to ${last}`;
   return new DataLoss(
-    `Cannot open queue "${name}": ${which} in ${folder}/${file ?? "a file that is gone"} ${first === last ? "does" : "do"} not prove themselves; restore the file, or delete the queue`,
+    `Cannot open queue "${name}": ${which} in ${folder}/${file ?? "a file that is gone"} ${first === last ? "does not prove itself" : "do not prove themselves"}; restore the file, or delete the queue`,
     { queue: name, file: `${folder}/${file ?? ""}`, first: String(first), last: String(last) },
   );
 }
