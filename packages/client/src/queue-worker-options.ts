@@ -59,3 +59,14 @@ export interface QueueWorkerContext {
   /** Aborts when the client is closed. */
   readonly closed: AbortSignal;
 }
+
+/** @throws RangeError */
+export function checkOptions({ slots, window = slots, explicitStart }: QueueWorkerOptions): void {
+  if (!Number.isInteger(slots) || slots < 1) throw new RangeError(`A worker has 1 slot or more, not ${slots}`);
+  if (!Number.isInteger(window) || window < slots) {
+    throw new RangeError(`A window of ${window} is too small for ${slots} slots: each of them holds a job`);
+  }
+  if (window > slots && explicitStart === false) {
+    throw new RangeError("A window larger than the slots needs explicit starts: a started job would wait on its lease");
+  }
+}

@@ -26,7 +26,7 @@ import type { KeeperReport } from "./queue-lease-keeper.ts";
 import { LeaseWatch } from "./queue-lease-watch.ts";
 import { type LeaseLike, type Room, type SessionOwner, WorkSession } from "./queue-session.ts";
 import { leaseOf, type RunningJob, Slots } from "./queue-slots.ts";
-import type { QueueWorkerContext, QueueWorkerOptions } from "./queue-worker-options.ts";
+import { checkOptions, type QueueWorkerContext, type QueueWorkerOptions } from "./queue-worker-options.ts";
 import { Retrier } from "./retry.ts";
 import { pause, type Timer } from "./time.ts";
 
@@ -54,6 +54,7 @@ export class QueueWorker implements AsyncDisposable {
   readonly #ended: Promise<void>;
   #session: WorkSession | undefined;
   #token: Uint8Array = new Uint8Array(0);
+  #workerId: string;
   #leaseMs = LEASE_MS;
   #watch: LeaseWatch | undefined;
   #isDraining = false;
@@ -65,21 +66,14 @@ export class QueueWorker implements AsyncDisposable {
     handler: JobHandler,
     { context, ...options }: QueueWorkerOptions & { readonly context: QueueWorkerContext },
   ) {
-    const { slots, window = slots, explicitStart } = options;
-    if (!Number.isInteger(slots) || slots < 1) throw new RangeError(`A worker has 1 slot or more, not ${slots}`);
-    if (!Number.isInteger(window) || window < slots) {
-      throw new RangeError(`A window of ${window} is too small for ${slots} slots: each of them holds a job`);
-    }
-    if (window > slots && explicitStart === false) {
-      throw new RangeError(
-        "A window larger than the slots needs explicit starts: a started job would wait on its lease",
-      );
-    }
+    checkOptions(options);
+    const { slots, window = slots, workerId = "" } = options;
     this.queue = queue;
     this.#handler = handler;
     this.#context = context;
     this.#options = options;
     this.#window = window;
+    this.#workerId = workerId;
     this.#heartbeat = context.openHeartbeat({
       seats: slots,
       where: options.heartbeat ?? "thread",
@@ -177,7 +171,7 @@ export class QueueWorker implements AsyncDisposable {
 
   #openSession(): WorkSession {
     const { call, clock } = this.#context;
-    const { slots, leaseMs = 0, workerId = "", serverHeartbeatMs = SERVER_HEARTBEAT_MS } = this.#options;
+    const { slots, leaseMs = 0, serverHeartbeatMs = SERVER_HEARTBEAT_MS } = this.#options;
     const held = [...this.#slots.runningJobs()].filter(({ isOver }) => !isOver).map(({ lease }) => lease);
     const unanswered = [...this.#unanswered.values()];
     const session = new WorkSession({
@@ -187,7 +181,7 @@ export class QueueWorker implements AsyncDisposable {
       silenceMs: serverHeartbeatMs * SILENCE_IN_HEARTBEATS,
       subscribe: {
         queue: this.queue,
-        workerId,
+        workerId: this.#workerId,
         sessionToken: this.#token,
         held: [...held, ...unanswered.map(({ lease }) => lease)],
         explicitStart: this.#options.explicitStart ?? this.#window > slots,
@@ -227,6 +221,7 @@ export class QueueWorker implements AsyncDisposable {
 
   #onSession({ sessionToken, workerId, leaseMs, kept, lost }: Session): void {
     this.#token = sessionToken;
+    this.#workerId = workerId;
     this.#leaseMs = leaseMs;
     this.#heartbeat.begin(leaseMs);
     this.#watch ??= this.#openWatch(leaseMs);
