@@ -9,6 +9,7 @@ import {
   type LogEntrySchema,
   LogService,
   OtlpLogsService,
+  QueueService,
   SeedFileService,
   SeedLogService,
 } from "@sluice/api";
@@ -38,6 +39,9 @@ import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
 import { openLogs } from "./open-logs.ts";
+import { createEngine } from "./queues/engine/queue.ts";
+import { openQueues } from "./queues/open-queues.ts";
+import { createQueueService, type QueueServiceHandle } from "./queues/service.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
 import { isUnforeseen, statusOf } from "./status.ts";
 import type { Clock } from "./store/contract.ts";
@@ -88,6 +92,11 @@ export interface ServerCounts {
   readonly writingBytes: number;
   readonly downloads: number;
   readonly watches: number;
+  /** Work streams, and workers who are here or may come back. */
+  readonly workers: number;
+  readonly workSessions: number;
+  /** Of requests to enqueue that came and are not taken yet. */
+  readonly enqueuingBytes: number;
 }
 
 /**
@@ -119,6 +128,10 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const files = opened.use(
     await openFileService({ roots, authorize, fileSystem, clock, limits, rates, heartbeatMs: config.heartbeatMs }),
   );
+  const { queuesMax } = limits;
+  const random = Math.random;
+  const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
+  const queues = createQueueService({ catalog, authorize, clock, limits });
 
   const services = [
     serve(LogService, logs.handlers),
@@ -127,6 +140,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     serve(FileService, files.handlers),
     serve(SeedFileService, files.seedHandlers),
     serve(ByteStream, files.byteStreamHandlers),
+    serve(QueueService, queues.handlers),
   ];
   const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
@@ -159,7 +173,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     const { address } = healthListener;
     always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
-  return new RunningServer({ listeners, healthListener, rpc, logs, files, health, opened: opened.move() });
+  return new RunningServer({ listeners, healthListener, rpc, logs, files, queues, health, opened: opened.move() });
 }
 
 /** What is served beside gRPC. */
@@ -210,6 +224,7 @@ interface Parts {
   readonly rpc: RpcServer;
   readonly logs: LogServiceHandle;
   readonly files: FileServiceHandle;
+  readonly queues: QueueServiceHandle;
   readonly health: HealthRegistry;
   /** Everything that was opened, in order. */
   readonly opened: AsyncDisposableStack;
@@ -233,7 +248,7 @@ class RunningServer implements Server {
   }
 
   counts(): ServerCounts {
-    const { listeners, rpc, logs, files } = this.#parts;
+    const { listeners, rpc, logs, files, queues } = this.#parts;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     return {
@@ -245,14 +260,18 @@ class RunningServer implements Server {
       writingBytes: logs.writingBytes,
       downloads: files.downloads,
       watches: files.watches,
+      workers: queues.workers,
+      workSessions: queues.sessions,
+      enqueuingBytes: queues.enqueuingBytes,
     };
   }
 
   drain(options: { graceMs: number }): Promise<void> {
-    const { listeners, logs, files, health, opened } = this.#parts;
+    const { listeners, logs, files, queues, health, opened } = this.#parts;
     health.shutDown();
     logs.drain();
     files.drain();
+    queues.drain();
     const drained = Promise.all(listeners.map((listener) => listener.drain(options)));
     this.#closed ??= drained.then(() => opened.disposeAsync());
     return this.#closed;

@@ -64,17 +64,11 @@ function queueHandlers({ catalog, authorize, open }: AdminOptions): Admin {
       const last = rest.length > page.length ? (page.at(-1)?.name ?? "") : "";
       return { queues: page.map(queueView), nextPageToken: Buffer.from(last).toString("base64url") };
     },
-    async deleteQueue({ name, force }, call) {
-      const { engine } = open(subjectOf(call), "administer", name, "name");
-      const { waiting, offered, running, delayed, dead } = engine.counts();
-      const jobs = waiting + offered + running + delayed + dead;
-      if (jobs > 0 && !force) {
-        const message = `Cannot delete the queue "${name}": there are ${jobs} jobs in it; purge it, or say force`;
-        throw new SluiceError("failed-precondition", message, {
-          reason: "QUEUE_NOT_EMPTY",
-          metadata: { jobs: String(jobs) },
-        });
-      }
+    async deleteQueue(request, call) {
+      const name = parseQueueName(request.name, "name");
+      authorize(subjectOf(call), "administer", { type: "queue", name });
+      // With `force` also one that cannot be opened.
+      if (!request.force) checkEmpty(open(subjectOf(call), "administer", name, "name"));
       await catalog.remove(name);
       return {};
     },
@@ -89,6 +83,18 @@ function queueHandlers({ catalog, authorize, open }: AdminOptions): Admin {
       return {};
     },
   };
+}
+
+/** @throws SluiceError "failed-precondition" */
+function checkEmpty({ name, engine }: OpenQueue): void {
+  const { waiting, offered, running, delayed, dead } = engine.counts();
+  const jobs = waiting + offered + running + delayed + dead;
+  if (jobs === 0) return;
+  const message = `Cannot delete the queue "${name}": there are ${jobs} jobs in it; purge it, or say force`;
+  throw new SluiceError("failed-precondition", message, {
+    reason: "QUEUE_NOT_EMPTY",
+    metadata: { jobs: String(jobs) },
+  });
 }
 
 function jobHandlers({ open }: AdminOptions): Admin {
