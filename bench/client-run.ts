@@ -15,7 +15,9 @@ export type ClientName =
   | "ping-pong"
   | "beside-bulk"
   | "interference"
-  | "read-many";
+  | "read-many"
+  | "files"
+  | "files-many-readers";
 
 /**
  * @param onPause what to do where the client pauses; it goes on afterwards

@@ -15,6 +15,12 @@ import type { Scenario } from "./scenario.ts";
 import { besideBulk } from "./scenarios/beside-bulk.ts";
 import { fanOut } from "./scenarios/fan-out.ts";
 import { filesDownload } from "./scenarios/files-download.ts";
+import { filesFairness } from "./scenarios/files-fairness.ts";
+import { filesHttp } from "./scenarios/files-http.ts";
+import { filesMemory } from "./scenarios/files-memory.ts";
+import { filesRtt } from "./scenarios/files-rtt.ts";
+import { filesSmall } from "./scenarios/files-small.ts";
+import { filesUpload } from "./scenarios/files-upload.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { idleStreams } from "./scenarios/idle-streams.ts";
 import { logsFilter } from "./scenarios/logs-filter.ts";
@@ -34,7 +40,20 @@ import { killServers } from "./server-process.ts";
 
 /** What the RPC core can do, with nothing of the product in it. */
 const rpc: readonly Scenario[] = [unary, streamFrames, streamMessages, fanOut, pingPong, idleStreams, besideBulk];
-const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([["rpc", rpc]]);
+/** Files, both ways. */
+const files: readonly Scenario[] = [
+  filesDownload,
+  filesUpload,
+  filesRtt,
+  filesSmall,
+  filesHttp,
+  filesMemory,
+  filesFairness,
+];
+const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([
+  ["rpc", rpc],
+  ["files", files],
+]);
 const scenarios: readonly Scenario[] = [
   logsHistory,
   logsCompressed,
@@ -46,7 +65,7 @@ const scenarios: readonly Scenario[] = [
   logsIngest,
   sdkHistory,
   heapGrowth,
-  filesDownload,
+  ...files,
   ...rpc,
 ];
 const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";

@@ -1,7 +1,9 @@
 // Who the peers are, and how each is started. Every form of a peer is a contestant of its own: as its users write it,
 // and the best tuned form that we found.
 
+import { execFile } from "node:child_process";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { buildPeer, root, type BuiltPeer } from "./build.ts";
 import type { Entrant } from "./contest.ts";
 import type { ServerCommand } from "./server-process.ts";
@@ -75,6 +77,19 @@ export async function findPeer(who: PeerName, options: PeerOptions): Promise<Ent
   const build = await buildPeer(peer.build);
   if (build.kind === "missing") return { kind: "missing", who, reason: build.reason };
   return { kind: "ready", contestant: { who, command: { command: build.program, arguments: rest } } };
+}
+
+/** nginx, which serves what lies in a folder: as its root, without a prefix. */
+export async function findNginx(files: string, options: { readonly http1: boolean }): Promise<Entrant> {
+  try {
+    const { stderr } = await promisify(execFile)("nginx", ["-v"]);
+    const version = stderr.trim().replace("nginx version: ", "");
+    const words = [join(root, "bench/servers/nginx.ts"), "--files", files, "--version", version];
+    const command = nodeServer(options.http1 ? [...words, "--http1"] : words);
+    return { kind: "ready", contestant: { who: "nginx", command } };
+  } catch {
+    return { kind: "missing", who: "nginx", reason: "there is no nginx on this machine" };
+  }
 }
 
 /** Runs a server's source on the Node that runs this. */

@@ -68,11 +68,13 @@ export class WireConnection {
   /**
    * @param address "127.0.0.1:PORT"
    * @param streamWindowBytes what the server may send on a stream; who makes it narrower refills it, see `widen`
+   * @param localAddress who it comes from; undefined: whoever the system says
    */
   static async open(
     address: string,
     handler: WireHandler,
     streamWindowBytes: number = windowMax,
+    localAddress?: string,
   ): Promise<WireConnection> {
     const port = Number(address.slice(address.lastIndexOf(":") + 1));
     const host = address.slice(0, address.lastIndexOf(":"));
@@ -80,6 +82,7 @@ export class WireConnection {
     const socket = connect({
       host,
       port,
+      ...(localAddress === undefined ? {} : { localAddress }),
       noDelay: true,
       onread: {
         buffer: Buffer.allocUnsafe(readBufferBytes),

@@ -1,17 +1,15 @@
 // One large file, from the page cache, over one stream.
 
-import { execFile } from "node:child_process";
 import { mkdir, open } from "node:fs/promises";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { FileRequestSchema } from "@sluice/api";
 import { connect } from "@sluice/client";
-import { root } from "../build.ts";
 import { grpcFrame } from "../clients/http2-wire.ts";
-import { takeTurns, withServers, type Entrant, type Server } from "../contest.ts";
+import { takeTurns, withServers, type Server } from "../contest.ts";
 import { findH2load, runH2load } from "../h2load.ts";
-import { findPeer, nodeServer, type PeerName } from "../peers.ts";
+import { writeLargeFile } from "../large-file.ts";
+import { findNginx, findPeer, type PeerName } from "../peers.ts";
 import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from "../scenario.ts";
 import { ourVersion, sluice, us } from "../sluice-server.ts";
 
@@ -31,11 +29,11 @@ export const filesDownload: Scenario = {
     const files = join(context.folder, "files");
     await mkdir(files);
     const size = (context.isQuick ? 256 : 1024) * 2 ** 20;
-    await writeRandom(join(files, file), size);
+    await writeLargeFile(join(files, file), size);
     const options = { entriesFile: context.entriesFile, count: 1, files };
     const { contestants, missing } = partEntrants([
       ...(await Promise.all(peers.map((who) => findPeer(who, options)))),
-      await findNginx(files),
+      await findNginx(files, { http1: false }),
     ]);
     const settings = ["--files", files];
     return await withServers([sluice(join(context.folder, "data"), { settings }), ...contestants], async (servers) => {
@@ -74,16 +72,6 @@ export const filesDownload: Scenario = {
   },
 };
 
-async function writeRandom(path: string, size: number): Promise<void> {
-  await using handle = await open(path, "w");
-  const block = Buffer.allocUnsafe(2 ** 20);
-  for (let i = 0; i < block.length; i += 4) block.writeUInt32LE((i * 2_654_435_761) >>> 0, i);
-  for (let at = 0; at < size; at += block.length) {
-    block.writeUInt32LE(at / block.length, 0);
-    await handle.write(block);
-  }
-}
-
 async function verifyOurs({ process: { address } }: Server, size: number): Promise<void> {
   await using client = connect(address);
   let received = 0;
@@ -110,15 +98,4 @@ async function download(
     throw new Error(`${who} answered ${dataBytes} bytes, not ${wanted}`);
   }
   return seconds;
-}
-
-async function findNginx(files: string): Promise<Entrant> {
-  try {
-    const { stderr } = await promisify(execFile)("nginx", ["-v"]);
-    const version = stderr.trim().replace("nginx version: ", "");
-    const command = nodeServer([join(root, "bench/servers/nginx.ts"), "--files", files, "--version", version]);
-    return { kind: "ready", contestant: { who: nginx, command } };
-  } catch {
-    return { kind: "missing", who: nginx, reason: "there is no nginx on this machine" };
-  }
 }

@@ -1,4 +1,4 @@
-// nginx as a peer: files over plain HTTP/2 (h2c), as its own documentation has it, with one worker.
+// nginx as a peer: files over plain HTTP/2 (h2c), or over HTTP/1.1, as its own documentation has it, with one worker.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -9,7 +9,11 @@ import { parseArgs } from "node:util";
 import { announce } from "./server-options.ts";
 
 const { values } = parseArgs({
-  options: { files: { type: "string", default: "" }, version: { type: "string", default: "" } },
+  options: {
+    files: { type: "string", default: "" },
+    version: { type: "string", default: "" },
+    http1: { type: "boolean", default: false },
+  },
 });
 
 /** A port that was free a moment ago: nginx cannot pick one. */
@@ -50,7 +54,7 @@ http {
   fastcgi_temp_path ${folder}/fastcgi;
   uwsgi_temp_path ${folder}/uwsgi;
   scgi_temp_path ${folder}/scgi;
-  server { listen 127.0.0.1:${port} http2; root ${values.files}; }
+  server { listen 127.0.0.1:${port}${values.http1 ? "" : " http2"}; root ${values.files}; }
 }
 user root;
 `;
