@@ -9,6 +9,8 @@ const FRAMES_BYTES = 8 * 1024;
 /** Bytes of a pooled block: a quarter MiB of data and the frames around it; four of them. */
 export const POOLED_BYTES = 256 * 1024 + FRAMES_BYTES;
 export const LARGE_BYTES = 4 * POOLED_BYTES;
+/** Memory that is small is made for its block alone: a small file has one, and its call ends before it comes back. */
+const OWN_BYTES_MAX = 64 * 1024;
 /** 8 MiB of each are kept. */
 const FREE_BYTES_MAX = 8 * 1024 * 1024;
 /** Each holds three blocks at most: one that the socket has, one that is ready, one that is hashed. */
@@ -32,6 +34,7 @@ export class BlockPool {
 
   /** At least so many bytes. */
   take(byteCount: number): SharedArrayBuffer {
+    if (byteCount <= OWN_BYTES_MAX) return new SharedArrayBuffer(byteCount);
     if (byteCount <= POOLED_BYTES) return this.#small.pop() ?? new SharedArrayBuffer(POOLED_BYTES);
     if (byteCount <= LARGE_BYTES) return this.#large.pop() ?? new SharedArrayBuffer(LARGE_BYTES);
     return new SharedArrayBuffer(byteCount);
