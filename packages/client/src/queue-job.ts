@@ -147,6 +147,9 @@ export type Outcome =
   | { readonly kind: "retry"; readonly reason: string; readonly notBefore: bigint }
   | { readonly kind: "reject"; readonly reason: string };
 
+/** Of a worker that ends. */
+export const RETURNED: Outcome = { kind: "return", reason: "the worker drains" };
+
 /** A job's end that the server has not answered. */
 export interface UnansweredEnd {
   readonly job: QueueJob;

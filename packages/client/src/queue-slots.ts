@@ -114,10 +114,14 @@ export class Slots {
     }
   }
 
+  /** Jobs whose Start is unanswered. */
+  startingJobs(): IterableIterator<Delivery> {
+    return this.#starting.values();
+  }
+
   /** The stream is gone, and with it all that was not started. */
-  dropUnstarted(): void {
+  dropWaiting(): void {
     for (let delivery = this.takeWaiting(); delivery !== undefined; delivery = this.takeWaiting());
-    for (const attempt of this.#starting.keys()) this.takeStarting(attempt);
   }
 
   #forgetWaiting(delivery: Delivery): void {

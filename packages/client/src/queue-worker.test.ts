@@ -165,6 +165,24 @@ test("offers are forgotten with their connection", async () => {
   await worker.ended;
 });
 
+test("a job whose Start was not answered before the connection was lost runs when the next session keeps it", async () => {
+  const jobs = openHandler();
+  const { clock, subscribed, calls, closed, worker } = openWorker(jobs.handler, { slots: 2, window: 4 });
+  const first = await subscribed();
+  for (const id of ["1", "2", "3"]) first.deliver(id, { offer: true });
+  await settle();
+  expect(first.starts).toEqual(["1", "2"]);
+  first.lose();
+  await clock.advanceInTurns(100);
+  const [one, two] = [1n, 2n].map((attempt) => ({ jobId: String(attempt), attempt }));
+  expect(calls[1]?.subscribe).toMatchObject({ held: [one, two], flow: { window: 2 } });
+  calls[1]!.session({ kept: [one!], lost: [two!] });
+  await settle();
+  expect([jobs.begun, calls[1]!.credit]).toEqual([["1"], 3]);
+  closed.abort();
+  await worker.ended;
+});
+
 test("a drain takes nothing more, gives back what crosses it, and ends when the last handler has ended", async () => {
   const jobs = openHandler();
   const { subscribed, worker, clock } = openWorker(jobs.handler, { slots: 3 });
@@ -375,7 +393,7 @@ test("whatever happens in whatever order, it never holds more than its window, a
             work.lose();
             await clock.advanceInTurns(60_000);
             work = calls.at(-1)!;
-            work.session({});
+            work.session({ lost: work.subscribe.held.filter(({ jobId }) => !jobs.running().includes(jobId)) });
             asked = 0;
           }
           await settle();

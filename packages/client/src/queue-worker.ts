@@ -2,14 +2,15 @@
 //
 // QW1. It takes what it has room for and no more: `window - held`, with the window at its slots unless said otherwise. So
 //      no job waits here while another worker could run it.
-// QW2. The handler of an offer runs after its Start was answered OK, never before. What was not started when a connection
-//      is lost is forgotten: the server has given it to others.
+// QW2. The handler of an offer runs after its Start was answered OK, never before; or after the next session has kept it,
+//      when the answer was lost. Other offers are forgotten with their connection: the server gives them to others.
 // QW3. What a handler said is kept until the server answered it, and is said again on the next connection: it is fenced
 //      by the attempt, so it counts once. There is a bound on it: past `OUTCOMES_MAX` no more jobs are taken.
 // QW4. A job whose lease is lost hears of it by its signal, and nothing is said of it any more. Lost is what the server says
 //      is, and what could not be extended in time.
 import { type Delivery, type Lease, type LeaseResult, type Recall, ResultCode, type Session } from "@sluice/api";
 import { abortWith } from "./abort.ts";
+import { SILENCE_IN_HEARTBEATS } from "./listen.ts";
 import type { Heartbeat } from "./queue-heartbeat.ts";
 import {
   type JobContext,
@@ -18,6 +19,7 @@ import {
   type Outcome,
   outcomeOf,
   type QueueJob,
+  RETURNED,
   toQueueJob,
   type UnansweredEnd,
   WorkerDrained,
@@ -32,11 +34,6 @@ import { pause, type Timer } from "./time.ts";
 
 const OUTCOMES_MAX = 1000;
 const SERVER_HEARTBEAT_MS = 15_000;
-const SILENCE_IN_HEARTBEATS = 2.5;
-/** Before the server has said it. */
-const LEASE_MS = 30_000;
-const EXTEND_TIMEOUT_MS = 10_000;
-const RETURNED: Outcome = { kind: "return", reason: "the worker drains" };
 
 /** See `QueueClient.worker`. */
 export class QueueWorker implements AsyncDisposable {
@@ -55,7 +52,7 @@ export class QueueWorker implements AsyncDisposable {
   #session: WorkSession | undefined;
   #token: Uint8Array = new Uint8Array(0);
   #workerId: string;
-  #leaseMs = LEASE_MS;
+  #leaseMs = 30_000; // until the server has said it
   #watch: LeaseWatch | undefined;
   #isDraining = false;
   #drainTimer: Timer | undefined;
@@ -113,7 +110,7 @@ export class QueueWorker implements AsyncDisposable {
       const { deadlineMs } = options;
       if (deadlineMs !== undefined)
         this.#drainTimer = this.#context.clock.setTimer(() => this.#returnAll(), deadlineMs);
-      this.#slots.dropUnstarted();
+      this.#slots.dropWaiting();
       this.#session?.drain(0);
       this.#finishWhenDone();
     }
@@ -141,7 +138,7 @@ export class QueueWorker implements AsyncDisposable {
         } catch (error) {
           this.#session = undefined;
           this.#stop.signal.throwIfAborted();
-          this.#slots.dropUnstarted(); // QW2
+          this.#slots.dropWaiting(); // QW2
           if (session.isAnswered) retrier.succeeded();
           if (this.#isDone) return;
           const retryInMs = retrier.failed(error);
@@ -172,7 +169,8 @@ export class QueueWorker implements AsyncDisposable {
   #openSession(): WorkSession {
     const { call, clock } = this.#context;
     const { slots, leaseMs = 0, serverHeartbeatMs = SERVER_HEARTBEAT_MS } = this.#options;
-    const held = [...this.#slots.runningJobs()].filter(({ isOver }) => !isOver).map(({ lease }) => lease);
+    const running = [...this.#slots.runningJobs()].filter(({ isOver }) => !isOver).map(({ lease }) => lease);
+    const starting = Array.from(this.#slots.startingJobs(), leaseOf);
     const unanswered = [...this.#unanswered.values()];
     const session = new WorkSession({
       call,
@@ -183,7 +181,7 @@ export class QueueWorker implements AsyncDisposable {
         queue: this.queue,
         workerId: this.#workerId,
         sessionToken: this.#token,
-        held: [...held, ...unanswered.map(({ lease }) => lease)],
+        held: [...running, ...starting, ...unanswered.map(({ lease }) => lease)],
         explicitStart: this.#options.explicitStart ?? this.#window > slots,
         leaseMs,
         heartbeatMs: serverHeartbeatMs,
@@ -226,7 +224,11 @@ export class QueueWorker implements AsyncDisposable {
     this.#heartbeat.begin(leaseMs);
     this.#watch ??= this.#openWatch(leaseMs);
     this.#options.onConnected?.({ workerId, kept: kept.length, lost: lost.length });
+    for (const lease of kept) this.#settleStart(lease, true);
+    for (const lease of lost) this.#settleStart(lease, false);
     this.#onLeaseLost(lost, "the server gave it away while there was no connection");
+    this.#fillSlots();
+    this.#session?.roomChanged();
     this.#finishWhenDone();
   }
 
@@ -256,15 +258,19 @@ export class QueueWorker implements AsyncDisposable {
   }
 
   #onStarted({ lease, code }: LeaseResult): void {
-    const delivery = this.#slots.takeStarting(lease?.attempt ?? 0n);
-    if (delivery === undefined) {
-      // Taken back here meanwhile, and started there after all.
-      if (code === ResultCode.OK && lease !== undefined) this.#session?.end(lease, RETURNED);
-      return;
-    }
-    if (code === ResultCode.OK) this.#begin(delivery);
+    if (lease === undefined) return;
+    const isStarted = code === ResultCode.OK || code === ResultCode.DUPLICATE;
+    // Unknown: taken back here meanwhile, and started there after all.
+    if (!this.#settleStart(lease, isStarted) && isStarted) this.#session?.end(lease, RETURNED);
     this.#fillSlots();
     this.#session?.roomChanged();
+  }
+
+  /** What became of a Start. False: there was none. */
+  #settleStart({ attempt }: Lease, isStarted: boolean): boolean {
+    const delivery = this.#slots.takeStarting(attempt);
+    if (delivery !== undefined && isStarted) this.#begin(delivery);
+    return delivery !== undefined;
   }
 
   #begin(delivery: Delivery): void {
@@ -301,7 +307,7 @@ export class QueueWorker implements AsyncDisposable {
       signal: abort.signal,
       extend: async (leaseMs = this.#leaseMs) => {
         abort.signal.throwIfAborted();
-        const { results } = await this.#context.extend([lease], leaseMs, EXTEND_TIMEOUT_MS);
+        const { results } = await this.#context.extend([lease], leaseMs, this.#leaseMs / 3);
         const [result] = results;
         if (result?.code !== ResultCode.OK) {
           this.#lose(running, "the server did not extend it");
