@@ -79,17 +79,21 @@ export class FakeInode {
   }
 
   /** FF3. */
-  failSync(): void {
-    this.#changes = [];
+  failSync(keep: Keep): void {
+    this.#bringToDisk(keep);
   }
 
-  cutPower(keep: Keep): void {
+  #bringToDisk(keep: Keep): void {
     for (const change of this.#changes) {
       for (const piece of piecesOf(change)) {
         if (keep()) this.#durable.apply(piece);
       }
     }
     this.#changes = [];
+  }
+
+  cutPower(keep: Keep): void {
+    this.#bringToDisk(keep);
     this.#cached.copyFrom(this.#durable);
   }
 
@@ -123,7 +127,15 @@ function piecesOf(change: FileChange): FileChange[] {
 }
 
 type Node = FakeInode | FakeFolder;
-type FolderChange = { readonly added?: { name: string; node: Node }; readonly removed?: string };
+type FolderChange = { readonly added?: { name: string; node: Node }; readonly removed?: string; readonly move?: Move };
+
+/** A rename from one folder to another: a change of each, and both are there after a power cut, or neither is. */
+interface Move {
+  readonly from: FakeFolder;
+  readonly to: FakeFolder;
+  /** What a power cut made of it. */
+  isKept?: boolean;
+}
 
 export class FakeFolder {
   readonly #cached = new Map<string, Node>();
@@ -179,15 +191,28 @@ export class FakeFolder {
   }
 
   rename(from: string, to: string): void {
-    const node = this.file(from);
+    const node = this.#find(namesOf(from));
+    if (node === undefined) throw missing(from);
+    const source = this.#parentOf(from);
     const { folder, name } = this.#parentOf(to);
-    if (this.#parentOf(from).folder !== folder)
-      throw new Error(`The fake renames within a folder only: ${from} to ${to}`);
-    folder.#change({ removed: this.#parentOf(from).name, added: { name, node } });
+    if (source.folder === folder) {
+      folder.#change({ removed: source.name, added: { name, node } });
+      return;
+    }
+    const move = { from: source.folder, to: folder };
+    source.folder.#change({ removed: source.name, move });
+    folder.#change({ added: { name, node }, move });
   }
 
   remove(path: string): void {
     this.file(path);
+    const { folder, name } = this.#parentOf(path);
+    folder.#change({ removed: name });
+  }
+
+  removeFolder(path: string): void {
+    if (this.folder(path).#cached.size > 0)
+      throw Object.assign(new Error(`ENOTEMPTY: '${path}'`), { code: "ENOTEMPTY" });
     const { folder, name } = this.#parentOf(path);
     folder.#change({ removed: name });
   }
@@ -199,14 +224,25 @@ export class FakeFolder {
     folder.#durable.delete(name);
   }
 
+  /** What was moved out of it stays in between until the folder that it went to is synced. */
   sync(): void {
-    for (const change of this.#changes) apply(this.#durable, change);
-    this.#changes = [];
+    const movedOut = this.#changes.filter(({ move }) => move !== undefined && move.from === this);
+    for (const change of this.#changes) {
+      if (movedOut.includes(change)) continue;
+      apply(this.#durable, change);
+      if (change.move !== undefined) change.move.from.#settle(change.move);
+    }
+    this.#changes = movedOut;
+  }
+
+  #settle(move: Move): void {
+    for (const change of this.#changes) if (change.move === move) apply(this.#durable, change);
+    this.#changes = this.#changes.filter((change) => change.move !== move);
   }
 
   cutPower(keep: Keep): void {
     for (const change of this.#changes) {
-      if (keep()) apply(this.#durable, change);
+      if (change.move === undefined ? keep() : (change.move.isKept ??= keep())) apply(this.#durable, change);
     }
     this.#changes = [];
     this.#cached.clear();

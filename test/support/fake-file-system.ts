@@ -2,7 +2,8 @@
 //
 // FF1. What was written is seen at once by whoever reads (the system's cache), and survives the end of the process.
 // FF2. After a power cut, of what was not synced any part may be there: each sector of each write by itself, each change
-//      of a folder by itself. What was synced is there.
+//      of a folder by itself; of a rename from one folder to another both or none. What was synced is there: such a rename
+//      when the folder that it went to was.
 // FF3. A sync that fails has taken its chance: the cache keeps the bytes, but no later sync brings them to disk unless
 //      they are written again. So do Linux file systems.
 // FF4. A process that has ended does nothing more: what it had open is dead, what it still asks for fails.
@@ -47,6 +48,8 @@ export class FakeFileSystem {
   plan: (operation: Operation) => Fate = () => "done";
   /** Says which bytes of a file cannot be read. */
   readFault: (read: { path: string; start: number; end: number }) => boolean = () => false;
+  /** What a sync that fails brings to disk nevertheless: nothing, or any part. */
+  failedSync: "nothing" | "any-part" = "nothing";
   /** What the disk says that it has free. */
   freeBytes: () => number = () => Number.MAX_SAFE_INTEGER;
   readonly #random: () => number;
@@ -117,6 +120,7 @@ export class FakeFileSystem {
 
   #start(): FakeProcess {
     return new FakeProcess(this.#root, this.#random, {
+      keepsOfFailedSync: () => this.failedSync === "any-part" && this.#random() < 0.5,
       plan: (operation) => this.plan(operation),
       readFault: (read) => this.readFault(read),
       freeBytes: () => this.freeBytes(),
@@ -124,18 +128,18 @@ export class FakeFileSystem {
   }
 }
 
+interface Faults extends Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes"> {
+  readonly keepsOfFailedSync: () => boolean;
+}
+
 /** One life of a process that uses the disk. */
 class FakeProcess implements FileSystem {
   isDead = false;
   readonly #root: FakeFolder;
   readonly #random: () => number;
-  readonly #faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">;
+  readonly #faults: Faults;
 
-  constructor(
-    root: FakeFolder,
-    random: () => number,
-    faults: Pick<FakeFileSystem, "plan" | "readFault" | "freeBytes">,
-  ) {
+  constructor(root: FakeFolder, random: () => number, faults: Faults) {
     this.#root = root;
     this.#random = random;
     this.#faults = faults;
@@ -164,6 +168,10 @@ class FakeProcess implements FileSystem {
     return this.#do({ kind: "remove", path, site: "" }, () => this.#root.remove(path));
   }
 
+  removeFolder(path: string): Promise<void> {
+    return this.#do({ kind: "remove", path, site: "" }, () => this.#root.removeFolder(path));
+  }
+
   syncFolder(path: string): Promise<void> {
     return this.#do({ kind: "sync-folder", path, site: callingFunction() }, () => this.#root.folder(path).sync());
   }
@@ -175,7 +183,9 @@ class FakeProcess implements FileSystem {
 
   #fileOf(inode: FakeInode, path: string, mode: OpenMode): File {
     const sync = (site: string): Promise<void> =>
-      this.#do({ kind: "sync", path, site }, () => inode.sync(), { failed: () => inode.failSync() });
+      this.#do({ kind: "sync", path, site }, () => inode.sync(), {
+        failed: () => inode.failSync(this.#faults.keepsOfFailedSync),
+      });
     return {
       read: (buffer, position) => {
         const operation = { kind: "read", path, site: "" } as const;

@@ -60,7 +60,8 @@ export class Changes {
       const there = await this.#find(parent, path);
       if (there?.isFolder === true) throw isDirectory(path);
       check(path, there, options);
-      await place(placeOf(parent, path), () => this.#fileSystem.syncFolder(parent.place));
+      const syncPlace = (): Promise<void> => this.#fileSystem.syncFolder(parent.place);
+      await place(placeOf(parent, path), syncPlace);
       return (await this.#find(parent, path))!.version;
     });
   }

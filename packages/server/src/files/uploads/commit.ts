@@ -7,6 +7,7 @@ import type { Checksums } from "../checksums.ts";
 import { ChecksumMismatch, explainNoSpace, UploadIncomplete } from "../file-errors.ts";
 import { fileInfo } from "../file-info.ts";
 import type { FilePath } from "../file-path.ts";
+import type { FileVersion } from "../file-version.ts";
 import { openFileInside } from "../open-inside.ts";
 import type { Upload } from "./upload.ts";
 
@@ -27,34 +28,51 @@ const PROGRESS_BYTES = 64 * 1024 * 1024;
 
 /** Answers while it verifies, and last with the file. @throws UploadInUse, UploadIncomplete, ChecksumMismatch, FileExists, … */
 export async function* commitUpload(upload: Upload, options: CommitOptions): AsyncGenerator<Answer> {
-  const { path, expected, changes, checksums } = options;
+  const { path, checksums } = options;
   const release = upload.use("it is being committed");
   try {
-    if (upload.state.phase === "committed") {
-      // Where the sync failed the first time, it is tried again.
-      await changes.confirm(path);
+    const total = BigInt(upload.durableOffset);
+    const placed = yield* placeUpload(upload, options);
+    if (placed === undefined) {
       yield await describeCommitted(path, checksums);
       return;
     }
-    const { size, sha256: promised, ifMatch, mustBeNew, makesFolders } = upload.state;
-    const total = upload.durableOffset;
-    if (size !== undefined && size !== total) throw new UploadIncomplete(upload.state.path, total, size);
-    const actual = yield* verify(upload, total);
-    for (const wanted of [promised, expected]) {
-      if (wanted === "" || wanted === actual) continue;
-      throw new ChecksumMismatch(`the upload of "${upload.state.path}"`, { expected: wanted, actual });
-    }
-    const preconditions = { ifMatch, mustBeNew, makesFolders };
-    const version = await changes
-      .replace(path, preconditions, (target, syncFolder) => upload.place(target, syncFolder))
-      .catch((error: unknown) => {
-        throw explainNoSpace(error, path.text, total);
-      });
-    checksums.remember(version, actual);
-    const file = fileInfo(path.text, { version, isFolder: false, sha256: actual });
-    yield { verifiedBytes: BigInt(total), totalBytes: BigInt(total), file };
+    const { version, sha256 } = placed;
+    checksums.remember(version, sha256);
+    yield {
+      verifiedBytes: total,
+      totalBytes: total,
+      file: fileInfo(path.text, { version, isFolder: false, sha256 }),
+    };
   } finally {
     release();
+  }
+}
+
+/** Verifies an upload that the caller uses alone and puts it into its place. Nothing to say when it was there before. */
+export async function* placeUpload(
+  upload: Upload,
+  { path, expected, changes }: Omit<CommitOptions, "checksums">,
+): AsyncGenerator<Answer, { readonly version: FileVersion; readonly sha256: string } | undefined> {
+  if (upload.state.phase === "committed") {
+    // Where the sync failed the first time, it is tried again.
+    await changes.confirm(path);
+    return undefined;
+  }
+  const { size, sha256: promised, ifMatch, mustBeNew, makesFolders } = upload.state;
+  const total = upload.durableOffset;
+  if (size !== undefined && size !== total) throw new UploadIncomplete(path.text, total, size);
+  const sha256 = yield* verify(upload, total);
+  for (const wanted of [promised, expected]) {
+    if (wanted === "" || wanted === sha256) continue;
+    throw new ChecksumMismatch(`the upload of "${path.text}"`, { expected: wanted, actual: sha256 });
+  }
+  const preconditions = { ifMatch, mustBeNew, makesFolders };
+  try {
+    const version = await changes.replace(path, preconditions, (target, sync) => upload.place(target, sync));
+    return { version, sha256 };
+  } catch (error) {
+    throw explainNoSpace(error, path.text, total);
   }
 }
 

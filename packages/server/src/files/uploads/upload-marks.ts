@@ -37,3 +37,13 @@ export function decodeMarks(bytes: Buffer): Mark[] {
 export async function appendMark(file: File, index: number, mark: Mark): Promise<void> {
   await file.write([encodeMark(mark)], index * MARK_BYTES);
 }
+
+/** All of them anew. */
+export async function writeMarks(file: File, marks: readonly Mark[]): Promise<void> {
+  if (marks.length > 0) await file.write(marks.map(encodeMark), 0);
+}
+
+/** What is there instead is no mark. */
+export async function clearMark(file: File, index: number): Promise<void> {
+  await file.write([new Uint8Array(MARK_BYTES)], index * MARK_BYTES);
+}

@@ -11,7 +11,7 @@ import { readWhole, writeAtomically } from "../../store/atomic-file.ts";
 import { errorCode, type File, type FileSystem, readFully, UnexpectedEnd } from "../../store/file-system.ts";
 import { explainNoSpace, UploadInUse } from "../file-errors.ts";
 import type { Hasher, StreamHash } from "../hasher.ts";
-import { appendMark, decodeMarks, type Mark } from "./upload-marks.ts";
+import { appendMark, clearMark, decodeMarks, type Mark, writeMarks } from "./upload-marks.ts";
 import { encodeState, type UploadState } from "./upload-state.ts";
 
 /** How much is read at once to verify it. */
@@ -22,7 +22,7 @@ export interface Staging {
   readonly fileSystem: FileSystem;
   /** Absolute path; in the shared folder, so that a file can be renamed into its place. */
   readonly folder: string;
-  readonly hasher: Hasher;
+  readonly hasher: Pick<Hasher, "openStream">;
 }
 
 interface Files {
@@ -42,6 +42,8 @@ export class Upload {
   #user: string | undefined;
   /** The write that began last. Never rejects. */
   #writing: Promise<void> = Promise.resolve();
+  /** A mark was to be written and that failed: it may be on disk, and must not be there when its bytes change. */
+  #hasDoubtfulMark = false;
   /** U3: on disk, behind what counts. */
   #uncounted: { readonly byteCount: number; readonly crc32: number } = NOTHING;
 
@@ -80,9 +82,13 @@ export class Upload {
       upload.#state = { ...state, phase: "committed" };
       return upload;
     }
-    const marks = await readWhole(fileSystem, upload.#place("marks"));
-    if (marks === undefined) return undefined;
-    upload.#marks = decodeMarks(marks);
+    const bytes = await readWhole(fileSystem, upload.#place("marks"));
+    if (bytes === undefined) return undefined;
+    upload.#marks = decodeMarks(bytes);
+    // The process before may have ended before they were synced, or their sync may have failed.
+    const { marks } = await upload.#open();
+    await writeMarks(marks, upload.#marks);
+    await upload.closeFiles();
     upload.#state = { ...state, phase: "open" };
     return upload;
   }
@@ -123,7 +129,7 @@ export class Upload {
     const hashed = this.#addToHash(memory, byteCount);
     const before = this.#uncounted;
     try {
-      const { data } = await this.#open();
+      const { data } = await this.#openToChange();
       const bytes = new Uint8Array(memory, 0, byteCount);
       await data.write([bytes], this.durableOffset + before.byteCount);
       this.#uncounted = { byteCount: before.byteCount + byteCount, crc32: crc32(bytes, before.crc32) };
@@ -146,7 +152,9 @@ export class Upload {
     const mark = { end: this.durableOffset + byteCount, crc32: checksum };
     try {
       const { marks } = await this.#open();
+      this.#hasDoubtfulMark = true;
       await appendMark(marks, this.#marks.length, mark);
+      this.#hasDoubtfulMark = false;
     } catch (error) {
       throw this.#failed(error);
     }
@@ -239,7 +247,7 @@ export class Upload {
     const before = this.#state;
     const size = this.durableOffset;
     try {
-      const { data } = await this.#open();
+      const { data } = await this.#openToChange();
       // What was written and never marked.
       await data.truncate(size);
       await data.sync();
@@ -297,6 +305,14 @@ export class Upload {
     const { fileSystem, folder } = this.#staging;
     await writeAtomically(fileSystem, folder, `${state.id}.json`, encodeState(state));
     this.#state = state;
+  }
+
+  /** For changing bytes behind the last mark. */
+  async #openToChange(): Promise<Files> {
+    const files = await this.#open();
+    if (this.#hasDoubtfulMark) await clearMark(files.marks, this.#marks.length);
+    this.#hasDoubtfulMark = false;
+    return files;
   }
 
   async #open(): Promise<Files> {

@@ -27,7 +27,7 @@ export interface UploadsOptions {
   readonly roots: readonly FileRoot[];
   readonly fileSystem: FileSystem;
   readonly changes: Pick<Changes, "confirm">;
-  readonly hasher: Hasher;
+  readonly hasher: Pick<Hasher, "openStream">;
   readonly clock: Clock;
   readonly uploadsMax: number;
 }
@@ -171,6 +171,9 @@ export class Uploads implements AsyncDisposable {
       if (errorCode(error) === "ENOENT") return [];
       throw error;
     });
+    if (names.length === 0) return;
+    // What was begun and not synced when the process before ended is from now on told of.
+    await fileSystem.syncFolder(folder);
     const ids = new Set<string>();
     for (const name of names) {
       const [, id = ""] = /^(.*)\.json$/u.exec(name) ?? [];
