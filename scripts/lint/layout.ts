@@ -42,14 +42,14 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["server"],
       ["open-logs"],
       ["config", "status"],
-      ["http", "files", "logs", "queues"],
+      ["http", "files", "logs", "metrics", "queues"],
       ["security", "telemetry"],
       ["stream"],
       ["store"],
       ["errors", "limits"],
     ],
   },
-  cli: { imports: ["@sluice/api", "@sluice/client", "@sluice/server"] },
+  cli: { imports: ["@sluice/api", "@sluice/client", "@sluice/rpc", "@sluice/server"] },
 };
 
 interface Place {

@@ -38,6 +38,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/files.ts")).filesCommand,
   },
   {
+    name: "queue",
+    summary: "enqueue jobs, work on them, look after queues",
+    load: async () => (await import("./commands/queue.ts")).queueCommand,
+  },
+  {
     name: "applications",
     summary: "list who has written",
     load: async () => (await import("./commands/applications.ts")).applicationsCommand,
@@ -46,6 +51,11 @@ const COMMANDS: readonly CommandEntry[] = [
     name: "canary",
     summary: "write stamped entries, read them back, report what is missing",
     load: async () => (await import("./commands/canary.ts")).canaryCommand,
+  },
+  {
+    name: "experiment",
+    summary: "show where jobs wait while a slow worker is busy",
+    load: async () => (await import("./commands/experiment.ts")).experimentCommand,
   },
   {
     name: "config",

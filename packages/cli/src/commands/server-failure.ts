@@ -32,6 +32,7 @@ function exitCodeOf(error: SluiceError): ExitCode {
     case "out-of-range":
       return EXIT.usage;
     case "aborted":
+    case "already-exists":
     case "failed-precondition":
       return EXIT.failure;
     default:
