@@ -2,11 +2,15 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { FileService, StartUploadRequestSchema, type StartUploadResponse } from "@sluice/api";
 import type { HttpRequest } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import { DEFAULT_LIMITS } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
+import type { FileSystem } from "../../store/file-system.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
+import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
 
 export type Fields = Readonly<Record<string, string>>;
@@ -58,6 +62,8 @@ export class TusPlace implements AsyncDisposable {
   readonly #folder: string;
   readonly #authorize: Authorize;
   readonly #uploadsMax: number;
+  /** Writes fail as on a full disk. */
+  isDiskFull = false;
   #service: FileServiceHandle | undefined;
 
   private constructor(folder: string, options: { authorize: Authorize; uploadsMax: number }) {
@@ -84,11 +90,36 @@ export class TusPlace implements AsyncDisposable {
         { name: "fixed", folder: join(this.#folder, "fixed"), isWritable: false },
       ],
       authorize: this.#authorize,
-      fileSystem: nodeFileSystem,
+      fileSystem: this.#fileSystem(),
       clock: this.clock,
       limits: { ...DEFAULT_LIMITS, uploadsMax: this.#uploadsMax },
       uploadStallMs: this.stallMs,
     });
+  }
+
+  #fileSystem(): FileSystem {
+    return {
+      ...nodeFileSystem,
+      open: async (path, mode) => {
+        const file = await nodeFileSystem.open(path, mode);
+        const write = file.write.bind(file);
+        file.write = (buffers, position) => {
+          if (this.isDiskFull) return Promise.reject(Object.assign(new Error("ENOSPC"), { code: "ENOSPC" }));
+          return write(buffers, position);
+        };
+        return file;
+      },
+    };
+  }
+
+  /** Begins an upload by gRPC. Returns its id. */
+  async createByGrpc(init: MessageInitShape<typeof StartUploadRequestSchema>): Promise<string> {
+    const { startUpload } = this.#service!.handlers;
+    if (typeof startUpload !== "function") throw new Error("startUpload takes messages");
+    const call = new FakeCall(FileService.method.startUpload);
+    const { upload } = (await startUpload(create(StartUploadRequestSchema, init), call)) as StartUploadResponse;
+    call.end();
+    return upload!.uploadId;
   }
 
   get uploads(): number {
