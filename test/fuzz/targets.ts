@@ -8,6 +8,7 @@ import { http1 } from "./targets/http1.ts";
 import { http2Client } from "./targets/http2-client.ts";
 import { http2Server } from "./targets/http2-server.ts";
 import { messages } from "./targets/messages.ts";
+import { paths } from "./targets/paths.ts";
 import { queries } from "./targets/queries.ts";
 import { segments } from "./targets/segments.ts";
 import { status } from "./targets/status.ts";
@@ -27,5 +28,6 @@ export const targets: readonly Target[] = [
   writeRequests,
   otlp,
   queries,
+  paths,
   segments,
 ];
