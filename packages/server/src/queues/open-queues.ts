@@ -6,8 +6,8 @@
 //   queues/.gone-<name>  one that is being removed
 //
 // C1. A queue is there from the moment its folder has its name, and no longer than that. It gets the name when its first
-//     record is durable; both the making and the removing end with the sync of the folder above. What a crash leaves of
-//     either has another name, and is removed at the next start.
+//     record is durable; neither the making nor the removing is answered before the folder above was synced. What a crash
+//     leaves of either has another name, and is removed at the next start.
 // C2. A queue whose records do not prove themselves is refused, by an error that says so, until somebody mends or removes it;
 //     all others are served. One that cannot be opened for another reason is tried again, later and later.
 // C3. What the queues keep in memory is bounded for all of them together.
@@ -232,15 +232,15 @@ class FolderQueues implements OpenQueues {
 
   /** C1. A queue of this name and these settings, on disk. */
   async #make(name: string, settings: Settings): Promise<void> {
-    const { fileSystem, folder } = this.#request;
+    const { fileSystem } = this.#request;
     const maker = NEW_PREFIX + name;
     await this.#clear(maker);
     await this.#clear(name);
     const made = await this.#openQueue(name, maker, this.#entries.size, settings);
     made.engine.close();
     await made.journal[Symbol.asyncDispose]();
+    // Its name is durable when it is opened by it: `openLog` syncs the folder above.
     await fileSystem.rename(this.#path(maker), this.#path(name));
-    await fileSystem.syncFolder(folder.queuesFolder);
   }
 
   /** C1. */
