@@ -9,6 +9,7 @@
 import type { JobLease, RecallReason } from "../contract.ts";
 import { PRIORITIES } from "../credit.ts";
 import type { QueueCore } from "./core.ts";
+import { comesFirst } from "./fair-key.ts";
 import { NONE } from "./job-table.ts";
 import { Lease, type WorkerSeat } from "./lease.ts";
 import { startedRecord } from "./records.ts";
@@ -17,6 +18,8 @@ import { startedRecord } from "./records.ts";
 const REBALANCE_MS = 1000;
 /** In one turn of the event loop: some milliseconds. */
 const HANDOUTS_MAX = 2000;
+/** Offers of each priority that are looked at, newest first, to make room for a more urgent job. */
+const LOOKS_MAX = 32;
 /** After a refusal of the journal: the disk is full. */
 const STALL_MS = 1000;
 
@@ -126,9 +129,9 @@ export class Dispatch {
     const { table, leases } = this.#core.jobs;
     const priority = table.priority(slot);
     for (let below = 0; below < priority; below++) {
-      for (const offer of leases.offers(below).newestFirst()) {
+      for (const offer of leases.offers(below).newestFirst().take(LOOKS_MAX)) {
         const seat = offer.seat!;
-        if (seat.owesCredit) continue;
+        if (seat.owesCredit || !this.#isMoreUrgent(slot, offer.slot, nowMs)) continue;
         this.takeBack([offer], "higher-priority", nowMs);
         if (seat.worker.credit(priority, table.bytes(slot)) > 0) {
           this.#handOut(slot, seat, nowMs);
@@ -138,6 +141,15 @@ export class Dispatch {
       }
     }
     return false;
+  }
+
+  /** Whether a waiting job would come before an offered one if that waited, too: it may have aged. */
+  #isMoreUrgent(slot: number, offered: number, nowMs: number): boolean {
+    const { table } = this.#core.jobs;
+    const { ageMs } = this.#core.settings;
+    if (table.key(slot) === table.key(offered)) return comesFirst(table, { slot, than: offered, ageMs });
+    const risen = Math.floor((nowMs - table.eligibleAtMs(offered)) / ageMs);
+    return table.priority(slot) > table.priority(offered) + risen;
   }
 
   /** DI3. */

@@ -145,6 +145,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
   }
 
   peek(state: JobStateName, limit: number): readonly JobStatus[] {
+    this.#core.jobs.order.advance(this.#core.now());
     return [...slotsIn(this.#core, state, limit).take(limit)].map((slot) => statusOf(this.#core, slot));
   }
 

@@ -8,10 +8,13 @@ export class FakeWorker implements QueueWorker {
   readonly leaseMs: number;
   /** Jobs it takes at a time; set, never added. */
   window = 0;
+  isDraining = false;
   /** Part of the window for jobs of at least `minPriority`. */
   reserved: { readonly minPriority: number; readonly window: number } = { minPriority: 0, window: 0 };
   /** Bytes of all its jobs, at most. */
   windowBytes = Infinity;
+  /** Places of lost leases that it has not offered again yet: `QueueFixture.setWindow` does. */
+  lostPlaces = 0;
   /** What it has, by number: offers, and what it runs. */
   readonly offers = new Map<number, Handout>();
   readonly running = new Map<number, Handout>();
@@ -33,7 +36,7 @@ export class FakeWorker implements QueueWorker {
   credit(priority: number, bytes: number): number {
     if (this.load > 0 && this.#bytes() + bytes > this.windowBytes) return 0;
     const kept = priority < this.reserved.minPriority ? this.reserved.window : 0;
-    return this.window - kept - this.load;
+    return this.window - kept - this.load - this.lostPlaces;
   }
 
   deliver(handout: Handout): void {
@@ -58,6 +61,7 @@ export class FakeWorker implements QueueWorker {
       }
       this.lost.push(lease);
       this.running.delete(lease.number);
+      this.lostPlaces++;
     }
   }
 

@@ -57,6 +57,7 @@ export class QueueFixture {
 
   setWindow(worker: FakeWorker, window: number): void {
     worker.window = window;
+    worker.lostPlaces = 0;
     this.engine.creditChanged(worker);
   }
 
