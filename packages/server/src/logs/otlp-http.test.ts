@@ -9,6 +9,7 @@ function post(language: "json" | "x-protobuf"): HttpRequest {
   }
   return {
     method: "POST",
+    isHead: false,
     path: "/v1/logs",
     query: new URLSearchParams(),
     headers: new Map([["content-type", `application/${language}`]]),
