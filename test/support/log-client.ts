@@ -60,8 +60,9 @@ export function createRequests<T>(): Requests<T> {
   });
   const writer = writable.getWriter();
   return {
-    send: (request) => void writer.write(request),
-    end: () => void writer.close(),
+    // A call that has ended takes no more; why it ended is in its answer.
+    send: (request) => void writer.write(request).catch(() => {}),
+    end: () => void writer.close().catch(() => {}),
     [Symbol.asyncIterator]: () => readable[Symbol.asyncIterator](),
   };
 }

@@ -10,6 +10,8 @@ export interface Abilities {
   readonly checksWhole: boolean;
   /** Bytes that the server has already are skipped when they come again; false: refused, fault "offset". */
   readonly skipsDuplicates: boolean;
+  /** The size that it is started with must be there when it is committed. */
+  readonly knowsSize: boolean;
   /** An upload can be given up by its client. */
   readonly aborts: boolean;
   /** The last byte commits: `commit` only asks again. */

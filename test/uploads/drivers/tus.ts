@@ -28,6 +28,7 @@ export const openTusDriver: OpenDriver = (address): UploadDriver => {
     abilities: {
       checksPieces: true,
       checksWhole: true,
+      knowsSize: true,
       skipsDuplicates: false,
       aborts: true,
       commitsWithLastByte: true,
