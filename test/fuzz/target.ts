@@ -24,4 +24,6 @@ export interface OpenTarget {
   readonly extras?: readonly Buffer[];
   /** Throws when something does not hold. */
   run(input: Input): void | Promise<void>;
+  /** Ends what it holds besides memory. */
+  close?(): Promise<void>;
 }

@@ -61,19 +61,25 @@ const FOLDERS: Readonly<Record<string, string>> = { photos: "photos", shown: "sh
 export class World {
   readonly #folder: string;
 
+  readonly #onExit = (): void => {
+    rmSync(this.#folder, { recursive: true, force: true });
+  };
+
   private constructor(folder: string) {
     this.#folder = folder;
   }
 
-  /** Gone when the process ends. */
+  /** Gone when it is removed, or the process ends. */
   static async make(): Promise<World> {
-    const folder = await mkdtemp(join(tmpdir(), "sluice-fuzz-paths-"));
-    process.once("exit", () => {
-      rmSync(folder, { recursive: true, force: true });
-    });
-    const world = new World(folder);
+    const world = new World(await mkdtemp(join(tmpdir(), "sluice-fuzz-paths-")));
+    process.once("exit", world.#onExit);
     await world.rebuild();
     return world;
+  }
+
+  async remove(): Promise<void> {
+    process.off("exit", this.#onExit);
+    await rm(this.#folder, { recursive: true, force: true });
   }
 
   /** The folder outside of all that is shared. */

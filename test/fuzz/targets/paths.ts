@@ -69,6 +69,11 @@ class Gate {
     for (const entrance of creators) await this.#change(entrance, path, false);
   }
 
+  async close(): Promise<void> {
+    await this.#service[Symbol.asyncDispose]();
+    await this.#world.remove();
+  }
+
   async #read(entrance: Entrance, path: string): Promise<void> {
     const answer = await this.#ask(entrance, path);
     const meant = entrance.pathOf(path);
@@ -246,6 +251,7 @@ export const paths: Target = {
       corpus: [...SPELLINGS, absolute].map((path) => Buffer.from(path)),
       extras: [...EXTRAS, absolute].map((part) => Buffer.from(part)),
       run: (input) => gate.run(input),
+      close: () => gate.close(),
     };
   },
 };
