@@ -68,6 +68,13 @@ describe("where values come from", () => {
     expect(originOf("logFormat")).toEqual({ kind: "default", place: "default" });
   });
 
+  test("rates of files: sizes, or off", async () => {
+    await writeConfig("filesRate: off\n");
+    const { config } = await load({ flags: new Map([["filesRatePerPeer", "20MB"]]) });
+    expect(config.filesRates).toEqual({ bytesPerSecond: undefined, bytesPerSecondPerPeer: 20_000_000 });
+    await expect(load({ flags: new Map([["filesRate", "1B"]]) })).rejects.toThrow("--files-rate");
+  });
+
   test("shared folders, with and without a name, relative to where they are named", async () => {
     await writeConfig("files:\n  - shared\n  - photos=/srv/p:hidden:rw\n");
     const expected = [

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import { ManualClock } from "@sluice/rpc/testing";
 import { describe, expect, test } from "vitest";
 import { OpenedService } from "./testing/opened-service.ts";
@@ -82,5 +83,33 @@ describe("rates", () => {
     const download = await files.start({ filePath: "a.bin" }, { isStalled: true });
     expect(await nextBlock(download)).toBe(1);
     expect(download.stream.chunks[0]!.data.length).toBe(100_000);
+  });
+
+  test("hold over plain HTTP, and a wait for one ends with the request", async () => {
+    const clock = new ManualClock();
+    await using files = await OpenedService.open({ clock, rates: { bytesPerSecondPerPeer: MIB } });
+    await writeFile(join(files.home, "a.bin"), Buffer.alloc(MIB));
+    const abort = new AbortController();
+    const peer = { address: "10.0.0.1:1000", isEncrypted: false };
+    const { signal } = abort;
+    const request = {
+      method: "GET",
+      isHead: false,
+      path: "/files/a.bin",
+      query: new URLSearchParams(),
+      headers: new Map(),
+    };
+    const { body } = await files.service.httpHandler({ ...request, peer, body: Readable.from([]), signal });
+    const blocks = (body as AsyncGenerator<Uint8Array>)[Symbol.asyncIterator]();
+    // A tenth of a second's worth may go at once, and this overdraws it.
+    expect((await blocks.next()).value).toHaveLength(256 * 1024);
+    await expect.poll(() => clock.timers, { interval: 1 }).toBe(1);
+    clock.advance(200);
+    expect((await blocks.next()).value).toHaveLength(256 * 1024);
+    const third = blocks.next();
+    await expect.poll(() => clock.timers, { interval: 1 }).toBe(1);
+    abort.abort();
+    await expect(third).rejects.toMatchObject({ name: "AbortError" });
+    expect(clock.timers).toBe(0);
   });
 });
