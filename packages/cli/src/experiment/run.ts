@@ -42,7 +42,7 @@ export async function playScenario(way: Way, scenario: Scenario, signal: AbortSi
 
   const body = new Uint8Array(scenario.bodyBytes);
   const startedMs = nowMs();
-  const until = (ms: number) => sleep(startedMs + ms - nowMs(), undefined, { signal });
+  const until = (ms: number) => sleep(Math.max(0, startedMs + ms - nowMs()), undefined, { signal });
   const sampling = new AbortController();
   const samples = way === "credit" ? sample(client, sampling.signal) : Promise.resolve([]);
   workers[0]!.go();
