@@ -1,7 +1,7 @@
 // Plain typed calls to the queues of a server: no retry, no resume, so that a test sees what the server says.
 import { type NewJobSchema, QueueService, type WorkRequest, WorkRequestSchema, type WorkResponse } from "@sluice/api";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { type Channel, type Client, createClient, openChannel } from "@sluice/rpc";
+import { type CallOptions, type Channel, type Client, createClient, openChannel } from "@sluice/rpc";
 import {
   ScriptedWorker,
   type SubscribeInit,
@@ -14,7 +14,7 @@ export interface QueueClient extends AsyncDisposable {
   /** Enqueues in one batch; answers the ids. */
   enqueue(queue: string, ...jobs: MessageInitShape<typeof NewJobSchema>[]): Promise<string[]>;
   /** Opens a Work stream. */
-  work(subscribe: SubscribeInit): RemoteWorker;
+  work(subscribe: SubscribeInit, options?: CallOptions): RemoteWorker;
 }
 
 /** Opens a connection of its own. */
@@ -28,7 +28,7 @@ export function openQueueClient(address: string): QueueClient {
       const answer = await queues.enqueue({ queue, jobs });
       return answer.jobs.map(({ jobId }) => jobId);
     },
-    work: (subscribe) => new RemoteWorker(queues, subscribe),
+    work: (subscribe, options) => new RemoteWorker(queues, subscribe, options),
     [Symbol.asyncDispose]: () => channel.close(),
   };
 }
@@ -40,10 +40,10 @@ export class RemoteWorker extends ScriptedWorker {
   #wakeSender: () => void = () => {};
   readonly #abort = new AbortController();
 
-  constructor(client: Client<typeof QueueService>, subscribe: SubscribeInit) {
+  constructor(client: Client<typeof QueueService>, subscribe: SubscribeInit, options?: CallOptions) {
     super();
     this.say({ case: "subscribe", value: subscribe });
-    void this.#read(client.work(this.#sending(), { signal: this.#abort.signal }));
+    void this.#read(client.work(this.#sending(), { ...options, signal: this.#abort.signal }));
   }
 
   say(kind: WorkKind): void {
