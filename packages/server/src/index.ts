@@ -12,6 +12,7 @@ export {
 export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
+export { recordFrameCodec } from "./queues/journal/frame-codec.ts";
 export { openServer, type Server, type ServerCounts, type Surroundings } from "./server.ts";
 export { type BackupRequest, backUp, type LogBackup, restoreBackup } from "./store/backup.ts";
 export { systemClock } from "./store/clock.ts";

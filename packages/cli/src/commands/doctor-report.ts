@@ -1,11 +1,18 @@
-// What an examination of a log found, in words.
+// What an examination of a log found, or of a queue's journal, in words.
 import type { LogHealth, SegmentHealth } from "@sluice/server";
 import type { Output } from "../output.ts";
 import { formatBytes, formatCount, plural } from "../terminal.ts";
 
 /** Says how a log was found, and what was repaired or would be. */
-export async function tellLog(output: Output, log: LogHealth, isRepair: boolean): Promise<void> {
+export async function tellLog(
+  output: Output,
+  log: LogHealth,
+  { isRepair, isQueue = false }: { readonly isRepair: boolean; readonly isQueue?: boolean },
+): Promise<void> {
   const { paint } = output;
+  const title = isQueue
+    ? `queue ${log.name}: ${plural(log.entries, "record")}`
+    : `log ${log.name}: ${plural(log.entries, "entry", "entries")}`;
   const leftovers = log.leftovers.map((name) =>
     paint(
       "yellow",
@@ -15,7 +22,7 @@ export async function tellLog(output: Output, log: LogHealth, isRepair: boolean)
   await output.result({
     text: () =>
       [
-        `log ${log.name}: ${plural(log.entries, "entry", "entries")}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
+        `${title}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
         ...log.missing.map(({ first, last }) => paint("red", `  entries ${range(first, last)} are missing`)),
         ...(log.epochs === "damaged"
           ? [paint("red", "  the table of epochs is damaged; the next start begins a new epoch")]
@@ -24,7 +31,7 @@ export async function tellLog(output: Output, log: LogHealth, isRepair: boolean)
         ...leftovers,
         ...log.segments.flatMap((segment) => textOf(segment, output)),
       ].join("\n"),
-    json: () => log,
+    json: () => (isQueue ? { queue: log.name, ...log } : log),
   });
 }
 

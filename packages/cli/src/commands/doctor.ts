@@ -1,6 +1,13 @@
 // `sluice doctor`: verifies every checksum of a data folder that no server has open, and repairs what can be repaired.
 import { resolve } from "node:path";
-import { type DoctorReport, entryFrameCodec, examineDataFolder, nodeFileSystem, systemClock } from "@sluice/server";
+import {
+  type DoctorReport,
+  entryFrameCodec,
+  examineDataFolder,
+  nodeFileSystem,
+  recordFrameCodec,
+  systemClock,
+} from "@sluice/server";
 import { Command, Option } from "commander";
 import { EXIT } from "../exit-codes.ts";
 import { addOutputOption, CommandFailure, type CommandContext, createOutput, type OutputFormat } from "../output.ts";
@@ -17,7 +24,7 @@ interface DoctorOptions {
 export function doctorCommand(context: CommandContext): Command {
   return addOutputOption(new Command("doctor"))
     .description(
-      "Verifies every checksum of a data folder or a backup, and every index against its entries. It refuses a folder that " +
+      "Verifies every checksum of a data folder or a backup, queues included, and every index against its entries. It refuses a folder that " +
         "a server has open. Without --repair nothing is changed. " +
         `The exit code is ${EXIT.damaged} when stored data is damaged or missing.`,
     )
@@ -35,11 +42,14 @@ export function doctorCommand(context: CommandContext): Command {
       }
       const report = await examine(resolve(context.folder, folder), options, context);
       const output = createOutput(context, options.output);
-      for (const log of report.logs) await tellLog(output, log, options.repair);
+      for (const log of report.logs) await tellLog(output, log, { isRepair: options.repair });
+      for (const queue of report.queues) await tellLog(output, queue, { isRepair: options.repair, isQueue: true });
       if (report.isHealthy) return;
       throw new CommandFailure("Stored data is damaged or missing", {
         exitCode: EXIT.damaged,
-        hint: "Readers are told of each gap. Restore the folder from a copy if you have one.",
+        hint:
+          "Readers of a log are told of each gap; a queue that is damaged is not opened. " +
+          "Restore the folder from a copy if you have one.",
       });
     });
 }
@@ -52,6 +62,7 @@ async function examine(folder: string, { repair }: DoctorOptions, context: Comma
       folder,
       fileSystem: nodeFileSystem,
       codec: entryFrameCodec,
+      queueCodec: recordFrameCodec,
       clock: systemClock,
       repair,
       onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),

@@ -63,7 +63,7 @@ export function logsRestoreCommand(context: CommandContext): Command {
       const report = await withProgress(context, "Copying", async ({ server, surroundings, onBytes, onProgress }) =>
         server.restoreBackup({ ...surroundings, backup, folder, random: Math.random, onBytes, onProgress }),
       );
-      for (const log of report.logs) await tellLog(output, log, true);
+      for (const log of report.logs) await tellLog(output, log, { isRepair: true });
       if (report.isHealthy) return;
       throw new CommandFailure("Restored, but stored data is damaged or missing", { exitCode: EXIT.damaged });
     });

@@ -1,8 +1,11 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
+import { openDataFolder } from "../store/data-folder.ts";
+import { examineDataFolder } from "../store/doctor.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { createEngine } from "./engine/queue.ts";
 import { newJob } from "./engine/testing/queue-fixture.ts";
+import { recordFrameCodec } from "./journal/frame-codec.ts";
 import { JournalPlace } from "./journal/testing/journal-place.ts";
 import { openQueues, type OpenQueues } from "./open-queues.ts";
 import { DEFAULT_SETTINGS } from "./settings.ts";
@@ -206,3 +209,31 @@ async function attempts(place: QueuesPlace, ms: number): Promise<number> {
   await place.journals.clock.advanceInTurns(ms);
   return place.lines.filter((line) => /cannot (go on|open)/.test(line)).length;
 }
+
+test("the doctor examines the journals of queues", async () => {
+  await using place = await QueuesPlace.make();
+  const { clock, folder, fileSystem } = place.journals;
+  await (await openDataFolder({ folder, fileSystem }))[Symbol.asyncDispose]();
+  {
+    await using queues = await place.open();
+    await queues.create("tax", DEFAULT_SETTINGS);
+    await enqueue(queues, "tax", 20);
+  }
+  await mkdir(`${place.folder}/.new-mail`);
+  const examine = () =>
+    examineDataFolder({
+      folder,
+      fileSystem,
+      clock,
+      codec: recordFrameCodec,
+      queueCodec: recordFrameCodec,
+      repair: false,
+    });
+  expect(await examine()).toMatchObject({ isHealthy: true, logs: [], queues: [{ name: "tax", entries: 22 }] });
+  const [segment] = (await readdir(`${place.folder}/tax`)).filter((name) => name.endsWith(".frames"));
+  const path = `${place.folder}/tax/${segment}`;
+  const bytes = await readFile(path);
+  bytes[bytes.length >> 1]! ^= 1;
+  await writeFile(path, bytes);
+  expect(await examine()).toMatchObject({ isHealthy: false, queues: [{ segments: [{ damaged: [{}] }] }] });
+});

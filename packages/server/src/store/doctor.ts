@@ -4,7 +4,7 @@ import type { Clock, FrameCodec } from "./contract.ts";
 import type { SegmentHealth } from "./doctor-segment.ts";
 import type { DurableMark } from "./epochs.ts";
 import type { DamagedRange } from "./events.ts";
-import type { FileSystem } from "./file-system.ts";
+import { errorCode, type FileSystem } from "./file-system.ts";
 import type { SegmentSource } from "./segment-files.ts";
 import { NotFound } from "../errors.ts";
 import { PART_SUFFIX } from "./atomic-file.ts";
@@ -28,6 +28,8 @@ export interface DoctorRequest {
   readonly folder: string;
   readonly fileSystem: FileSystem;
   readonly codec: FrameCodec;
+  /** Of the journals of queues; without it they are not examined. */
+  readonly queueCodec?: FrameCodec;
   readonly clock: Clock;
   /** Writes indexes and tables anew, cuts the torn end, removes what an interrupted write left. */
   readonly repair: boolean;
@@ -36,7 +38,7 @@ export interface DoctorRequest {
   readonly lock?: (folder: string) => Disposable;
 }
 
-/** Frames examined so far, of all logs. */
+/** Frames examined so far, of all logs and queues. */
 export interface DoctorProgress {
   readonly log: string;
   readonly bytesDone: number;
@@ -45,6 +47,8 @@ export interface DoctorProgress {
 
 export interface DoctorReport {
   readonly logs: readonly LogHealth[];
+  /** Their journals, which are logs of records. One that is damaged is not opened. */
+  readonly queues: readonly LogHealth[];
   /** Nothing is damaged or missing. What was never acknowledged, or can be derived, is no fault. */
   readonly isHealthy: boolean;
 }
@@ -86,14 +90,35 @@ export async function examineDataFolder(request: DoctorRequest): Promise<DoctorR
 }
 
 async function examineLogs(request: DoctorRequest): Promise<DoctorReport> {
-  const logs: Examination[] = [];
-  for (const name of await request.fileSystem.list(`${request.folder}/logs`)) {
-    logs.push(await takeStock(request, name));
-  }
-  const progress = { bytesDone: 0, bytesTotal: logs.reduce((sum, log) => sum + log.bytesTotal, 0) };
+  const { folder, fileSystem, codec, queueCodec } = request;
+  const logs = await takeStockOfAll(fileSystem, `${folder}/logs`, codec);
+  const queues = queueCodec === undefined ? [] : await takeStockOfAll(fileSystem, `${folder}/queues`, queueCodec);
+  const progress = { bytesDone: 0, bytesTotal: [...logs, ...queues].reduce((sum, log) => sum + log.bytesTotal, 0) };
   const health: LogHealth[] = [];
-  for (const log of logs) health.push(await examineLog(request, log, progress));
-  return { logs: health, isHealthy: health.every(isHealthy) };
+  for (const log of [...logs, ...queues]) health.push(await examineLog(request, log, progress));
+  return {
+    logs: health.slice(0, logs.length),
+    queues: health.slice(logs.length),
+    isHealthy: health.every(isHealthy),
+  };
+}
+
+/** Of all logs in a folder, which may be missing. What begins with a dot is no log: not yet, or no longer. */
+async function takeStockOfAll(fileSystem: FileSystem, folder: string, codec: FrameCodec): Promise<Examination[]> {
+  const logs: Examination[] = [];
+  for (const name of await listIfThere(fileSystem, folder)) {
+    if (!name.startsWith(".")) logs.push(await takeStock(fileSystem, { name, folder: `${folder}/${name}`, codec }));
+  }
+  return logs;
+}
+
+async function listIfThere(fileSystem: FileSystem, folder: string): Promise<string[]> {
+  try {
+    return await fileSystem.list(folder);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return [];
+    throw error;
+  }
 }
 
 function isHealthy({ missing, epochs, segments, dictionary }: LogHealth): boolean {
@@ -103,34 +128,38 @@ function isHealthy({ missing, epochs, segments, dictionary }: LogHealth): boolea
   return missing.length === 0 && epochs !== "damaged" && segments.every(isWhole) && isKnown;
 }
 
-interface Examination {
+interface ExaminedLog {
   readonly name: string;
   readonly folder: string;
+  readonly codec: FrameCodec;
+}
+
+interface Examination extends ExaminedLog {
   readonly firsts: readonly number[];
   readonly leftovers: readonly string[];
   readonly bytesTotal: number;
 }
 
-async function takeStock({ folder, fileSystem }: DoctorRequest, name: string): Promise<Examination> {
-  const logFolder = `${folder}/logs/${name}`;
-  const names = await fileSystem.list(logFolder);
+async function takeStock(fileSystem: FileSystem, log: ExaminedLog): Promise<Examination> {
+  const { folder } = log;
+  const names = await fileSystem.list(folder);
   const { firsts, unfinished } = findSegments(names);
   const leftovers = [...names.filter((each) => each.endsWith(PART_SUFFIX)), ...unfinished];
   let bytesTotal = 0;
   for (const first of firsts) {
-    const file = await openFrames({ fileSystem, folder: logFolder }, first);
+    const file = await openFrames({ fileSystem, folder }, first);
     bytesTotal += await file.size();
     await file.close();
   }
-  return { name, folder: logFolder, firsts, leftovers, bytesTotal };
+  return { ...log, firsts, leftovers, bytesTotal };
 }
 
 async function examineLog(
   request: DoctorRequest,
-  { name, folder, firsts, leftovers }: Examination,
+  { name, folder, codec, firsts, leftovers }: Examination,
   progress: { bytesDone: number; bytesTotal: number },
 ): Promise<LogHealth> {
-  const { fileSystem, codec, clock, repair, onProgress } = request;
+  const { fileSystem, clock, repair, onProgress } = request;
   const pool = new FilePool(fileSystem, { openMax: OPEN_FILES_MAX });
   const source = { folder, fileSystem, codec, clock, pool, labels: new LabelDictionary(Number.MAX_SAFE_INTEGER) };
   const stored = await readEpochs(fileSystem, folder);
