@@ -32,6 +32,8 @@ export interface Limits {
   readonly downloadsMax: number;
   /** Uploads that are kept, being written or not: each is bytes on disk that nobody can see. */
   readonly uploadsMax: number;
+  /** One upload: with the limit above a bound of what all of them take on disk. */
+  readonly uploadBytesMax: number;
   /** Queues of the server: each is a log of its own, with its files and its table of jobs. */
   readonly queuesMax: number;
   /** Body of one job: larger ones are files, and their job says which. */
@@ -75,6 +77,7 @@ export const DEFAULT_LIMITS: Limits = {
   messageBytesMax: 4 * 1024 * 1024,
   downloadsMax: 1000,
   uploadsMax: 1000,
+  uploadBytesMax: 1024 ** 4,
   queuesMax: 256,
   jobBytesMax: 1024 * 1024,
   jobHeaderBytesMax: 16 * 1024,

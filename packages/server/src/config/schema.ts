@@ -138,6 +138,11 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.uploadsMax,
   }),
+  uploadBytesMax: setting(byteSize("1KiB", "1024TiB"), {
+    description: "Size of one uploaded file.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.uploadBytesMax),
+  }),
   queuesMax: setting(count(0, 100_000), {
     description: "Queues of jobs. Each has a log of its own.",
     placeholder: "number",

@@ -70,6 +70,18 @@ export class UploadOffsetOutOfRange extends SluiceError {
   }
 }
 
+/** It is, or becomes, larger than the server takes. To recover: raise the limit, or send several files. */
+export class UploadTooLarge extends SluiceError {
+  override readonly name = "UploadTooLarge";
+  constructor(path: string, byteCount: number, bytesMax: number) {
+    const message = `Cannot take ${byteCount} bytes for "${path}": the limit of one upload is ${bytesMax}`;
+    super("limit-exceeded", message, {
+      reason: "UPLOAD_TOO_LARGE",
+      quota: { subject: "bytes of an upload", description: message },
+    });
+  }
+}
+
 /** What comes ends behind the size that the upload was started with. */
 export function uploadTooLong(field: string, end: number, size: number): InvalidRequest {
   const description = `ends at ${end}, behind the ${size} bytes that the upload was started with`;

@@ -74,14 +74,14 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const checksums = new Checksums(hasher);
   const turns = new Turns(clock, options.rates);
   const resources: DownloadResources = { clock, hasher, pool: new BlockPool(), turns, checksums };
-  const { uploadsMax } = limits;
+  const { uploadsMax, uploadBytesMax } = limits;
   const changes = new Changes(fileSystem);
-  const uploads = await Uploads.open({ roots, fileSystem, changes, hasher, clock, uploadsMax });
+  const uploads = await Uploads.open({ roots, fileSystem, changes, hasher, clock, uploadsMax, uploadBytesMax });
   const downloads = new DownloadCount(limits.downloadsMax);
   const watches = new Watches({ roots, watching: new FolderWatches(limits.watchHintsMax), clock, limits });
 
   const { pathOf, writablePathOf } = createGate(roots, authorize);
-  const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, writablePathOf };
+  const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, uploadBytesMax, writablePathOf };
 
   async function download(
     request: FileRequest,

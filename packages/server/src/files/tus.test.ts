@@ -299,6 +299,7 @@ test("OPTIONS says what is served, whatever version asks", async () => {
         "tus-resumable": "1.0.0",
         "tus-version": "1.0.0",
         "tus-extension": "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination",
+        "tus-max-size": String(1024 ** 4),
         "tus-checksum-algorithm": "sha1,sha256,crc32",
       },
     });
@@ -330,4 +331,23 @@ test("uploads are counted, and asked for like all others", async () => {
   await expect(strict.create({ "upload-length": "1" }, "forbidden")).rejects.toThrow("403");
   for (const method of ["HEAD", "DELETE"]) await strict.ask(method, id);
   expect(asked).toEqual(["mine", "second", "forbidden", "mine", "mine"].map((name) => `127.0.0.1:1 write ${name}`));
+});
+
+test("one upload is bounded, whether its size is said first, later or never", async () => {
+  await using small = await TusPlace.open({ uploadBytesMax: 10 });
+  const told = (await small.ask("OPTIONS", "")).headers["tus-max-size"];
+  expect(told).toBe("10");
+  const headers = { "upload-length": "11", "upload-metadata": metadata({ path: "first" }) };
+  const refused = await small.ask("POST", "", { headers });
+  expect([refused.status, refused.text]).toEqual([
+    413,
+    'Cannot take 11 bytes for "first": the limit of one upload is 10\n',
+  ]);
+  const id = await small.create({ "upload-defer-length": "1" });
+  expect((await small.patch(id, 0, { body: Buffer.alloc(10) })).status).toBe(204);
+  for (const more of [{ body: Buffer.alloc(1) }, { headers: { "upload-length": "11" } }]) {
+    expect((await small.patch(id, 10, more)).status).toBe(413);
+  }
+  await expect(small.createByGrpc({ filePath: "by-grpc", size: 11n })).rejects.toThrow("the limit of one upload is 10");
+  expect((await small.patch(id, 10, { headers: { "upload-length": "10" } })).status).toBe(204);
 });

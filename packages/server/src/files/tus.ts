@@ -44,8 +44,13 @@ const ALWAYS = { "tus-resumable": VERSION, "cache-control": "no-store" };
 type Fields = Record<string, string>;
 type Methods = Readonly<Record<string, (request: HttpRequest, id: string) => HttpResponse | Promise<HttpResponse>>>;
 
+export interface TusOptions extends UploadHandlersOptions {
+  /** Of one upload, in bytes. */
+  readonly uploadBytesMax: number;
+}
+
 /** Serves UPLOADS_PATH, with and without its last slash. */
-export function createTusHandler(options: UploadHandlersOptions): HttpHandler {
+export function createTusHandler(options: TusOptions): HttpHandler {
   const tus = new Tus(options);
   return async (request) => {
     try {
@@ -60,20 +65,20 @@ export function createTusHandler(options: UploadHandlersOptions): HttpHandler {
 }
 
 class Tus {
-  readonly #options: UploadHandlersOptions;
+  readonly #options: TusOptions;
   /** Requests that are over while the last of what they brought is still being written, by upload. */
   readonly #ending = new Map<string, Promise<void>>();
   readonly #committing = new Map<string, Promise<unknown>>();
   /** HEAD comes as GET. */
-  readonly #ofAll: Methods = { OPTIONS: () => describeServer(), POST: (request) => this.#create(request) };
+  readonly #ofAll: Methods = { OPTIONS: () => describeServer(this.#options), POST: (request) => this.#create(request) };
   readonly #ofOne: Methods = {
-    OPTIONS: () => describeServer(),
+    OPTIONS: () => describeServer(this.#options),
     GET: (request, id) => this.#describe(request, id),
     PATCH: (request, id) => this.#write(request, id),
     DELETE: (request, id) => this.#terminate(request, id),
   };
 
-  constructor(options: UploadHandlersOptions) {
+  constructor(options: TusOptions) {
     this.#options = options;
   }
 
@@ -208,10 +213,11 @@ class Tus {
   }
 }
 
-function describeServer(): HttpResponse {
+function describeServer({ uploadBytesMax }: TusOptions): HttpResponse {
   const headers = {
     "tus-version": VERSION,
     "tus-extension": EXTENSIONS.join(","),
+    "tus-max-size": String(uploadBytesMax),
     "tus-checksum-algorithm": CHECKSUM_ALGORITHMS.join(","),
   };
   return { status: 204, headers };

@@ -6,7 +6,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { FileService, StartUploadRequestSchema, type StartUploadResponse } from "@sluice/api";
 import type { HttpRequest } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
-import { DEFAULT_LIMITS } from "../../limits.ts";
+import { DEFAULT_LIMITS, type Limits } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
 import type { FileSystem } from "../../store/file-system.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
@@ -61,20 +61,22 @@ export class TusPlace implements AsyncDisposable {
   readonly shared: string;
   readonly #folder: string;
   readonly #authorize: Authorize;
-  readonly #uploadsMax: number;
+  readonly #limits: Limits;
   /** Writes fail as on a full disk. */
   isDiskFull = false;
   #service: FileServiceHandle | undefined;
 
-  private constructor(folder: string, options: { authorize: Authorize; uploadsMax: number }) {
+  private constructor(folder: string, options: { authorize: Authorize; limits: Limits }) {
     this.#folder = folder;
     this.shared = join(folder, "shared");
     this.#authorize = options.authorize;
-    this.#uploadsMax = options.uploadsMax;
+    this.#limits = options.limits;
   }
 
-  static async open({ authorize = allowAll, uploadsMax = DEFAULT_LIMITS.uploadsMax } = {}): Promise<TusPlace> {
-    const place = new TusPlace(await mkdtemp(join(tmpdir(), "sluice-tus-")), { authorize, uploadsMax });
+  static async open(options: { authorize?: Authorize } & Partial<Limits> = {}): Promise<TusPlace> {
+    const { authorize = allowAll, ...limits } = options;
+    const folder = await mkdtemp(join(tmpdir(), "sluice-tus-"));
+    const place = new TusPlace(folder, { authorize, limits: { ...DEFAULT_LIMITS, ...limits } });
     await mkdir(place.shared);
     await mkdir(join(place.#folder, "fixed"));
     await place.restart();
@@ -92,7 +94,7 @@ export class TusPlace implements AsyncDisposable {
       authorize: this.#authorize,
       fileSystem: this.#fileSystem(),
       clock: this.clock,
-      limits: { ...DEFAULT_LIMITS, uploadsMax: this.#uploadsMax },
+      limits: this.#limits,
       uploadStallMs: this.stallMs,
     });
   }

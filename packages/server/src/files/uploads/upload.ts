@@ -9,7 +9,7 @@ import { crc32 } from "node:zlib";
 import { DataLoss } from "../../errors.ts";
 import { readWhole, writeAtomically } from "../../store/atomic-file.ts";
 import { errorCode, type File, type FileSystem, readFully, UnexpectedEnd } from "../../store/file-system.ts";
-import { explainNoSpace, UploadInUse } from "../file-errors.ts";
+import { explainNoSpace, UploadInUse, UploadTooLarge } from "../file-errors.ts";
 import type { Hasher, StreamHash } from "../hasher.ts";
 import { appendMark, clearMark, decodeMarks, type Mark, writeMarks } from "./upload-marks.ts";
 import { encodeState, type UploadState } from "./upload-state.ts";
@@ -23,6 +23,8 @@ export interface Staging {
   /** Absolute path; in the shared folder, so that a file can be renamed into its place. */
   readonly folder: string;
   readonly hasher: Pick<Hasher, "openStream">;
+  /** Of one upload, in bytes. */
+  readonly bytesMax: number;
 }
 
 interface Files {
@@ -118,7 +120,8 @@ export class Upload {
   }
 
   /**
-   * Puts bytes behind the others. They may be used again when it resolves. @throws NoSpaceForUpload, and then nothing has changed
+   * Puts bytes behind the others. They may be used again when it resolves.
+   * @throws NoSpaceForUpload, UploadTooLarge, and then nothing has changed
    * @param options `counts: false`: they wait for `count` (U3)
    */
   append(memory: SharedArrayBuffer, byteCount: number, options: { readonly counts?: boolean } = {}): Promise<void> {
@@ -126,8 +129,9 @@ export class Upload {
   }
 
   async #append(memory: SharedArrayBuffer, byteCount: number, { counts = true }): Promise<void> {
-    const hashed = this.#addToHash(memory, byteCount);
     const before = this.#uncounted;
+    this.#checkSize(this.durableOffset + before.byteCount + byteCount);
+    const hashed = this.#addToHash(memory, byteCount);
     try {
       const { data } = await this.#openToChange();
       const bytes = new Uint8Array(memory, 0, byteCount);
@@ -160,6 +164,12 @@ export class Upload {
     }
     this.#marks.push(mark);
     this.#uncounted = NOTHING;
+  }
+
+  /** @throws UploadTooLarge */
+  #checkSize(byteCount: number): void {
+    const { bytesMax } = this.#staging;
+    if (byteCount > bytesMax) throw new UploadTooLarge(this.#state.path, byteCount, bytesMax);
   }
 
   /** Until it is done the files stay open. */
@@ -235,6 +245,7 @@ export class Upload {
 
   /** Says how many bytes it will have, where that was not known. Durable when it resolves. */
   async declareSize(size: number): Promise<void> {
+    this.#checkSize(size);
     await this.#write({ ...this.#state, size });
   }
 

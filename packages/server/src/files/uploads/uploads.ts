@@ -10,10 +10,10 @@ import { readWhole } from "../../store/atomic-file.ts";
 import type { Clock, Timer } from "../../store/contract.ts";
 import { errorCode, type FileSystem } from "../../store/file-system.ts";
 import type { Changes } from "../change.ts";
-import { explainNoSpace, UploadInUse } from "../file-errors.ts";
+import { explainNoSpace, UploadInUse, UploadTooLarge } from "../file-errors.ts";
 import type { FilePath, FileRoot } from "../file-path.ts";
 import type { Hasher } from "../hasher.ts";
-import { Upload } from "./upload.ts";
+import { type Staging, Upload } from "./upload.ts";
 import { decodeState, isUploadId, newUploadId, type UploadState } from "./upload-state.ts";
 
 /** A hidden folder in the shared one: it is not served, and on the same file system. */
@@ -30,6 +30,8 @@ export interface UploadsOptions {
   readonly hasher: Pick<Hasher, "openStream">;
   readonly clock: Clock;
   readonly uploadsMax: number;
+  /** Of one upload, in bytes. Default: none. */
+  readonly uploadBytesMax?: number;
 }
 
 interface Kept {
@@ -70,12 +72,15 @@ export class Uploads implements AsyncDisposable {
    */
   async start(root: FileRoot, wanted: Omit<UploadState, "id" | "phase">, id = newUploadId()): Promise<Upload> {
     const { uploadsMax } = this.#options;
+    const { bytesMax } = this.#stagingIn(root);
     if (!root.isWritable) throw new PermissionDenied();
     if (this.#starting.has(id)) throw new UploadInUse(wanted.path, "it is being started");
     if (this.#openCount + this.#starting.size >= uploadsMax) {
       const message = `Cannot start another upload: the limit is ${uploadsMax}; commit or abort some, or wait until they expire`;
       throw new LimitExceeded(message, "uploads", { retryAfterMs: SWEEP_MS });
     }
+    if (wanted.size !== undefined && wanted.size > bytesMax)
+      throw new UploadTooLarge(wanted.path, wanted.size, bytesMax);
     this.#starting.add(id);
     try {
       await this.#forgetOldest();
@@ -90,11 +95,11 @@ export class Uploads implements AsyncDisposable {
   }
 
   async #create(root: FileRoot, state: UploadState): Promise<Upload> {
-    const { fileSystem, hasher } = this.#options;
-    const folder = stagingOf(root);
+    const staging = this.#stagingIn(root);
+    const { fileSystem, folder } = staging;
     await fileSystem.makeFolder(folder);
     await fileSystem.syncFolder(root.folder);
-    return Upload.create({ fileSystem, hasher, folder }, state);
+    return Upload.create(staging, state);
   }
 
   /** Of those that are not committed. */
@@ -159,14 +164,20 @@ export class Uploads implements AsyncDisposable {
     await Promise.all([...this.#kept.values()].map(({ upload }) => upload.closeFiles()));
   }
 
+  #stagingIn(root: FileRoot): Staging {
+    const { fileSystem, hasher, uploadBytesMax: bytesMax = Number.MAX_SAFE_INTEGER } = this.#options;
+    return { fileSystem, hasher, folder: `${root.folder}/${STAGING_FOLDER}`, bytesMax };
+  }
+
   #keep(upload: Upload, root: FileRoot): void {
     const { id, ttlMs } = upload.state;
     this.#kept.set(id, { upload, root, expiresMs: this.#options.clock.monotonicMs() + ttlMs });
   }
 
   async #load(root: FileRoot): Promise<void> {
-    const { fileSystem, hasher, changes } = this.#options;
-    const folder = stagingOf(root);
+    const { changes } = this.#options;
+    const staging = this.#stagingIn(root);
+    const { fileSystem, folder } = staging;
     const names = await fileSystem.list(folder).catch((error: unknown) => {
       if (errorCode(error) === "ENOENT") return [];
       throw error;
@@ -181,7 +192,7 @@ export class Uploads implements AsyncDisposable {
         ? decodeState((await readWhole(fileSystem, `${folder}/${name}`)) ?? new Uint8Array())
         : undefined;
       if (state?.id !== id) continue;
-      const upload = await Upload.recover({ fileSystem, hasher, folder }, state);
+      const upload = await Upload.recover(staging, state);
       if (upload === undefined) continue;
       // The process before may have ended between the rename and its sync, and whoever asks now hears that it is done.
       if (upload.state.phase === "committed") await changes.confirm(pathIn(root, state));
@@ -211,10 +222,6 @@ export class Uploads implements AsyncDisposable {
       if (expiresMs <= nowMs && !upload.isInUse) await this.abort(id).catch(() => {});
     }
   }
-}
-
-function stagingOf(root: FileRoot): string {
-  return `${root.folder}/${STAGING_FOLDER}`;
 }
 
 /** Where it goes, as it was found to be good when it began. */
