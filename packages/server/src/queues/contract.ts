@@ -283,11 +283,15 @@ export interface QueueEngine extends JournalOwner {
 
   /**
    * A worker comes, with the leases that it believes to hold from an earlier session of the same id (that session must be
-   * detached). Nothing is delivered before the first `creditChanged`. @throws LimitExceeded beyond `workersMax`
+   * detached). Nothing is delivered before the first `creditChanged`.
+   * @param from the worker of that session, where it is known: what that one ran and `held` does not name never arrived, and
+   * returns at once
+   * @throws LimitExceeded beyond `workersMax`
    */
   attach(
     worker: QueueWorker,
     held: readonly JobLease[],
+    from?: QueueWorker,
   ): Answer<{ readonly kept: readonly JobLease[]; readonly lost: readonly JobLease[] }>;
   /** Its Flow or Lanes were set: it may have more credit, or less. Delivers at once. */
   creditChanged(worker: QueueWorker): void;
@@ -298,7 +302,7 @@ export interface QueueEngine extends JournalOwner {
   /** What it has now: a draining worker with nothing is drained. */
   held(worker: QueueWorker): { readonly offered: number; readonly running: number };
 
-  /** One outcome for each lease, in order. "ok" again for a lease that this worker has started already. */
+  /** One outcome for each lease, in order. "duplicate" for one that this worker has started already. */
   start(worker: QueueWorker, leases: readonly JobLease[]): Answer<readonly LeaseOutcome[]>;
   /** Also of offers that were not started: their Start is implied. */
   ack(worker: QueueWorker, leases: readonly JobLease[]): Answer<readonly LeaseOutcome[]>;

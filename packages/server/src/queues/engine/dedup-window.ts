@@ -14,6 +14,8 @@ export interface TakenId {
 
 export class DedupWindow {
   readonly #idsMax: number;
+  /** Of DedupKept records of all ids, about. */
+  bytes = 0;
   readonly #taken = new Map<string, TakenId>();
   /** In the order in which they came, from `#start` on: mostly that in which they end. */
   #queue: TakenId[] = [];
@@ -32,11 +34,6 @@ export class DedupWindow {
     return this.#taken.size + count <= this.#idsMax;
   }
 
-  /** Unix ms, when the next id ends; Infinity: none is taken. */
-  get endsAtMs(): number {
-    return this.#queue[this.#start]?.untilMs ?? Infinity;
-  }
-
   find(dedupId: string, nowMs: number): TakenId | undefined {
     const taken = this.#taken.get(dedupId);
     return taken !== undefined && taken.untilMs > nowMs ? taken : undefined;
@@ -45,6 +42,7 @@ export class DedupWindow {
   add(taken: TakenId): void {
     this.#taken.set(taken.dedupId, taken);
     this.#queue.push(taken);
+    this.bytes += sizeOf(taken);
   }
 
   /** Forgets those whose time is over. */
@@ -55,14 +53,16 @@ export class DedupWindow {
       next = this.#queue[this.#start]
     ) {
       if (this.#taken.get(next.dedupId) === next) this.#taken.delete(next.dedupId);
+      this.bytes -= sizeOf(next);
       this.#start++;
     }
     if (this.#start < 1024 || this.#start * 2 < this.#queue.length) return;
     this.#queue = this.#queue.slice(this.#start);
     this.#start = 0;
   }
+}
 
-  all(): Iterable<TakenId> {
-    return this.#taken.values();
-  }
+/** Ids are ASCII for the most part; tags, time, sequence and checksum are some 40 bytes. */
+function sizeOf({ dedupId, jobId }: TakenId): number {
+  return dedupId.length + jobId.length + 40;
 }

@@ -167,6 +167,17 @@ test("a worker that comes back within the grace time is told, lease by lease, wh
   expect(queue.engine.ack(again, [one!]).value).toEqual([{ code: "ok" }]);
 });
 
+test("what a worker does not name when it comes back never arrived, and returns at once", () => {
+  const queue = new QueueFixture({ graceMs: 5000 });
+  const worker = queue.worker("w", { window: 3, explicitStart: false });
+  queue.enqueue({}, {}, {});
+  const [one] = worker.leases();
+  queue.engine.detach(worker);
+  const again = new FakeWorker("w");
+  expect(queue.engine.attach(again, [one!], worker).value).toEqual({ kept: [one], lost: [] });
+  expect(queue.engine.counts()).toMatchObject({ running: 1, waiting: 2, failures: 0 });
+});
+
 test("after a restart running jobs are held for their workers, and attempts go on above all earlier ones", () => {
   const queue = new QueueFixture({ graceMs: 500 });
   const worker = queue.worker("w", { window: 1 });

@@ -4,7 +4,7 @@
 //      said before (duplicate), or of a job that is not there.
 // LC2. The record comes first: when the journal refuses it, nothing has changed.
 import { EndKind } from "@sluice/api";
-import type { JobLease, LeaseOutcome, NackHow } from "../contract.ts";
+import type { JobLease, LeaseOutcome, NackHow, QueueWorker } from "../contract.ts";
 import type { QueueCore } from "./core.ts";
 import { type FailureNote, JobPhase, NONE } from "./job-table.ts";
 import type { Lease, WorkerSeat } from "./lease.ts";
@@ -114,6 +114,17 @@ export class LeaseCommands {
   giveBack(lease: Lease, nowMs: number): void {
     if (!lease.isOffer) this.#core.append(returnedRecord(lease.number));
     this.#core.jobs.giveBack(lease.slot, nowMs);
+  }
+
+  /** What a worker that came back does not name: it never got it, so nobody needs to wait for it. */
+  returnUnclaimed(from: QueueWorker, nowMs: number): void {
+    const former = this.#core.jobs.workers.findFormer(from);
+    if (former === undefined) return;
+    try {
+      for (const lease of former.running) this.giveBack(lease, nowMs);
+    } catch {
+      // Refused by the journal: they return after the grace time.
+    }
   }
 
   /** Its worker was away for too long: it keeps its place, and nothing is counted. */

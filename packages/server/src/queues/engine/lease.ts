@@ -11,6 +11,8 @@ export class Lease {
   readonly priority: number;
   /** undefined: its worker is away, and may come back. */
   seat: WorkerSeat | undefined;
+  /** While its worker is away: the seat it had. */
+  formerSeat: WorkerSeat | undefined;
   readonly workerId: string;
   isOffer: boolean;
   /** false: ended, started, or taken back: what `OfferStack` passes over. */
@@ -112,6 +114,7 @@ export class OfferStack {
 export class WorkerSeat {
   readonly worker: QueueWorker;
   readonly offers = new OfferStack();
+  /** Also when it is away, until they come to somebody else. */
   readonly running = new Set<Lease>();
   isDraining = false;
   /** An offer of it was recalled for an urgent job, and gave no credit: not again until it says how its credit is. */

@@ -94,7 +94,7 @@ export class Leases {
     this.#deadlines.remove(lease.deadlineIndex);
     this.#count--;
     if (lease.isOffer) this.#closeOffer(lease);
-    else lease.seat?.running.delete(lease);
+    else (lease.seat ?? lease.formerSeat)?.running.delete(lease);
     if (lease.seat !== undefined) this.#workers.reviewLoad(lease.seat);
   }
 
@@ -105,7 +105,7 @@ export class Leases {
 
   /** The worker of a started lease is away, for so long at most. */
   orphan(lease: Lease, graceUntilMs: number): void {
-    lease.seat?.running.delete(lease);
+    lease.formerSeat = lease.seat;
     lease.seat = undefined;
     lease.graceUntilMs = graceUntilMs;
     this.#settle(lease);
@@ -113,6 +113,8 @@ export class Leases {
 
   /** It is there again. */
   adopt(lease: Lease, seat: WorkerSeat): void {
+    lease.formerSeat?.running.delete(lease);
+    lease.formerSeat = undefined;
     lease.seat = seat;
     lease.graceUntilMs = Infinity;
     seat.running.add(lease);

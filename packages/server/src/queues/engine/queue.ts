@@ -86,7 +86,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
   }
 
   get liveBytes(): number {
-    return this.#core.jobs.liveBytes;
+    return this.#core.jobs.liveBytes + this.#core.dedup.bytes;
   }
 
   open(journal: Journal, settings?: Settings): Answer<QueueEngine> {
@@ -212,6 +212,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
   attach(
     worker: QueueWorker,
     held: readonly JobLease[],
+    from?: QueueWorker,
   ): Answer<{ readonly kept: readonly JobLease[]; readonly lost: readonly JobLease[] }> {
     const { jobs, settings, name } = this.#core;
     const nowMs = this.#core.now();
@@ -227,6 +228,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
       if (lease !== undefined) jobs.leases.adopt(lease, seat);
       (lease === undefined ? lost : kept).push(each);
     }
+    if (from !== undefined) this.#commands.returnUnclaimed(from, nowMs);
     return this.#answer({ kept, lost }, nowMs);
   }
 

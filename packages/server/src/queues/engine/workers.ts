@@ -16,6 +16,8 @@ function isLessBusy(a: WorkerSeat, b: WorkerSeat): boolean {
 
 export class Workers {
   readonly #seats = new Map<QueueWorker, WorkerSeat>();
+  /** Of workers that went, as long as anybody remembers them. */
+  readonly #formerSeats = new WeakMap<QueueWorker, WorkerSeat>();
   readonly #buckets = Array.from(
     { length: PRIORITIES },
     () => new Heap<WorkerSeat>({ before: isLessBusy, moved: (seat, index) => void (seat.bucketIndex = index) }),
@@ -43,6 +45,10 @@ export class Workers {
     return this.#seats.get(worker);
   }
 
+  findFormer(worker: QueueWorker): WorkerSeat | undefined {
+    return this.#formerSeats.get(worker);
+  }
+
   seats(): Iterable<WorkerSeat> {
     return this.#seats.values();
   }
@@ -58,6 +64,7 @@ export class Workers {
     if (seat.holderIndex !== NONE) this.#holders.remove(seat.holderIndex);
     this.#refused = this.#refused.filter((each) => each !== seat);
     this.#seats.delete(seat.worker);
+    this.#formerSeats.set(seat.worker, seat);
   }
 
   /** W1. Its credit, or what it has, is another now. */
