@@ -18,6 +18,7 @@ import { systemClock } from "../../store/clock.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
 import type { Clock } from "../../store/contract.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
+import type { FileRoot } from "../file-path.ts";
 import { type FileServiceHandle, openFileService } from "../service.ts";
 import type { Rates } from "../turns.ts";
 import { PulledChunks } from "./pulled-chunks.ts";
@@ -49,13 +50,19 @@ export class OpenedService implements AsyncDisposable {
   }
 
   static async open(
-    options: { authorize?: Authorize; clock?: Clock; limits?: Partial<Limits>; rates?: Rates } = {},
+    options: {
+      authorize?: Authorize;
+      clock?: Clock;
+      limits?: Partial<Limits>;
+      named?: Partial<FileRoot>;
+      rates?: Rates;
+    } = {},
   ): Promise<OpenedService> {
     const folder = await mkdtemp(join(tmpdir(), "sluice-files-"));
     for (const name of ["home", "named", "outside"]) await mkdir(join(folder, name));
     const roots = [
       { name: "", folder: join(folder, "home"), isWritable: false },
-      { name: "named", folder: join(folder, "named"), isWritable: false },
+      { name: "named", folder: join(folder, "named"), isWritable: false, ...options.named },
     ];
     const { authorize = allowAll, clock = systemClock, rates = {} } = options;
     const limits = { ...DEFAULT_LIMITS, ...options.limits };
