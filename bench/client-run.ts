@@ -16,6 +16,8 @@ export type ClientName =
   | "beside-bulk"
   | "interference"
   | "read-many"
+  | "queue-work"
+  | "queue-latency"
   | "files"
   | "files-many-readers";
 

@@ -32,6 +32,8 @@ import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
+import { queueLatency } from "./scenarios/queue-latency.ts";
+import { queueThroughput } from "./scenarios/queue-throughput.ts";
 import { sdkHistory } from "./scenarios/sdk-history.ts";
 import { streamFrames } from "./scenarios/stream-frames.ts";
 import { streamMessages } from "./scenarios/stream-messages.ts";
@@ -65,6 +67,8 @@ const scenarios: readonly Scenario[] = [
   logsIngest,
   sdkHistory,
   heapGrowth,
+  queueThroughput,
+  queueLatency,
   ...files,
   ...rpc,
 ];

@@ -79,8 +79,7 @@ test("a retry storm does not starve fresh work", async () => {
   let seen = 0;
   let fresh: Delivery | undefined;
   while (fresh === undefined) {
-    await worker.until(() => worker.all("delivery").length > seen);
-    const next = worker.all("delivery").slice(seen);
+    const next = (await worker.deliveries(seen + 1)).slice(seen);
     seen += next.length;
     fresh = next.find(({ job }) => Buffer.from(job!.body).toString() === "fresh");
     for (const { lease } of next) worker.say({ case: "nack", value: { lease: lease!, kind: 2 } });

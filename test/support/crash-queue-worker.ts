@@ -23,7 +23,11 @@ async function work(): Promise<void> {
   const held = [...hand.values()].map(({ lease }) => lease);
   const worker = client.work(
     {
-      ...{ queue: "crash", workerId, sessionToken: token, held, explicitStart: isOffered },
+      queue: "crash",
+      workerId,
+      sessionToken: token,
+      held,
+      explicitStart: isOffered,
       flow: { seen: 0n, window: Math.max(0, SLOTS - held.length), windowBytes: 0n },
     },
     { waitForReady: true },
@@ -37,7 +41,7 @@ async function work(): Promise<void> {
   let taken = 0;
   let told = 0;
   for (;;) {
-    await worker.until(() => worker.told.length > told);
+    await worker.toldMore(told);
     for (; told < worker.told.length; told++) {
       const message = worker.told[told]!;
       if (message.case === "leaseLost") for (const { attempt } of message.value.leases) hand.delete(attempt);

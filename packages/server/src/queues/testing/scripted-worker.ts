@@ -49,6 +49,11 @@ export abstract class ScriptedWorker {
     return this.all("delivery");
   }
 
+  /** Resolves when it was told more than so many messages. */
+  toldMore(count: number): Promise<void> {
+    return this.until(() => this.told.length > count);
+  }
+
   /** Resolves when the condition holds. Rejects when the stream ends before. */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
