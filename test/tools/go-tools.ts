@@ -2,7 +2,7 @@
 // share one module, so that what they share (gRPC, protobuf, TLS) is fetched and compiled once.
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { rootFolder, runCommand } from "../../scripts/command.ts";
 import { type FindOptions, HOW_TO_INSTALL, type Tool } from "./tool.ts";
@@ -14,11 +14,16 @@ export const GO_TOOLS = {
   grpcurl: "github.com/fullstorydev/grpcurl/cmd/grpcurl",
   ghz: "github.com/bojand/ghz/cmd/ghz",
   h2spec: "github.com/summerwind/h2spec/cmd/h2spec",
+  // Our own few lines around Google's stubs.
+  "bytestream-client": ".",
   telemetrygen: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
 } as const;
 
 /** Modules of their own, in folders beside: what these need would change what the others are built of. */
-const FOLDERS: Partial<Record<keyof typeof GO_TOOLS, string>> = { telemetrygen: "otel" };
+const FOLDERS: Partial<Record<keyof typeof GO_TOOLS, string>> = {
+  "bytestream-client": "bytestream",
+  telemetrygen: "otel",
+};
 
 export type GoTool = keyof typeof GO_TOOLS;
 
@@ -35,9 +40,10 @@ export async function findGoTool(name: GoTool, options: FindOptions): Promise<To
   return { kind: "ready", path };
 }
 
-/** Named by what pins the versions, so that others are built anew. */
+/** Named by what pins the versions and by what is written here, so that others are built anew. */
 async function binaryFolder(module: string): Promise<string> {
   const hash = createHash("sha256");
-  for (const file of ["go.mod", "go.sum"]) hash.update(await readFile(join(module, file)));
+  const names = (await readdir(module)).filter((name) => /^go\.(?:mod|sum)$|\.go$/u.test(name));
+  for (const file of names.toSorted()) hash.update(await readFile(join(module, file)));
   return join(rootFolder, ".cache", "go-tools", hash.digest("hex").slice(0, 12));
 }
