@@ -245,6 +245,27 @@ describe("a reader that stands still", () => {
     await expect.poll(() => watcher.paths).toEqual(["a", "named", "new"]);
     expect(watcher.told.filter((each) => each.startsWith("resync"))).toEqual(["resync REMOVALS_FORGOTTEN"]);
   });
+
+  test("is told that a file is gone which it knew, also when that was made again and removed again meanwhile", async () => {
+    await put("a");
+    const watcher = await synced({ includeExisting: true });
+    const witness = await synced({ includeExisting: true });
+    watcher.isStalled = true;
+    await remove("a");
+    await expect.poll(() => witness.paths).toEqual(["named"]);
+    for (let times = 0; times < 2; times++) {
+      await put("a");
+      await put("b");
+      await expect.poll(() => witness.paths).toEqual(["a", "b", "named"]);
+      await remove("a");
+      await remove("b");
+      await expect.poll(() => witness.paths).toEqual(["named"]);
+    }
+    watcher.isStalled = false;
+    watcher.wake();
+    await expect.poll(() => watcher.paths).toEqual(["named"]);
+    expect(behind(watcher)).toEqual(["removed a"]);
+  });
 });
 
 describe("bounds", () => {

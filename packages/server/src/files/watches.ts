@@ -56,11 +56,6 @@ export class Watches implements AsyncDisposable {
     return this.#count;
   }
 
-  /** Entries that are remembered. */
-  get entries(): number {
-    return this.#entries;
-  }
-
   /** Whoever opens a watch must `close` it when the call ends. @throws Draining, LimitExceeded, PermissionDenied, InvalidRequest */
   async open(query: WatchQuery): Promise<Watch> {
     const { roots, clock, limits } = this.#options;
