@@ -5,6 +5,7 @@ import { connect } from "@sluice/client";
 import { Code, RpcError } from "@sluice/rpc";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
+import { openQueueClient } from "../support/queue-client.ts";
 import { type Probe, type ProbedServer, startProbedServer } from "../support/probed-server.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -40,6 +41,10 @@ test("to begin with there is nothing", () => {
     writingBytes: 0,
     downloads: 0,
     watches: 0,
+    subscriptions: 0,
+    workers: 0,
+    workSessions: 0,
+    enqueuingBytes: 0,
   });
 });
 
@@ -93,6 +98,26 @@ test("disconnected, without a word", async () => {
     const streams = await openFollows(client);
     await client.channel.close();
     for (const stream of streams) await expect(collect(stream)).rejects.toBeInstanceOf(RpcError);
+  }
+  await expectNothingLeft();
+});
+
+test("workers at a queue, disconnected with what they run", async () => {
+  {
+    await using client = openQueueClient(server.address);
+    await client.queues.createQueue({ name: "left", settings: { graceMs: 0 } });
+    await client.enqueue("left", ...Array.from({ length: STREAMS }, () => ({ body: Buffer.from("job") })));
+    await using far = openQueueClient(server.address);
+    const flow = { seen: 0n, window: 1, windowBytes: 0n };
+    const workers = Array.from({ length: STREAMS }, () => far.work({ queue: "left", flow }));
+    await Promise.all(workers.map((worker) => worker.deliveries(1)));
+    expect((await server.probe()).counts).toMatchObject({ workers: STREAMS, workSessions: STREAMS });
+    await far.channel.close();
+    for (const worker of workers) expect(await worker.ending()).toBeInstanceOf(RpcError);
+    await expect.poll(async () => (await server.probe()).counts).toMatchObject({ workers: 0, workSessions: 0 });
+    const countsOf = async () => (await client.queues.getQueue({ name: "left" })).queue?.counts;
+    await expect.poll(countsOf).toMatchObject({ running: 0n, waiting: BigInt(STREAMS), workers: 0 });
+    await client.queues.deleteQueue({ name: "left", force: true });
   }
   await expectNothingLeft();
 });

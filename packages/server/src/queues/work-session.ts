@@ -77,7 +77,7 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
   open(held: readonly { readonly jobId: string; readonly attempt: bigint }[]): void {
     const { engine } = this.#queue;
     const leases = held.map((lease) => jobLeaseOf(lease, this.#findJob));
-    const { value, place } = engine.attach(this, leases);
+    const { value, place } = engine.attach(this, leases, this.#seat.earlier);
     this.#isOpen = true;
     this.#sessions.sit(this.#seat, this);
     const byAttempt = new Map(held.map((lease) => [Number(lease.attempt), lease]));

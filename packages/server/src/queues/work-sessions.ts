@@ -8,11 +8,11 @@ import { randomBytes } from "node:crypto";
 import { LimitExceeded } from "../errors.ts";
 import type { Clock } from "../store/contract.ts";
 import { Heartbeats } from "../stream/heartbeat.ts";
-import type { OpenQueue } from "./contract.ts";
+import type { OpenQueue, QueueWorker } from "./contract.ts";
 import { SessionTakenOver } from "./queue-errors.ts";
 
-/** A worker's stream. */
-export interface WorkStream {
+/** A worker's stream, as the engine knows it. */
+export interface WorkStream extends QueueWorker {
   /** Ends it, and gives back what it has: nothing of the engine's is held when this returns. Idempotent. */
   interrupt(error: Error): void;
 }
@@ -24,6 +24,8 @@ export interface WorkSeat {
   readonly workerId: string;
   readonly queue: OpenQueue;
   stream: WorkStream | undefined;
+  /** The last one that has ended: what it ran, the next one goes on with. */
+  earlier: WorkStream | undefined;
   /** Monotonic ms until which it is kept without a stream. */
   untilMs: number;
 }
@@ -78,13 +80,15 @@ export class WorkSessions {
     if (this.#seats.size >= this.#max) this.#makeRoom();
     const fresh = Buffer.from(this.#random(TOKEN_BYTES)).toString("hex");
     const id = workerId === "" ? `worker-${fresh.slice(0, 8)}` : workerId;
-    const seat = { token: fresh, workerId: id, queue, stream: undefined, untilMs: this.clock.monotonicMs() };
+    const untilMs = this.clock.monotonicMs();
+    const seat = { token: fresh, workerId: id, queue, stream: undefined, earlier: undefined, untilMs };
     this.#seats.set(fresh, seat);
     return seat;
   }
 
   sit(seat: WorkSeat, stream: WorkStream): void {
     seat.stream = stream;
+    seat.earlier = undefined;
     this.#workers++;
   }
 
@@ -92,6 +96,7 @@ export class WorkSessions {
   leave(seat: WorkSeat, stream: WorkStream): void {
     if (seat.stream !== stream) return;
     seat.stream = undefined;
+    seat.earlier = stream;
     this.#workers--;
     seat.untilMs = this.clock.monotonicMs() + seat.queue.engine.settings.graceMs;
     // Behind those that left before: they are forgotten from the front.

@@ -177,6 +177,18 @@ describe("a worker whose connection is lost", () => {
     expect(opened.service).toMatchObject({ workers: 1, sessions: 1 });
   });
 
+  test("does not name what never arrived: that goes to others at once", async () => {
+    await opened.enqueue("q", [text("lost on the way"), text("arrived")]);
+    const worker = await opened.worker({ queue: "q", flow: flow(2) });
+    const [, arrived] = await worker.deliveries(2);
+    const token = worker.all("session")[0]!.sessionToken;
+    worker.cut();
+    const other = await opened.worker({ ...offers, flow: flow(2) });
+    const back = await opened.worker({ queue: "q", sessionToken: token, held: [leaseOf(arrived!)] });
+    expect(bodies(await other.deliveries(1))).toEqual(["lost on the way"]);
+    expect(codes(await back.ack([leaseOf(arrived!)]))).toEqual([ResultCode.OK]);
+  });
+
   test("takes over from its old stream, which still seemed to live", async () => {
     const { worker, lease, token } = await runOne();
     const back = await opened.worker({ ...offers, sessionToken: token, held: [lease] });
