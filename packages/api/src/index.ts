@@ -2,10 +2,15 @@
 // here, because their own is taken or says too little: the unversioned ones and OpenTelemetry's `LogsService`.
 export * from "./gen/sluice/files/v1/files_pb.ts";
 export * from "./gen/sluice/logs/v1/logs_pb.ts";
+export * from "./gen/sluice/metrics/v1/metrics_pb.ts";
 export * from "./gen/sluice/queues/v1/queues_pb.ts";
 export * from "./gen/sluice/queues/v1/journal_pb.ts";
 export * from "./gen/sluice/stream/v1/stream_pb.ts";
-export { FileService as SeedFileService, LogService as SeedLogService } from "./gen/seed_pb.ts";
+export {
+  FileService as SeedFileService,
+  LogService as SeedLogService,
+  MetricsService as SeedMetricsService,
+} from "./gen/seed_pb.ts";
 
 export * from "./gen/opentelemetry/proto/common/v1/common_pb.ts";
 export * from "./gen/opentelemetry/proto/resource/v1/resource_pb.ts";
@@ -29,3 +34,25 @@ export {
   type WriteRequest as ByteStreamWriteRequest,
   type WriteResponse as ByteStreamWriteResponse,
 } from "./gen/google/bytestream/bytestream_pb.ts";
+
+export {
+  AggregationTemporality,
+  DataPointFlags,
+  HistogramDataPointSchema,
+  ExponentialHistogramDataPointSchema,
+  ExponentialHistogramDataPoint_BucketsSchema,
+  SummaryDataPointSchema,
+  type HistogramDataPoint,
+  type ExponentialHistogramDataPoint,
+  type SummaryDataPoint,
+  type NumberDataPoint,
+  type Metric as OtlpMetric,
+  type ResourceMetrics,
+} from "./gen/opentelemetry/proto/metrics/v1/metrics_pb.ts";
+export {
+  MetricsService as OtlpMetricsService,
+  ExportMetricsServiceRequestSchema,
+  ExportMetricsServiceResponseSchema,
+  type ExportMetricsServiceRequest,
+  type ExportMetricsServiceResponse,
+} from "./gen/opentelemetry/proto/collector/metrics/v1/metrics_service_pb.ts";

@@ -54,6 +54,10 @@ export interface Limits {
   readonly watchHintsMax: number;
   /** Removals remembered of a watched folder: who is further behind is told to start anew. */
   readonly watchRemovalsMax: number;
+  /** Series of metrics: each costs about a KiB of memory. */
+  readonly seriesMax: number;
+  /** Open subscriptions to metrics. */
+  readonly subscriptionsMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -88,6 +92,8 @@ export const DEFAULT_LIMITS: Limits = {
   watchEntriesMax: 200_000,
   watchHintsMax: 8192,
   watchRemovalsMax: 50_000,
+  seriesMax: 100_000,
+  subscriptionsMax: 100_000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

@@ -8,10 +8,13 @@ import {
   FileService,
   type LogEntrySchema,
   LogService,
+  MetricsService,
   OtlpLogsService,
+  OtlpMetricsService,
   QueueService,
   SeedFileService,
   SeedLogService,
+  SeedMetricsService,
 } from "@sluice/api";
 import {
   type Call,
@@ -39,6 +42,7 @@ import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
 import { openLogs } from "./open-logs.ts";
+import { createMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
 import { createEngine } from "./queues/engine/queue.ts";
 import { openQueues } from "./queues/open-queues.ts";
 import { createQueueService, type QueueServiceHandle } from "./queues/service.ts";
@@ -92,6 +96,8 @@ export interface ServerCounts {
   readonly writingBytes: number;
   readonly downloads: number;
   readonly watches: number;
+  /** To metrics. */
+  readonly subscriptions: number;
   /** Work streams, and workers who are here or may come back. */
   readonly workers: number;
   readonly workSessions: number;
@@ -132,6 +138,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const random = Math.random;
   const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
   const queues = createQueueService({ catalog, authorize, clock, limits });
+  const metrics = opened.use(createMetricsService({ authorize, clock, limits }));
 
   const services = [
     serve(LogService, logs.handlers),
@@ -141,6 +148,9 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     serve(SeedFileService, files.seedHandlers),
     serve(ByteStream, files.byteStreamHandlers),
     serve(QueueService, queues.handlers),
+    serve(MetricsService, metrics.handlers),
+    serve(SeedMetricsService, metrics.seedHandlers),
+    serve(OtlpMetricsService, metrics.otlpHandlers),
   ];
   const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
@@ -173,7 +183,17 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     const { address } = healthListener;
     always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
-  return new RunningServer({ listeners, healthListener, rpc, logs, files, queues, health, opened: opened.move() });
+  return new RunningServer({
+    listeners,
+    healthListener,
+    rpc,
+    logs,
+    files,
+    queues,
+    metrics,
+    health,
+    opened: opened.move(),
+  });
 }
 
 /** What is served beside gRPC. */
@@ -225,6 +245,7 @@ interface Parts {
   readonly logs: LogServiceHandle;
   readonly files: FileServiceHandle;
   readonly queues: QueueServiceHandle;
+  readonly metrics: MetricsServiceHandle;
   readonly health: HealthRegistry;
   /** Everything that was opened, in order. */
   readonly opened: AsyncDisposableStack;
@@ -248,7 +269,7 @@ class RunningServer implements Server {
   }
 
   counts(): ServerCounts {
-    const { listeners, rpc, logs, files, queues } = this.#parts;
+    const { listeners, rpc, logs, files, queues, metrics } = this.#parts;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     return {
@@ -260,6 +281,7 @@ class RunningServer implements Server {
       writingBytes: logs.writingBytes,
       downloads: files.downloads,
       watches: files.watches,
+      subscriptions: metrics.subscriptions,
       workers: queues.workers,
       workSessions: queues.sessions,
       enqueuingBytes: queues.enqueuingBytes,
@@ -267,11 +289,12 @@ class RunningServer implements Server {
   }
 
   drain(options: { graceMs: number }): Promise<void> {
-    const { listeners, logs, files, queues, health, opened } = this.#parts;
+    const { listeners, logs, files, queues, metrics, health, opened } = this.#parts;
     health.shutDown();
     logs.drain();
     files.drain();
     queues.drain();
+    metrics.drain();
     const drained = Promise.all(listeners.map((listener) => listener.drain(options)));
     this.#closed ??= drained.then(() => opened.disposeAsync());
     return this.#closed;

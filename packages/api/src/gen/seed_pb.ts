@@ -10,12 +10,14 @@ import type { FileChunkSchema, FileInfoSchema, FileRequestSchema } from "./sluic
 import { file_sluice_files_v1_files } from "./sluice/files/v1/files_pb.ts";
 import type { LogEntrySchema, LogStreamRequestSchema } from "./sluice/logs/v1/logs_pb.ts";
 import { file_sluice_logs_v1_logs } from "./sluice/logs/v1/logs_pb.ts";
+import type { MetricPointSchema, MetricsRequestSchema } from "./sluice/metrics/v1/metrics_pb.ts";
+import { file_sluice_metrics_v1_metrics } from "./sluice/metrics/v1/metrics_pb.ts";
 
 /**
  * Describes the file seed.proto.
  */
 export const file_seed: GenFile = /*@__PURE__*/
-  fileDesc("CgpzZWVkLnByb3RvMlgKCkxvZ1NlcnZpY2USSgoKU3RyZWFtTG9ncxIgLnNsdWljZS5sb2dzLnYxLkxvZ1N0cmVhbVJlcXVlc3QaGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeTABMqEBCgtGaWxlU2VydmljZRJKCgxEb3dubG9hZEZpbGUSHC5zbHVpY2UuZmlsZXMudjEuRmlsZVJlcXVlc3QaGi5zbHVpY2UuZmlsZXMudjEuRmlsZUNodW5rMAESRgoLR2V0RmlsZUluZm8SHC5zbHVpY2UuZmlsZXMudjEuRmlsZVJlcXVlc3QaGS5zbHVpY2UuZmlsZXMudjEuRmlsZUluZm9iBnByb3RvMw", [file_sluice_files_v1_files, file_sluice_logs_v1_logs]);
+  fileDesc("CgpzZWVkLnByb3RvMlgKCkxvZ1NlcnZpY2USSgoKU3RyZWFtTG9ncxIgLnNsdWljZS5sb2dzLnYxLkxvZ1N0cmVhbVJlcXVlc3QaGC5zbHVpY2UubG9ncy52MS5Mb2dFbnRyeTABMqEBCgtGaWxlU2VydmljZRJKCgxEb3dubG9hZEZpbGUSHC5zbHVpY2UuZmlsZXMudjEuRmlsZVJlcXVlc3QaGi5zbHVpY2UuZmlsZXMudjEuRmlsZUNodW5rMAESRgoLR2V0RmlsZUluZm8SHC5zbHVpY2UuZmlsZXMudjEuRmlsZVJlcXVlc3QaGS5zbHVpY2UuZmlsZXMudjEuRmlsZUluZm8yZgoOTWV0cmljc1NlcnZpY2USVAoNU3RyZWFtTWV0cmljcxIhLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY3NSZXF1ZXN0Gh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljUG9pbnQwAWIGcHJvdG8z", [file_sluice_files_v1_files, file_sluice_logs_v1_logs, file_sluice_metrics_v1_metrics]);
 
 /**
  * @generated from service LogService
@@ -54,4 +56,19 @@ export const FileService: GenService<{
   },
 }> = /*@__PURE__*/
   serviceDesc(file_seed, 1);
+
+/**
+ * @generated from service MetricsService
+ */
+export const MetricsService: GenService<{
+  /**
+   * @generated from rpc MetricsService.StreamMetrics
+   */
+  streamMetrics: {
+    methodKind: "server_streaming";
+    input: typeof MetricsRequestSchema;
+    output: typeof MetricPointSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_seed, 2);
 

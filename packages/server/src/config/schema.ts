@@ -193,6 +193,16 @@ const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.watchRemovalsMax,
   }),
+  seriesMax: setting(count(1, 100_000_000), {
+    description: "Series of metrics; points of further ones are refused. Each costs about a KiB of memory.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.seriesMax,
+  }),
+  subscriptionsMax: setting(count(1, 100_000_000), {
+    description: "Subscriptions to metrics open at the same time.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.subscriptionsMax,
+  }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
     placeholder: "number",

@@ -7,7 +7,7 @@ import { DiskFull, NotFound, PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS } from "../limits.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT } from "../security/authorize.ts";
 import { MemoryLog } from "../stream/testing/memory-log.ts";
-import { matchesGlob } from "./glob.ts";
+import { matchesGlob } from "../stream/glob.ts";
 import { type Numbering, ProducerGap, type SliceOutcome } from "./ingest.ts";
 import type { Route } from "./routing.ts";
 import type { EntrySpans } from "./write-request.ts";

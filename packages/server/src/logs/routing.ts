@@ -8,7 +8,7 @@
 import type { Authorize, Subject } from "../security/authorize.ts";
 import { nextTurn } from "../stream/turn.ts";
 import { BytesTable } from "./bytes-table.ts";
-import { matchesGlob } from "./glob.ts";
+import { matchesGlob } from "../stream/glob.ts";
 import type { AppendOptions, Ingest, Numbering, Slice, SliceOutcome, WriteTarget } from "./ingest.ts";
 import { endOfSlice } from "./ingest.ts";
 import type { EntrySpans } from "./write-request.ts";

@@ -24,7 +24,7 @@ export type Action = "describe" | "read" | "write" | "consume" | "administer";
 
 /** What is touched. The name is the resource's own: of a log "default", of a file its path, of a service its full protobuf name. */
 export interface Resource {
-  readonly type: "log" | "file" | "queue" | "service";
+  readonly type: "log" | "file" | "queue" | "metrics" | "service";
   readonly name: string;
 }
 

@@ -1,4 +1,4 @@
-// Patterns of application names: `*` stands for any characters, also none, `?` for one, everything else for itself.
+// Patterns of names (applications, metrics): `*` stands for any characters, also none, `?` for one, everything else for itself.
 
 /** Whether the whole of `text` is what `pattern` says. Takes time in proportion to the product of their lengths at worst. */
 export function matchesGlob(pattern: string, text: string): boolean {

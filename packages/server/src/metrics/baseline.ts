@@ -1,0 +1,121 @@
+// What one subscriber, or all that are in step, have been sent: the newest point of each series, and how many came before.
+//
+// B1. A point is sent once: what has no newer point since is left out, but on purpose (`isResend`).
+// B2. `coalesced` is exact: the points since the last one that was sent.
+import { CounterMode, type PointCause } from "@sluice/api";
+import { FRAME_HEADER_BYTES } from "@sluice/rpc";
+import { ByteSink } from "../stream/byte-sink.ts";
+import { type Point, PointTag, type Series } from "./series.ts";
+
+/** Of one series; replaced, never changed, so that a copy of the map is a copy. */
+interface Sent {
+  readonly updates: number;
+  readonly point: Point;
+}
+
+export interface RoundOptions {
+  readonly cause: PointCause;
+  readonly isResend: boolean;
+}
+
+export interface BaselineOptions {
+  readonly counterMode: CounterMode;
+  readonly suppressRedundant: boolean;
+}
+
+export class Baseline {
+  readonly #options: BaselineOptions;
+  readonly #sent: Map<Series, Sent>;
+
+  constructor(options: BaselineOptions, sent = new Map<Series, Sent>()) {
+    this.#options = options;
+    this.#sent = sent;
+  }
+
+  copy(): Baseline {
+    return new Baseline(this.#options, new Map(this.#sent));
+  }
+
+  forget(series: Series): void {
+    this.#sent.delete(series);
+  }
+
+  /** Counts what is there as sent. */
+  skip(all: Iterable<Series>): void {
+    for (const series of all) this.#note(series);
+  }
+
+  /** Frames of what is to be told now. */
+  encode(all: Iterable<Series>, sink: ByteSink, { cause, isResend }: RoundOptions): void {
+    const { suppressRedundant, counterMode } = this.#options;
+    for (const series of all) {
+      const sent = this.#sent.get(series);
+      const isNewer = sent === undefined || series.updates > sent.updates;
+      if (!isNewer && !isResend) continue;
+      const { description, point, isStale } = series;
+      const rate = rateOf(series, sent?.point ?? series.previous, counterMode);
+      // Nothing to compare with yet: its rate is known with the next point.
+      if (rate === undefined) continue;
+      const isRedundant = suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
+      if (isRedundant && point.shape === undefined && description.rateScale === undefined) continue;
+      const start = begin(sink);
+      sink.raw(series.head, 0, series.head.length);
+      if (sent === undefined) sink.raw(series.introduction, 0, series.introduction.length);
+      encodePoint(sink, point, rate);
+      if (isStale) sink.varintField(PointTag.STALE, 1);
+      sink.varintField(PointTag.COALESCED, Math.max(1, series.updates - (sent?.updates ?? series.updates - 1)));
+      sink.varintField(PointTag.CAUSE, cause);
+      finish(sink, start);
+      this.#note(series);
+    }
+  }
+
+  #note(series: Series): void {
+    this.#sent.set(series, { updates: series.updates, point: series.point });
+  }
+}
+
+/** "plain": the point's own value; a number: what takes its place; undefined: it cannot be said yet. */
+function rateOf(series: Series, before: Point, mode: CounterMode): number | "plain" | undefined {
+  const { description, point } = series;
+  const isCounter = description.type === "counter";
+  const isRate = description.rateScale !== undefined || (isCounter && mode === CounterMode.RATE);
+  if (!isRate && !(isCounter && mode === CounterMode.DELTA)) return "plain";
+  if (before === point) return undefined;
+  // A counter that fell has begun anew.
+  const added = point.value >= before.value ? point.value - before.value : point.value;
+  if (!isRate) return added;
+  const seconds = Number(point.timestampNs - before.timestampNs) / 1e9;
+  if (seconds <= 0) return undefined;
+  return Math.min((added / seconds) * (description.rateScale ?? 1), description.rateMax ?? Infinity);
+}
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+function encodePoint(sink: ByteSink, point: Point, rate: number | "plain"): void {
+  const isPlain = rate === "plain";
+  scratch.setFloat64(0, isPlain ? point.value : rate, true);
+  sink.fixed64Field(PointTag.VALUE, scratch.getUint32(0, true), scratch.getUint32(4, true));
+  int64Field(sink, PointTag.TIMESTAMP, point.timestampNs);
+  if (point.startNs !== 0n) int64Field(sink, PointTag.START_TIMESTAMP, point.startNs);
+  if (!isPlain) return;
+  if (point.intValue !== undefined) int64Field(sink, PointTag.INT_VALUE, point.intValue);
+  if (point.shape !== undefined) sink.raw(point.shape, 0, point.shape.length);
+}
+
+function int64Field(sink: ByteSink, tag: number, value: bigint): void {
+  scratch.setBigInt64(0, value, true);
+  sink.varint64Field(tag, scratch.getUint32(0, true), scratch.getUint32(4, true));
+}
+
+function begin(sink: ByteSink): number {
+  sink.reserve(FRAME_HEADER_BYTES);
+  const start = sink.used;
+  sink.bytes[start] = 0;
+  sink.used += FRAME_HEADER_BYTES;
+  return start;
+}
+
+function finish(sink: ByteSink, start: number): void {
+  sink.bytes.writeUInt32BE(sink.used - start - FRAME_HEADER_BYTES, start + 1);
+}

@@ -1,0 +1,156 @@
+// What a subscriber asks for, checked.
+import type { LabelMatcher, MetricsRequest } from "@sluice/api";
+import { CounterMode, MatchKind, MetricsMode } from "@sluice/api";
+import { RE2JS, RE2JSException } from "re2js";
+import { type FieldViolation, InvalidRequest } from "../errors.ts";
+import type { Limits } from "../limits.ts";
+import { matchesGlob } from "../stream/glob.ts";
+import type { Series } from "./series.ts";
+
+/** Which series. */
+export interface SeriesQuery {
+  readonly matchesName: (name: string) => boolean;
+  readonly matches: (series: Series) => boolean;
+  /** The same text for queries that ask for the same series. */
+  readonly key: string;
+}
+
+export interface MetricsQuery extends SeriesQuery {
+  readonly intervalMs: number;
+  readonly mode: "sample" | "on-change" | "once";
+  readonly heartbeatMs: number;
+  readonly resendMs: number;
+  readonly suppressRedundant: boolean;
+  readonly updatesOnly: boolean;
+  readonly counterMode: CounterMode;
+  /** 0: no bound of its own. */
+  readonly seriesMax: number;
+  readonly hasControls: boolean;
+}
+
+const INTERVAL_MS_MIN = 10;
+const INTERVAL_MS_MAX = 24 * 60 * 60 * 1000;
+const DEFAULT_INTERVAL_MS = 1000;
+const HEARTBEAT_MS = 30_000;
+const MODES = new Set<number>(Object.values(MetricsMode));
+const COUNTER_MODES = new Set<number>(Object.values(CounterMode));
+
+/** @throws InvalidRequest with all that is wrong */
+export function parseMetricsQuery(request: MetricsRequest, limits: Limits, isVersioned: boolean): MetricsQuery {
+  const violations: FieldViolation[] = [];
+  const series = parseSeries(request, limits, violations);
+  const { intervalMs: ownMs, intervalSeconds, mode, counterMode, heartbeatMs = HEARTBEAT_MS } = request;
+  if (ownMs !== undefined && (ownMs < INTERVAL_MS_MIN || ownMs > INTERVAL_MS_MAX)) {
+    violations.push({ field: "interval_ms", description: `is ${ownMs}, not ${INTERVAL_MS_MIN} to ${INTERVAL_MS_MAX}` });
+  }
+  const intervalMs = ownMs ?? (intervalSeconds < 1 ? DEFAULT_INTERVAL_MS : intervalSeconds * 1000);
+  if (intervalMs > INTERVAL_MS_MAX && ownMs === undefined) {
+    const description = `is ${intervalSeconds}, more than a day (${INTERVAL_MS_MAX / 1000})`;
+    violations.push({ field: "interval_seconds", description });
+  }
+  if (!MODES.has(mode)) violations.push({ field: "mode", description: `is ${mode}, no mode` });
+  if (!COUNTER_MODES.has(counterMode)) {
+    violations.push({ field: "counter_mode", description: `is ${counterMode}, no counter mode` });
+  }
+  if (violations.length > 0) throw new InvalidRequest("BAD_METRICS_QUERY", violations);
+  return {
+    ...series,
+    intervalMs,
+    mode: mode === MetricsMode.ONCE ? "once" : mode === MetricsMode.ON_CHANGE ? "on-change" : "sample",
+    heartbeatMs,
+    resendMs: request.resendMs,
+    suppressRedundant: request.suppressRedundant,
+    updatesOnly: request.updatesOnly,
+    counterMode,
+    seriesMax: request.maxSeries,
+    hasControls: isVersioned || request.controlFrames,
+  };
+}
+
+/** @throws InvalidRequest with all that is wrong */
+export function parseSeriesQuery(
+  request: Pick<MetricsRequest, "metricNames" | "labels" | "matchers">,
+  limits: Limits,
+): SeriesQuery {
+  const violations: FieldViolation[] = [];
+  const query = parseSeries(request, limits, violations);
+  if (violations.length > 0) throw new InvalidRequest("BAD_METRICS_QUERY", violations);
+  return query;
+}
+
+function parseSeries(
+  { metricNames, labels, matchers }: Pick<MetricsRequest, "metricNames" | "labels" | "matchers">,
+  limits: Limits,
+  violations: FieldViolation[],
+): SeriesQuery {
+  const wanted = Object.entries(labels);
+  const count = metricNames.length + wanted.length + matchers.length;
+  if (count > limits.filtersMax) {
+    const description = `names, labels and matchers are ${count}: the limit is ${limits.filtersMax}`;
+    violations.push({ field: "metric_names", description });
+  }
+  for (const [i, name] of metricNames.entries()) {
+    const size = Buffer.byteLength(name);
+    if (size >= 1 && size <= limits.filterBytesMax) continue;
+    violations.push({ field: `metric_names[${i}]`, description: `has not 1 to ${limits.filterBytesMax} bytes` });
+  }
+  const tests = matchers.map((matcher, i) => compileMatcher(matcher, `matchers[${i}]`, limits, violations));
+  const matchesName = (name: string): boolean =>
+    metricNames.length === 0 || metricNames.some((pattern) => matchesGlob(pattern, name));
+  return {
+    matchesName,
+    matches: (series) =>
+      matchesName(series.description.name) &&
+      wanted.every(([label, value]) => series.label(label) === value) &&
+      tests.every((test) => test(series)),
+    key: JSON.stringify([
+      metricNames.toSorted(),
+      wanted.toSorted(([a], [b]) => (a < b ? -1 : 1)),
+      matchers.map(({ name, kind, value }) => [name, kind, value]),
+    ]),
+  };
+}
+
+function compileMatcher(
+  { name, kind, value }: LabelMatcher,
+  field: string,
+  limits: Limits,
+  violations: FieldViolation[],
+): (series: Series) => boolean {
+  const never = () => false;
+  if (name === "") violations.push({ field: `${field}.name`, description: "is empty: name a label" });
+  switch (kind) {
+    case MatchKind.EQUAL:
+      return (series) => series.label(name) === value;
+    case MatchKind.NOT_EQUAL:
+      return (series) => series.label(name) !== value;
+    case MatchKind.REGEX:
+    case MatchKind.NOT_REGEX: {
+      const expression = compileExpression(value, `${field}.value`, limits, violations);
+      if (expression === undefined) return never;
+      return (series) => expression.matches(series.label(name)) === (kind === MatchKind.REGEX);
+    }
+    default:
+      violations.push({ field: `${field}.kind`, description: `is ${kind}, no kind of match` });
+      return never;
+  }
+}
+
+function compileExpression(
+  source: string,
+  field: string,
+  limits: Limits,
+  violations: FieldViolation[],
+): RE2JS | undefined {
+  if (Buffer.byteLength(source) > limits.filterBytesMax) {
+    violations.push({ field, description: `has more than ${limits.filterBytesMax} bytes` });
+    return undefined;
+  }
+  try {
+    return RE2JS.compile(source);
+  } catch (error) {
+    if (!(error instanceof RE2JSException)) throw error;
+    violations.push({ field, description: `${error.message} (RE2 syntax)` });
+    return undefined;
+  }
+}

@@ -1,0 +1,82 @@
+// The metrics service: subscriptions to all series, and what programs write.
+import type { MetricsRequest, MetricsService, OtlpMetricsService, SeedMetricsService } from "@sluice/api";
+import type { Call, FrameSource, ServiceHandlers } from "@sluice/rpc";
+import type { Limits } from "../limits.ts";
+import { type Authorize, subjectOf } from "../security/authorize.ts";
+import type { Clock } from "../store/contract.ts";
+import { listMetrics, listSeries } from "./listing.ts";
+import { MetricsIngest } from "./otlp.ts";
+import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
+import { SeriesTable } from "./series.ts";
+import { Subscriptions } from "./subscriptions.ts";
+import { SystemMetrics } from "./system.ts";
+
+export interface MetricsServiceOptions {
+  readonly authorize: Authorize;
+  readonly clock: Clock;
+  readonly limits: Limits;
+}
+
+export interface MetricsServiceHandle extends Disposable {
+  readonly handlers: ServiceHandlers<typeof MetricsService>;
+  /** Of the unversioned service. */
+  readonly seedHandlers: ServiceHandlers<typeof SeedMetricsService>;
+  /** Of OpenTelemetry's service. */
+  readonly otlpHandlers: ServiceHandlers<typeof OtlpMetricsService>;
+  readonly subscriptions: number;
+  /** Ends all subscriptions with UNAVAILABLE; new ones are refused. */
+  drain(): void;
+}
+
+const RESOURCE = { type: "metrics", name: "default" } as const;
+/** A series without a point for so long is stale: five times the interval at which most programs export. */
+const SILENT_MS = 5 * 60_000;
+
+export function createMetricsService({ authorize, clock, limits }: MetricsServiceOptions): MetricsServiceHandle {
+  const table = new SeriesTable({ clock, seriesMax: limits.seriesMax, silentMs: SILENT_MS });
+  const system = new SystemMetrics({ table, clock });
+  const ingest = new MetricsIngest(table);
+  const refresh = (matchesName: (name: string) => boolean): void => system.refresh(matchesName);
+  const subscriptions = new Subscriptions({ table, clock, limits, refresh });
+
+  function stream(isVersioned: boolean): (request: MetricsRequest, call: Call) => FrameSource {
+    return (request, call) => {
+      const query = parseMetricsQuery(request, limits, isVersioned);
+      authorize(subjectOf(call), "read", RESOURCE);
+      return subscriptions.open(query, call);
+    };
+  }
+
+  return {
+    handlers: {
+      streamMetrics: stream(true),
+      listMetrics(request, call) {
+        authorize(subjectOf(call), "describe", RESOURCE);
+        return listMetrics(table, request, limits);
+      },
+      listSeries(request, call) {
+        authorize(subjectOf(call), "read", RESOURCE);
+        const query = parseSeriesQuery(request, limits);
+        refresh(query.matchesName);
+        return listSeries(table, request, query);
+      },
+    },
+    seedHandlers: { streamMetrics: stream(false) },
+    otlpHandlers: {
+      async export(request, call) {
+        authorize(subjectOf(call), "write", RESOURCE);
+        return await ingest.export(request);
+      },
+    },
+    get subscriptions() {
+      return subscriptions.size;
+    },
+    drain: () => subscriptions.drain(),
+    [Symbol.dispose]() {
+      subscriptions[Symbol.dispose]();
+      ingest[Symbol.dispose]();
+      system[Symbol.dispose]();
+      table[Symbol.dispose]();
+    },
+  };
+}

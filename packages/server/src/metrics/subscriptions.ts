@@ -1,0 +1,93 @@
+// All subscriptions: those who ask for the same share a selection, which ends with the last of them.
+import type { Call } from "@sluice/rpc";
+import { Draining, LimitExceeded } from "../errors.ts";
+import type { Limits } from "../limits.ts";
+import type { Clock } from "../store/contract.ts";
+import { Heartbeats } from "../stream/heartbeat.ts";
+import type { MetricsQuery } from "./query.ts";
+import { Selection } from "./selection.ts";
+import type { SeriesTable } from "./series.ts";
+import { Subscription } from "./subscription.ts";
+
+export interface SubscriptionsOptions {
+  readonly table: SeriesTable;
+  readonly clock: Clock;
+  readonly limits: Limits;
+  /** Has measured what is measured only when asked. */
+  readonly refresh: (matchesName: (name: string) => boolean) => void;
+}
+
+export class Subscriptions implements Disposable {
+  readonly #options: SubscriptionsOptions;
+  readonly #heartbeats: Heartbeats;
+  readonly #selections = new Map<string, Selection>();
+  readonly #open = new Set<Subscription>();
+  #isDraining = false;
+
+  constructor(options: SubscriptionsOptions) {
+    this.#options = options;
+    this.#heartbeats = new Heartbeats(options.clock);
+  }
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  /** @throws LimitExceeded, Draining */
+  open(query: MetricsQuery, call: Call): Subscription {
+    const { clock, limits } = this.#options;
+    if (this.#isDraining && query.mode !== "once") throw new Draining();
+    if (this.#open.size >= limits.subscriptionsMax) {
+      const text = `Cannot subscribe to metrics: the server has ${this.#open.size} subscriptions, its limit`;
+      throw new LimitExceeded(text, "subscriptions to metrics");
+    }
+    if (query.seriesMax > 0) this.#refuseTooMany(query);
+    const { selection, key } = this.#selectionOf(query);
+    const subscription = new Subscription({
+      query,
+      selection,
+      heartbeats: this.#heartbeats,
+      clock,
+      onClose: (ended) => {
+        this.#open.delete(ended);
+        if (selection.subscribers > 0) return;
+        this.#selections.delete(key);
+        selection[Symbol.dispose]();
+      },
+    });
+    this.#open.add(subscription);
+    call.onEnd(() => subscription.close());
+    return subscription;
+  }
+
+  /** Ends all with UNAVAILABLE; new ones are refused. */
+  drain(): void {
+    this.#isDraining = true;
+    for (const subscription of this.#open) subscription.interrupt();
+  }
+
+  [Symbol.dispose](): void {
+    for (const subscription of this.#open) subscription.close();
+  }
+
+  #selectionOf(query: MetricsQuery): { readonly selection: Selection; readonly key: string } {
+    const { table, clock, limits, refresh } = this.#options;
+    const { intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax } = query;
+    const key = JSON.stringify([query.key, intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax]);
+    const known = this.#selections.get(key);
+    if (known !== undefined) return { selection: known, key };
+    refresh(query.matchesName);
+    const max = seriesMax === 0 ? limits.seriesMax : seriesMax;
+    const selection = new Selection({ query, table, clock, seriesMax: max, refresh });
+    this.#selections.set(key, selection);
+    return { selection, key };
+  }
+
+  #refuseTooMany(query: MetricsQuery): void {
+    let count = 0;
+    for (const series of this.#options.table.all()) if (query.matches(series)) count++;
+    if (count <= query.seriesMax) return;
+    const text = `Cannot subscribe: ${count} series match, max_series is ${query.seriesMax}; name fewer or raise it`;
+    throw new LimitExceeded(text, "series of a subscription");
+  }
+}
