@@ -3,6 +3,7 @@
 // HB1. Extensions go through a second connection from a thread of their own: a handler that blocks the event loop, or a
 //      body that fills the first connection, holds none of them back.
 // HB2. Where there can be no thread, or it dies, they come from the event loop, and the worker is told why.
+// HB3. The thread is begun with the worker, and no job is taken before it is ready: the first handler may block at once.
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { ChannelOptions } from "@sluice/rpc";
@@ -21,7 +22,9 @@ export interface Heartbeat {
   setLease(seat: number, leaseMs: number): void;
   /** How long the lease in this seat still lasts, ms, as far as is known here; negative: it has ended. */
   leftMs(seat: number): number;
-  /** The server's word on how long a lease lasts: what the rhythm follows. Begins it. */
+  /** Leases can be kept, HB3. */
+  readonly isReady: boolean;
+  /** The server's word on how long a lease lasts: what the rhythm follows. Before any lease is held. */
   begin(leaseMs: number): void;
   end(): Promise<void>;
 }
@@ -32,6 +35,10 @@ export interface HeartbeatOrder {
   readonly queue: string;
   readonly channel: ChannelOptions;
   readonly memory: SharedArrayBuffer;
+}
+
+/** What the thread is told: to begin, with the length of most leases. */
+export interface HeartbeatBegin {
   readonly leaseMs: number;
 }
 
@@ -45,7 +52,9 @@ export interface HeartbeatContext extends Pick<HeartbeatOrder, "address" | "queu
   readonly clock: Clock;
   /** Told of leases that the server no longer knows, and of extensions that failed. */
   readonly report: (report: KeeperReport) => void;
-  /** There is no thread, and why. */
+  /** See `isReady`. Not within the constructor. */
+  readonly onReady: () => void;
+  /** There is no thread, and why. Not within the constructor. */
   readonly onNoThread: (error: unknown) => void;
 }
 
@@ -54,12 +63,20 @@ export class LeaseHeartbeat implements Heartbeat {
   readonly #table: LeaseTable;
   #thread: Worker | undefined;
   #keeper: LeaseKeeper | undefined;
-  #hasBegun = false;
+  /** Once the server has said it. */
+  #leaseMs: number | undefined;
+  #isReady: boolean;
   #isEnded = false;
 
   constructor(context: HeartbeatContext) {
     this.#context = context;
     this.#table = new LeaseTable(context.seats);
+    this.#isReady = context.where === "loop";
+    if (context.where === "thread") this.#startThread();
+  }
+
+  get isReady(): boolean {
+    return this.#isReady;
   }
 
   hold(lease: LeaseLike, leaseMs: number): number {
@@ -80,14 +97,11 @@ export class LeaseHeartbeat implements Heartbeat {
   }
 
   begin(leaseMs: number): void {
-    if (this.#hasBegun || this.#isEnded) return;
-    this.#hasBegun = true;
-    if (this.#context.where === "loop") return this.#keepHere(leaseMs);
-    try {
-      this.#thread = this.#startThread(leaseMs);
-    } catch (error) {
-      this.#leaveThread(error, leaseMs);
-    }
+    if (this.#leaseMs !== undefined || this.#isEnded) return;
+    this.#leaseMs = leaseMs;
+    if (this.#thread === undefined) return this.#keepHere();
+    const begin: HeartbeatBegin = { leaseMs };
+    return this.#thread.postMessage(begin);
   }
 
   async end(): Promise<void> {
@@ -96,33 +110,47 @@ export class LeaseHeartbeat implements Heartbeat {
     await this.#thread?.terminate();
   }
 
-  #startThread(leaseMs: number): Worker {
+  #startThread(): void {
     const { address, queue, channel } = this.#context;
-    const order: HeartbeatOrder = { address, queue, channel, memory: this.#table.memory, leaseMs };
+    const order: HeartbeatOrder = { address, queue, channel, memory: this.#table.memory };
     // Beside this file, in the same form: source or compiled.
     const form = extname(import.meta.url);
-    const thread = new Worker(new URL(`./queue-heartbeat-thread${form}`, import.meta.url), {
-      workerData: order,
-      execArgv: form === ".ts" ? ["--conditions=sluice-source"] : [],
+    try {
+      this.#thread = new Worker(new URL(`./queue-heartbeat-thread${form}`, import.meta.url), {
+        workerData: order,
+        execArgv: form === ".ts" ? ["--conditions=sluice-source"] : [],
+      });
+    } catch (error) {
+      // TLS options may hold what cannot be copied to a thread.
+      queueMicrotask(() => this.#leaveThread(error));
+      return;
+    }
+    this.#thread.unref();
+    this.#thread.on("message", (report: KeeperReport | "ready") => {
+      if (this.#isEnded) return;
+      if (report === "ready") this.#becomeReady();
+      else this.#context.report(report);
     });
-    thread.unref();
-    thread.on("message", (report: KeeperReport) => {
-      if (!this.#isEnded) this.#context.report(report);
-    });
-    thread.on("error", (error) => this.#leaveThread(error, leaseMs));
-    return thread;
+    this.#thread.on("error", (error) => this.#leaveThread(error));
   }
 
   /** HB2 */
-  #leaveThread(error: unknown, leaseMs: number): void {
+  #leaveThread(error: unknown): void {
     this.#thread = undefined;
     if (this.#isEnded) return;
     this.#context.onNoThread(error);
-    this.#keepHere(leaseMs);
+    this.#keepHere();
+    this.#becomeReady();
   }
 
-  #keepHere(leaseMs: number): void {
+  #becomeReady(): void {
+    this.#isReady = true;
+    this.#context.onReady();
+  }
+
+  #keepHere(): void {
+    if (this.#leaseMs === undefined) return;
     const { call, clock, report } = this.#context;
-    this.#keeper = new LeaseKeeper({ table: this.#table, call, clock, nowMs: monotonicMs, report }, leaseMs);
+    this.#keeper = new LeaseKeeper({ table: this.#table, call, clock, nowMs: monotonicMs, report }, this.#leaseMs);
   }
 }

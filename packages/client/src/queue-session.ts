@@ -50,8 +50,6 @@ export interface SessionOwner {
   onEnded(result: LeaseResult): void;
   onRecall(recall: Recall): void;
   onLeaseLost(leases: readonly Lease[]): void;
-  /** The server has taken back all that was not started, and knows of nothing else. */
-  onDrained(): void;
 }
 
 export interface SessionContext {
@@ -251,8 +249,7 @@ export class WorkSession {
         return owner.onLeaseLost(kind.value.leases);
       case "flowState":
         return this.#compare(kind.value);
-      case "drained":
-        return owner.onDrained();
+      case "drained": // the worker knows by itself when it is done
       case undefined:
         return undefined; // of a newer contract
       default:

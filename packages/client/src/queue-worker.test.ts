@@ -2,7 +2,7 @@ import { NackKind, RecallReason, ResultCode } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { LeaseLostError, RejectJob, RetryJob, ReturnJob, WorkerDrained } from "./queue-job.ts";
+import { LeaseLostError, RejectJob, RetryJob, ReturnJob } from "./queue-job.ts";
 import { settle } from "./testing/chance.ts";
 import { openHandler, openWorker } from "./testing/model-work.ts";
 
@@ -183,54 +183,6 @@ test("a job whose Start was not answered before the connection was lost runs whe
   await worker.ended;
 });
 
-test("a drain takes nothing more, gives back what crosses it, and ends when the last handler has ended", async () => {
-  const jobs = openHandler();
-  const { subscribed, worker, clock } = openWorker(jobs.handler, { slots: 3 });
-  const work = await subscribed();
-  for (const id of ["1", "2"]) work.deliver(id);
-  await settle();
-  let isDrained = false;
-  const drained = worker.drain().then(() => (isDrained = true));
-  work.deliver("3");
-  await settle();
-  expect(work.requests.map((each) => each.case)).toEqual(["subscribe", "drain", "flow", "nack", "flow"]);
-  expect(work.nacks).toMatchObject([{ job: "3", kind: NackKind.RETURN }]);
-  expect([work.flows.at(-1)?.[1], jobs.running()]).toEqual([0, ["1", "2"]]);
-  await jobs.finish("1");
-  await jobs.finish("2");
-  work.results("nack", ResultCode.OK, "3");
-  work.results("ack", ResultCode.OK, "1");
-  await settle();
-  expect([work.isEnded, isDrained]).toEqual([false, false]);
-  work.results("ack", ResultCode.OK, "2");
-  await settle();
-  expect(work.isEnded).toBe(true);
-  work.end();
-  await drained;
-  expect(clock.timers).toBe(0);
-});
-
-test("a drain's deadline aborts the signals and returns the jobs", async () => {
-  const jobs = openHandler();
-  const { subscribed, worker, clock, heartbeat } = openWorker(jobs.handler, { slots: 1 });
-  const work = await subscribed();
-  work.deliver("1");
-  await settle();
-  const drained = worker.drain({ deadlineMs: 5000 });
-  await clock.advanceInTurns(4999);
-  const signal = jobs.signal("1");
-  expect(signal.aborted).toBe(false);
-  await clock.advanceInTurns(1);
-  expect(signal.reason).toBeInstanceOf(WorkerDrained);
-  expect(work.nacks).toMatchObject([{ job: "1", kind: NackKind.RETURN }]);
-  work.results("nack", ResultCode.OK, "1");
-  await settle();
-  work.end();
-  await drained;
-  await jobs.finish("1");
-  expect([work.acks, heartbeat.isEnded]).toEqual([[], true]);
-});
-
 test("a lease that nobody could extend is lost here when it ends there, with the reason", async () => {
   const jobs = openHandler();
   const lost: string[] = [];
@@ -351,6 +303,19 @@ test("a worker that fails for good rejects; a silent server is called anew", asy
   expect(silent.calls).toHaveLength(2);
   silent.closed.abort();
   await silent.worker.ended;
+});
+
+test("no job is taken before its lease can be kept", async () => {
+  const { subscribed, heartbeat, ready, closed, worker } = openWorker(() => undefined, { slots: 2 });
+  heartbeat.isReady = false;
+  const work = await subscribed();
+  expect(work.credit).toBe(0);
+  heartbeat.isReady = true;
+  ready();
+  await settle();
+  expect(work.credit).toBe(2);
+  closed.abort();
+  await worker.ended;
 });
 
 test("options that cannot work are refused", () => {

@@ -75,6 +75,7 @@ export class QueueWorker implements AsyncDisposable {
       seats: slots,
       where: options.heartbeat ?? "thread",
       report: (report) => this.#onHeartbeat(report),
+      onReady: () => this.#session?.roomChanged(),
       onNoThread: (error) =>
         options.onWarning?.(`No thread for the heartbeat, it runs on the event loop: ${String(error)}`),
     });
@@ -104,12 +105,11 @@ export class QueueWorker implements AsyncDisposable {
    * Takes no more jobs, gives back what was not started, lets the running ones end, and ends. After `deadlineMs` their
    * signals are aborted, and they are returned. Idempotent; the first deadline holds.
    */
-  async drain(options: { readonly deadlineMs?: number } = {}): Promise<void> {
+  async drain({ deadlineMs }: { readonly deadlineMs?: number } = {}): Promise<void> {
     if (!this.#isDraining) {
       this.#isDraining = true;
-      const { deadlineMs } = options;
-      if (deadlineMs !== undefined)
-        this.#drainTimer = this.#context.clock.setTimer(() => this.#returnAll(), deadlineMs);
+      const { clock } = this.#context;
+      if (deadlineMs !== undefined) this.#drainTimer = clock.setTimer(() => this.#returnAll(), deadlineMs);
       this.#slots.dropWaiting();
       this.#session?.drain(0);
       this.#finishWhenDone();
@@ -155,8 +155,7 @@ export class QueueWorker implements AsyncDisposable {
       this.#session = undefined;
       this.#drainTimer?.cancel();
       this.#watch?.stop();
-      const over = new WorkerDrained("The worker has ended");
-      for (const job of this.#slots.runningJobs()) this.#abandon(job, over);
+      for (const job of this.#slots.runningJobs()) this.#abandon(job, new WorkerDrained("The worker has ended"));
       await this.#heartbeat.end();
     }
   }
@@ -200,7 +199,6 @@ export class QueueWorker implements AsyncDisposable {
     onEnded: (result) => this.#onEnded(result),
     onRecall: (recall) => this.#onRecall(recall),
     onLeaseLost: (leases) => this.#onLeaseLost(leases, "it expired, or the job was cancelled"),
-    onDrained: () => this.#finishWhenDone(),
   };
 
   /** QW1, QW3 */
@@ -208,7 +206,7 @@ export class QueueWorker implements AsyncDisposable {
     const { windowBytes = 0, lanes = [] } = this.#options;
     const jobs = Math.min(this.#window - this.#slots.held, OUTCOMES_MAX - this.#unanswered.size);
     return {
-      jobs: this.#isDraining ? 0 : Math.max(0, jobs),
+      jobs: this.#isDraining || !this.#heartbeat.isReady ? 0 : Math.max(0, jobs),
       bytes: windowBytes === 0 ? 0 : Math.max(1, windowBytes - this.#slots.bytes),
       lanes: lanes.map(({ minPriority, slots }) => ({
         minPriority,
@@ -269,8 +267,10 @@ export class QueueWorker implements AsyncDisposable {
   /** What became of a Start. False: there was none. */
   #settleStart({ attempt }: Lease, isStarted: boolean): boolean {
     const delivery = this.#slots.takeStarting(attempt);
-    if (delivery !== undefined && isStarted) this.#begin(delivery);
-    return delivery !== undefined;
+    if (delivery === undefined || !isStarted) return delivery !== undefined;
+    if (this.#isDraining) this.#say(toQueueJob(delivery), leaseOf(delivery), RETURNED);
+    else this.#begin(delivery);
+    return true;
   }
 
   #begin(delivery: Delivery): void {
@@ -320,9 +320,8 @@ export class QueueWorker implements AsyncDisposable {
     };
   }
 
-  /** QW3 */
   #say(job: QueueJob, lease: LeaseLike, outcome: Outcome): void {
-    this.#unanswered.set(lease.attempt, { job, lease, outcome });
+    this.#unanswered.set(lease.attempt, { job, lease, outcome }); // QW3
     this.#session?.end(lease, outcome);
   }
 

@@ -154,6 +154,7 @@ export class ModelHeartbeat implements Heartbeat {
   readonly #clock: ManualClock;
   #seats = 0;
   isEnded = false;
+  isReady = true;
 
   constructor(clock: ManualClock) {
     this.#clock = clock;
@@ -196,6 +197,7 @@ export function openWorker(handler: JobHandler, options: Partial<QueueWorkerOpti
     return work.responses;
   };
   let tell: Parameters<QueueWorkerContext["openHeartbeat"]>[0]["report"] | undefined;
+  let ready: (() => void) | undefined;
   const extensions: { leases: readonly LeaseLike[]; leaseMs: number; code: ResultCode }[] = [];
   const context: QueueWorkerContext = {
     call,
@@ -206,8 +208,9 @@ export function openWorker(handler: JobHandler, options: Partial<QueueWorkerOpti
         results: leases.map((lease) => ({ lease, code, leaseUntil: 77n })),
       });
     },
-    openHeartbeat: ({ report }) => {
+    openHeartbeat: ({ report, onReady }) => {
       tell = report;
+      ready = onReady;
       return heartbeat;
     },
     clock,
@@ -223,6 +226,7 @@ export function openWorker(handler: JobHandler, options: Partial<QueueWorkerOpti
     heartbeat,
     calls,
     extensions,
+    ready: () => ready?.(),
     report: (report: Parameters<NonNullable<typeof tell>>[0]) => tell?.(report),
     /** The newest stream, once all that could be said was said. */
     work: async (): Promise<ModelWork> => {

@@ -1,0 +1,70 @@
+import { NackKind, ResultCode } from "@sluice/api";
+import { expect, test } from "vitest";
+import { WorkerDrained } from "./queue-job.ts";
+import { settle } from "./testing/chance.ts";
+import { openHandler, openWorker } from "./testing/model-work.ts";
+
+test("a drain takes nothing more, gives back what crosses it, and ends when the last handler has ended", async () => {
+  const jobs = openHandler();
+  const { subscribed, worker, clock } = openWorker(jobs.handler, { slots: 3 });
+  const work = await subscribed();
+  for (const id of ["1", "2"]) work.deliver(id);
+  await settle();
+  let isDrained = false;
+  const drained = worker.drain().then(() => (isDrained = true));
+  work.deliver("3");
+  await settle();
+  expect(work.requests.map((each) => each.case)).toEqual(["subscribe", "drain", "flow", "nack", "flow"]);
+  expect(work.nacks).toMatchObject([{ job: "3", kind: NackKind.RETURN }]);
+  expect([work.flows.at(-1)?.[1], jobs.running()]).toEqual([0, ["1", "2"]]);
+  await jobs.finish("1");
+  await jobs.finish("2");
+  work.results("nack", ResultCode.OK, "3");
+  work.results("ack", ResultCode.OK, "1");
+  await settle();
+  expect([work.isEnded, isDrained]).toEqual([false, false]);
+  work.results("ack", ResultCode.OK, "2");
+  await settle();
+  expect(work.isEnded).toBe(true);
+  work.end();
+  await drained;
+  expect(clock.timers).toBe(0);
+});
+
+test("a job whose Start is answered during a drain goes back", async () => {
+  const jobs = openHandler();
+  const { subscribed, worker } = openWorker(jobs.handler, { slots: 1, window: 2 });
+  const work = await subscribed();
+  for (const id of ["1", "2"]) work.deliver(id, { offer: true });
+  await settle();
+  const drained = worker.drain();
+  work.results("start", ResultCode.OK, "1");
+  await settle();
+  expect([jobs.begun, work.nacks]).toMatchObject([[], [{ job: "1", kind: NackKind.RETURN }]]);
+  work.results("nack", ResultCode.OK, "1");
+  await settle();
+  expect(work.isEnded).toBe(true);
+  work.end();
+  await drained;
+});
+
+test("a drain's deadline aborts the signals and returns the jobs", async () => {
+  const jobs = openHandler();
+  const { subscribed, worker, clock, heartbeat } = openWorker(jobs.handler, { slots: 1 });
+  const work = await subscribed();
+  work.deliver("1");
+  await settle();
+  const drained = worker.drain({ deadlineMs: 5000 });
+  await clock.advanceInTurns(4999);
+  const signal = jobs.signal("1");
+  expect(signal.aborted).toBe(false);
+  await clock.advanceInTurns(1);
+  expect(signal.reason).toBeInstanceOf(WorkerDrained);
+  expect(work.nacks).toMatchObject([{ job: "1", kind: NackKind.RETURN }]);
+  work.results("nack", ResultCode.OK, "1");
+  await settle();
+  work.end();
+  await drained;
+  await jobs.finish("1");
+  expect([work.acks, heartbeat.isEnded]).toEqual([[], true]);
+});
