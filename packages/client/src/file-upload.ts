@@ -8,8 +8,9 @@ import { createHash, type Hash } from "node:crypto";
 import { crc32 } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { FileInfo, FileService, UploadFileRequestSchema, UploadFileResponse } from "@sluice/api";
-import { type Client, Code, RpcError } from "@sluice/rpc";
+import { type Client, Code, type Frames, RpcError } from "@sluice/rpc";
 import { abortWith } from "./abort.ts";
+import { encodeChunk } from "./encode-chunk.ts";
 import { Retrier, type RetryPolicy } from "./retry.ts";
 import { type Clock, type Random, sleep } from "./time.ts";
 
@@ -192,7 +193,7 @@ class Uploading {
   async *#requests(
     start: number,
     signal: AbortSignal,
-  ): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema>> {
+  ): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema> | Frames> {
     yield { uploadId: this.#id, offset: BigInt(start) };
     let offset = start;
     const ended = new Promise<void>((resolve) => {
@@ -205,7 +206,7 @@ class Uploading {
         while (offset + data.length > this.#sendTo && !signal.aborted)
           await Promise.race([this.#opened.promise, ended]);
         if (signal.aborted) return;
-        yield { offset: BigInt(offset), data, chunkCrc32: crc32(data) };
+        yield encodeChunk(offset, data, { crc32: crc32(data) });
         offset += data.length;
       }
     }
