@@ -15,7 +15,7 @@ const KINDS: Readonly<Record<string, FaultKind>> = {
 export function faultOf(error: unknown): UploadFault {
   if (!(error instanceof RpcError)) return new UploadFault("other", String(error), { cause: error });
   const [info] = error.findDetails(ErrorInfoSchema);
-  const isLost = info?.domain !== "sluice" && (error.code === Code.UNAVAILABLE || error.code === Code.CANCELED);
+  const isLost = info?.domain !== "sluice" && (error.code === Code.UNAVAILABLE || error.code === Code.CANCELLED);
   const kind = KINDS[info?.reason ?? ""] ?? (isLost ? "interrupted" : "other");
   return new UploadFault(kind, error.message, { cause: error, retryAfterMs: retryDelayMs(error) });
 }
