@@ -2,7 +2,7 @@
 //
 // V1. Every entrance asks `authorize` before it opens anything.
 import type { ByteStream, FileRequest, FileService, SeedFileService } from "@sluice/api";
-import type { Call, FrameSource, HttpHandler, ServiceHandlers } from "@sluice/rpc";
+import type { Call, FrameSource, HttpHandler, HttpRequest, ServiceHandlers } from "@sluice/rpc";
 import { PermissionDenied } from "../errors.ts";
 import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../security/authorize.ts";
@@ -83,66 +83,24 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const { pathOf, writablePathOf } = createGate(roots, authorize);
   const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, uploadBytesMax, writablePathOf };
 
-  async function download(
-    request: FileRequest,
-    { path, call, message }: { path: FilePath; call: Call; message: DownloadOptions["message"] },
-  ): Promise<FrameSource> {
-    const asked = parseDownload(request, path, message);
-    call.onEnd(downloads.admit());
-    const opened = await openDownload(request, asked, resources, subjectOf(call).address);
-    call.onEnd(() => {
-      opened.close();
-    });
-    return opened;
-  }
-
-  const readHandlers = {
-    downloadFile: (request: FileRequest, call: Call) =>
-      download(request, { path: pathOf(request.filePath, subjectOf(call), "read"), call, message: "chunk" }),
-    getFileInfo: (request: FileRequest, call: Call) =>
-      describeFile(pathOf(request.filePath, subjectOf(call), "describe"), request, resources),
-  };
+  const reading = createReading({ resources, downloads, pathOf });
 
   return {
     handlers: {
-      ...readHandlers,
-      listFiles(request, call) {
-        const query = parseListQuery(request, roots);
-        authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
-        return listFiles(query, { roots, isEnded: () => call.isEnded });
-      },
-      async watchFiles(request, call) {
-        const query = parseWatchQuery(request, { roots, heartbeatMs });
-        authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
-        const watch = await watches.open(query);
-        call.onEnd(() => {
-          watch.close();
-        });
-        return watch;
-      },
+      ...reading.handlers,
+      ...createFolderHandlers({ roots, authorize, watches, heartbeatMs }),
       ...createUploadHandlers(uploading),
       ...createChangeHandlers(changes, writablePathOf),
     },
-    seedHandlers: readHandlers,
+    seedHandlers: reading.handlers,
     byteStreamHandlers: createByteStreamHandlers({
       ...uploading,
       roots,
       authorize,
       readablePathOf: (text, subject, field) => pathOf(text, subject, "read", field),
-      download: (request, path, call) => download(request, { path, call, message: "bytes" }),
+      download: (request, path, call) => reading.download(request, { path, call, message: "bytes" }),
     }),
-    httpHandler: createFileHttpHandler({
-      checksums,
-      clock,
-      admit(filePath, request) {
-        const subject = subjectOf(request);
-        const path = pathOf(filePath, subject, "read");
-        request.signal.addEventListener("abort", downloads.admit(), { once: true });
-        const seat = turns.join(subject.address);
-        request.signal.addEventListener("abort", () => seat.leave(), { once: true });
-        return { path, seat };
-      },
-    }),
+    httpHandler: createFileHttpHandler({ checksums, clock, admit: reading.admit }),
     tusHandler: createTusHandler(uploading),
     drain() {
       downloads.drain();
@@ -182,6 +140,72 @@ function createGate(roots: readonly FileRoot[], authorize: Authorize) {
   }
 
   return { pathOf, writablePathOf };
+}
+
+/** What reads a file, by whatever protocol. */
+function createReading(options: {
+  readonly resources: DownloadResources;
+  readonly downloads: DownloadCount;
+  readonly pathOf: (text: string, subject: Subject, action: Action) => FilePath;
+}) {
+  const { resources, downloads, pathOf } = options;
+
+  async function download(
+    request: FileRequest,
+    { path, call, message }: { path: FilePath; call: Call; message: DownloadOptions["message"] },
+  ): Promise<FrameSource> {
+    const asked = parseDownload(request, path, message);
+    call.onEnd(downloads.admit());
+    const opened = await openDownload(request, asked, resources, subjectOf(call).address);
+    call.onEnd(() => {
+      opened.close();
+    });
+    return opened;
+  }
+
+  return {
+    download,
+    handlers: {
+      downloadFile: (request: FileRequest, call: Call) =>
+        download(request, { path: pathOf(request.filePath, subjectOf(call), "read"), call, message: "chunk" }),
+      getFileInfo: (request: FileRequest, call: Call) =>
+        describeFile(pathOf(request.filePath, subjectOf(call), "describe"), request, resources),
+    },
+    /** Of plain HTTP. */
+    admit(filePath: string, request: HttpRequest) {
+      const subject = subjectOf(request);
+      const path = pathOf(filePath, subject, "read");
+      request.signal.addEventListener("abort", downloads.admit(), { once: true });
+      const seat = resources.turns.join(subject.address);
+      request.signal.addEventListener("abort", () => seat.leave(), { once: true });
+      return { path, seat };
+    },
+  };
+}
+
+function createFolderHandlers(options: {
+  readonly roots: readonly FileRoot[];
+  readonly authorize: Authorize;
+  readonly watches: Watches;
+  readonly heartbeatMs: number;
+}): Pick<ServiceHandlers<typeof FileService>, "listFiles" | "watchFiles"> {
+  const { roots, authorize, watches, heartbeatMs } = options;
+  return {
+    listFiles(request, call) {
+      const query = parseListQuery(request, roots);
+      authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
+      return listFiles(query, { roots, isEnded: () => call.isEnded });
+    },
+    async watchFiles(request, call) {
+      const query = parseWatchQuery(request, { roots, heartbeatMs });
+      authorize(subjectOf(call), "describe", { type: "file", name: query.folder?.text ?? "" });
+      const watch = await watches.open(query);
+      call.onEnd(() => {
+        watch.close();
+      });
+      return watch;
+    },
+  };
 }
 
 function createChangeHandlers(
