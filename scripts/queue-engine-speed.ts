@@ -99,6 +99,7 @@ function report(what: string, count: number, since: number): void {
 const waiting = Number(values.waiting);
 const keys = Number(values.keys);
 const cycles = Number(values.cycles);
+const jobs = Array.from({ length: keys }, (_, key) => newJob({ fairnessKey: keys === 1 ? "" : `k${key}` }));
 const engine = createEngine({ name: "speed", clock: systemClock, random: Math.random }).open(discard(), {
   ...DEFAULT_SETTINGS,
   jobsMax: 100_000_000,

@@ -3,6 +3,9 @@
 // D1. Bounded: `idsMax`. At the bound no further id is taken: forgetting one early would break its promise.
 import type { Place } from "../contract.ts";
 
+/** In one turn of the event loop: a millisecond or two. */
+const PRUNE_MAX = 10_000;
+
 export interface TakenId {
   readonly dedupId: string;
   readonly jobId: string;
@@ -45,13 +48,11 @@ export class DedupWindow {
     this.bytes += sizeOf(taken);
   }
 
-  /** Forgets those whose time is over. */
+  /** Forgets those whose time is over: some of them, if they are many. */
   prune(nowMs: number): void {
-    for (
-      let next = this.#queue[this.#start];
-      next !== undefined && next.untilMs <= nowMs;
-      next = this.#queue[this.#start]
-    ) {
+    for (let count = 0; count < PRUNE_MAX; count++) {
+      const next = this.#queue[this.#start];
+      if (next === undefined || next.untilMs > nowMs) break;
       if (this.#taken.get(next.dedupId) === next) this.#taken.delete(next.dedupId);
       this.bytes -= sizeOf(next);
       this.#start++;

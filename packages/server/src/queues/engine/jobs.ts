@@ -25,7 +25,7 @@ import { SlotList } from "./slot-list.ts";
 import { Workers } from "./workers.ts";
 
 /** Failures kept of a job, and characters of each reason. */
-export const HISTORY_MAX = 8;
+const HISTORY_MAX = 8;
 const REASON_LENGTH_MAX = 512;
 
 /** A job as its record says it. Times are Unix ms. */

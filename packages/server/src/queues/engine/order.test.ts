@@ -1,6 +1,8 @@
 // Which job comes next: priorities and their ageing, fairness keys, ordering keys, throttles, retries.
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { NackHow } from "../contract.ts";
+import { Jobs } from "./jobs.ts";
 import type { FakeWorker } from "./testing/fake-worker.ts";
 import { QueueFixture } from "./testing/queue-fixture.ts";
 
@@ -119,11 +121,59 @@ test("keys get their share of the workers by their weights", () => {
   expect(share(), "also in the long run").toBe("aaaaaabb");
 });
 
+test("a key with jobs at workers leaves a free one to a key without", () => {
+  const queue = new QueueFixture();
+  const worker = queue.worker("w", { window: 4 });
+  queue.enqueue(...many(14, { fairnessKey: "long" }));
+  queue.enqueue(...many(10, { fairnessKey: "short" }));
+  queue.ack(worker, 1);
+  for (let round = 0; round < 5; round++) {
+    const short = [...worker.offers.keys()].filter((number) => number > 14);
+    expect(short).toHaveLength(1);
+    queue.ack(worker, short[0]!);
+  }
+});
+
 test("where jobs are short, what keys have had decides", () => {
   const queue = new QueueFixture({ weights: new Map([["a", 2]]) });
   queue.enqueue(...many(100, { fairnessKey: "a" }), ...many(100, { fairnessKey: "b" }));
   const got = order(queue, 60);
   expect(got.filter((number) => number <= 100)).toHaveLength(40);
+});
+
+test("a key that was away has saved nothing up", () => {
+  const queue = new QueueFixture();
+  queue.enqueue(...many(100, { fairnessKey: "a" }));
+  order(queue, 50);
+  queue.enqueue(...many(50, { fairnessKey: "b" }));
+  expect(order(queue, 20).filter((number) => number > 100)).toHaveLength(10);
+});
+
+test("keys are forgotten with their last job", () => {
+  const jobs = new Jobs({ ageMs: 1000, weights: new Map() });
+  const facts = { place: 1, bytes: 1, priority: 3, enqueuedAtMs: 0, eligibleAtMs: 0, expiresAtMs: 0, jobId: "" };
+  for (const number of [1, 2]) jobs.add({ ...facts, number, fairnessKey: `f${number}`, orderingKey: `o${number}` }, 0);
+  expect([jobs.order.keyCount, jobs.chains.count]).toEqual([2, 2]);
+  for (const number of [1, 2]) jobs.end(jobs.table.find(number), 0);
+  expect([jobs.order.keyCount, jobs.chains.count]).toEqual([0, 0]);
+});
+
+test("a redriven job goes before a later one of its ordering key that comes back from its worker", () => {
+  const queue = new QueueFixture();
+  const worker = queue.worker("w", { window: 1 });
+  queue.enqueue({ orderingKey: "k" }, { orderingKey: "k" });
+  const nack = (how: NackHow): void => {
+    const [lease] = worker.offered();
+    worker.offers.clear();
+    queue.engine.nack(worker, lease!, how);
+  };
+  nack({ kind: "reject", reason: "no" });
+  queue.engine.creditChanged(worker);
+  queue.engine.redrive([1]);
+  expect([...worker.offers.keys()]).toEqual([2]);
+  nack({ kind: "return" });
+  queue.engine.creditChanged(worker);
+  expect([...worker.offers.keys()]).toEqual([1]);
 });
 
 test("of an ordering key one job is in play, in order, and a dead one leaves its place", () => {

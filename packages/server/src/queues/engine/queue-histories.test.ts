@@ -1,7 +1,7 @@
 // Random histories of a queue: jobs, workers that come, go and come back, a clock that jumps, full disks, restarts and cleaning
 // between them. What must be true after each step is in testing/world.ts, by the numbers of queue.ts.
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, inject, test } from "vitest";
 import { History, STEPS, type Step } from "./testing/history.ts";
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -38,6 +38,6 @@ test("whatever happens, no job is lost, done twice, or at two workers", () => {
       history.world.queue.engine.close();
       expect(history.world.queue.clock.timers).toBe(0);
     }),
-    { numRuns: 100 },
+    { numRuns: Math.ceil(300 * inject("propertyScale")) },
   );
 });
