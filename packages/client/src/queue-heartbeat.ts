@@ -3,7 +3,8 @@
 // HB1. Extensions go through a second connection from a thread of their own: a handler that blocks the event loop, or a
 //      body that fills the first connection, holds none of them back.
 // HB2. Where there can be no thread, or it dies, they come from the event loop, and the worker is told why.
-// HB3. The thread is begun with the worker, and no job is taken before it is ready: the first handler may block at once.
+// HB3. The thread is begun with the worker, and needs nothing of the event loop from then on: the first handler may block at
+//      once. With a lease so short that it might end before a thread on a busy machine is ready, no job is taken until then.
 import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { ChannelOptions } from "@sluice/rpc";
@@ -58,6 +59,9 @@ export interface HeartbeatContext extends Pick<HeartbeatOrder, "address" | "queu
   readonly onNoThread: (error: unknown) => void;
 }
 
+/** Several times what a thread takes to be ready on a busy machine. */
+const PATIENT_LEASE_MS = 10_000;
+
 export class LeaseHeartbeat implements Heartbeat {
   readonly #context: HeartbeatContext;
   readonly #table: LeaseTable;
@@ -76,7 +80,7 @@ export class LeaseHeartbeat implements Heartbeat {
   }
 
   get isReady(): boolean {
-    return this.#isReady;
+    return this.#isReady || (this.#leaseMs !== undefined && this.#leaseMs >= PATIENT_LEASE_MS);
   }
 
   hold(lease: LeaseLike, leaseMs: number): number {
