@@ -10,6 +10,7 @@
 //      not bodies.
 // OB5. What waits is bounded: deliveries by the worker's window; answers because no request is read while `room` waits; recalls
 //      and lost leases by `WAITING_BYTES_MAX`, where the stream is cut.
+// OB6. The owner is told of failures in a turn of their own: the engine may be in the middle of something.
 import type { FrameSource, FrameStream, RpcError } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
 import type { Handout, JobLease, Journal, Place } from "./contract.ts";
@@ -178,7 +179,8 @@ export class WorkOutbox implements FrameSource {
     this.#waitingBytes += bytes;
     this.#stream?.wake();
     if (this.#waitingBytes > WAITING_BYTES_MAX) {
-      this.#owner.onFailure(new WorkerTooSlow(this.#waitingBytes, WAITING_BYTES_MAX));
+      const error = new WorkerTooSlow(this.#waitingBytes, WAITING_BYTES_MAX);
+      queueMicrotask(() => this.#owner.onFailure(error));
     }
   }
 
@@ -261,7 +263,8 @@ export class WorkOutbox implements FrameSource {
     try {
       job = this.#journal.job(waiting.place);
     } catch (error) {
-      this.#onUnreadable(waiting, error);
+      waiting.isLoading = true;
+      queueMicrotask(() => this.#onUnreadable(waiting, error));
       return;
     }
     if (!(job instanceof Promise)) {
