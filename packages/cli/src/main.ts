@@ -38,6 +38,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/files.ts")).filesCommand,
   },
   {
+    name: "metrics",
+    summary: "show what is happening now: of this machine, and of programs that say so",
+    load: async () => (await import("./commands/metrics.ts")).metricsCommand,
+  },
+  {
     name: "queue",
     summary: "enqueue jobs, work on them, look after queues",
     load: async () => (await import("./commands/queue.ts")).queueCommand,

@@ -5,7 +5,11 @@
 import { stripVTControlCharacters, styleText } from "node:util";
 
 /** A stream to people: `process.stdout`, `process.stderr`, or a test's own. */
-export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+export type OutputStream = NodeJS.WritableStream & {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  readonly rows?: number;
+};
 
 export type Style = Parameters<typeof styleText>[0];
 
@@ -129,7 +133,8 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${formatCount(count)} ${count === 1 ? one : many}`;
 }
 
-function canDraw(stream: OutputStream, environment: NodeJS.ProcessEnv): boolean {
+/** Whether a terminal is there that can be drawn on. */
+export function canDraw(stream: OutputStream, environment: NodeJS.ProcessEnv): boolean {
   return stream.isTTY === true && environment["TERM"] !== "dumb";
 }
 

@@ -8,6 +8,9 @@ import {
   type Log,
   LogBatchSchema,
   LogService,
+  type MetricDescription,
+  type MetricPoint,
+  MetricsService,
   QueueService,
 } from "@sluice/api";
 import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
@@ -16,12 +19,21 @@ import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
+import { FileWatch, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 import { sourceOf, uploadFile, type UploadOptions, type UploadSource } from "./file-upload.ts";
 import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
 import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
 import { type LogQuery, selectionOf } from "./log-position.ts";
 import { LogStream, type LogStreamOptions, oneByOne, type StreamLogsCall } from "./log-stream.ts";
 import { LogWriter, type LogWriterOptions } from "./log-writer.ts";
+import {
+  type MetricEvent,
+  type MetricQuery,
+  type MetricStreamOptions,
+  type SeriesSelection,
+  seriesRequestOf,
+  streamMetrics,
+} from "./metric-stream.ts";
 import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
 import { QueueClient } from "./queue-client.ts";
 import type { QueueWorker } from "./queue-worker.ts";
@@ -96,6 +108,14 @@ export interface SluiceClient extends AsyncDisposable {
   listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
   /** Jobs: enqueue them, work on them, look after their queues. */
   readonly queues: QueueClient;
+  /** What becomes of what is in a shared folder. Opened when it is iterated; it goes on after lost connections. */
+  watchFiles(query?: FileWatchQuery, options?: FileWatchOptions): FileWatch;
+  /** Series as they are, and then what changes. Opened when it is iterated; it goes on after lost connections. */
+  streamMetrics(query?: MetricQuery, options?: MetricStreamOptions): AsyncGenerator<MetricEvent>;
+  /** Names of metrics with what belongs to them, by name. @throws RpcError */
+  listMetrics(names?: readonly string[], options?: UnaryOptions): Promise<MetricDescription[]>;
+  /** Series with their last points, by name and labels. @throws RpcError */
+  listSeries(selection?: SeriesSelection, options?: UnaryOptions): Promise<MetricPoint[]>;
   /**
    * Closes the writers, which sends and waits for what they have, drains the workers, ends the streams, then the connection.
    * Idempotent.
@@ -127,6 +147,7 @@ class ChannelClient implements SluiceClient {
   readonly #channel: ReturnType<typeof openChannel>;
   readonly #logs: ReturnType<typeof createClient<typeof LogService>>;
   readonly #files: ReturnType<typeof createClient<typeof FileService>>;
+  readonly #metrics: ReturnType<typeof createClient<typeof MetricsService>>;
   readonly #closeTimeoutMs: number;
   readonly #writers = new Set<LogWriter>();
   readonly #workers = new Set<QueueWorker>();
@@ -151,6 +172,7 @@ class ChannelClient implements SluiceClient {
     this.#channel = openChannel(address, { ...how, codecs });
     this.#logs = createClient(LogService, this.#channel);
     this.#files = createClient(FileService, this.#channel);
+    this.#metrics = createClient(MetricsService, this.#channel);
     this.queues = new QueueClient({
       ...this.#context(),
       rpc: createClient(QueueService, this.#channel),
@@ -258,6 +280,38 @@ class ChannelClient implements SluiceClient {
     return listFiles(query, { call: this.#files.listFiles, policy, clock, random, signal: this.#signalOf(options) });
   }
 
+  watchFiles(query: FileWatchQuery = {}, options: FileWatchOptions = {}): FileWatch {
+    return new FileWatch({ ...this.#context(), call: this.#files.watchFiles }, query, options);
+  }
+
+  streamMetrics(query: MetricQuery = {}, options: MetricStreamOptions = {}): AsyncGenerator<MetricEvent> {
+    return streamMetrics({ ...this.#context(), call: this.#metrics.streamMetrics }, query, options);
+  }
+
+  async listMetrics(names: readonly string[] = [], options: UnaryOptions = {}): Promise<MetricDescription[]> {
+    return await allPages(async (pageToken) => {
+      const request = { metricNames: [...names], pageToken };
+      const { metrics, nextPageToken } = await this.#ask(
+        (call) => this.#metrics.listMetrics(request, call),
+        options,
+        UNARY_TIMEOUT_MS,
+      );
+      return { items: metrics, nextPageToken };
+    });
+  }
+
+  async listSeries(selection: SeriesSelection = {}, options: UnaryOptions = {}): Promise<MetricPoint[]> {
+    return await allPages(async (pageToken) => {
+      const request = { ...seriesRequestOf(selection), pageToken };
+      const { series, nextPageToken } = await this.#ask(
+        (call) => this.#metrics.listSeries(request, call),
+        options,
+        UNARY_TIMEOUT_MS,
+      );
+      return { items: series, nextPageToken };
+    });
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -322,5 +376,18 @@ class ChannelClient implements SluiceClient {
 
   #context() {
     return { clock: this.#clock, random: this.#random, retry: STREAM_RETRY, closed: this.#closed.signal };
+  }
+}
+
+/** Page after page, to the last. */
+async function allPages<T>(
+  read: (pageToken: string) => Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>,
+): Promise<T[]> {
+  const all: T[] = [];
+  for (let token = ""; ;) {
+    const { items, nextPageToken } = await read(token);
+    all.push(...items);
+    if (nextPageToken === "") return all;
+    token = nextPageToken;
   }
 }

@@ -5,6 +5,8 @@ export type { NewLogEntry } from "./encode-entry.ts";
 export { type DownloadOptions, type DownloadProgress, FileDownload } from "./file-download.ts";
 export type { FileListQuery } from "./file-list.ts";
 export type { UploadOptions, UploadProgress, UploadSource } from "./file-upload.ts";
+export { FileWatch, type FileWatchEvent, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
+export type { MetricEvent, MetricMatcher, MetricQuery, MetricStreamOptions, SeriesSelection } from "./metric-stream.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
 export type { LogContextQuery, LogCountQuery } from "./log-count.ts";
 export type { LogPage, LogPageQuery } from "./log-page.ts";
@@ -59,6 +61,8 @@ export {
   type LogCount,
   type LogEntry,
   LogEntrySchema,
+  type MetricDescription,
+  type MetricPoint,
   type Notice,
   type Queue,
   ReasonCode,

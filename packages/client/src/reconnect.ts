@@ -1,0 +1,80 @@
+// A stream of messages that is opened again and again, for as long as somebody reads it.
+//
+// RC1. When the reader leaves, by `return` or by its signal, the attempt, its timer and its listeners go in that turn.
+import { abortWith } from "./abort.ts";
+import { Retrier, type RetryPolicy } from "./retry.ts";
+import { type Clock, type Random, sleep } from "./time.ts";
+
+/** What happens between messages. */
+export type ConnectionEvent =
+  /** The connection is lost; the next attempt follows after `retryInMs`. `failures` counts those in a row. */
+  | { readonly kind: "disconnected"; readonly error: unknown; readonly retryInMs: number; readonly failures: number }
+  | { readonly kind: "resumed" };
+
+export interface ReconnectOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly retry: RetryPolicy;
+  /** Each of them ends the stream: the iteration throws its reason. */
+  readonly signals: readonly (AbortSignal | undefined)[];
+}
+
+/** Why a stream stops whose reader called `return`: an end, no error. */
+const READER_LEFT = new DOMException("The reader left", "AbortError");
+
+/** Messages of attempt after attempt, until one ends well. @throws RpcError; a signal's reason */
+export function reconnecting<M>(
+  attempt: (stop: AbortSignal) => AsyncIterable<M>,
+  options: ReconnectOptions,
+): AsyncIterableIterator<M | ConnectionEvent> {
+  const stop = new AbortController();
+  const generator = run(attempt, options, stop);
+  return {
+    next: () => generator.next(),
+    return: () => {
+      stop.abort(READER_LEFT); // RC1: a generator that waits for the server hears of nothing else
+      return generator.return(undefined);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+async function* run<M>(
+  attempt: (stop: AbortSignal) => AsyncIterable<M>,
+  { clock, random, retry, signals }: ReconnectOptions,
+  stop: AbortController,
+): AsyncGenerator<M | ConnectionEvent> {
+  const retrier = new Retrier(retry, random);
+  const unlink = abortWith(stop, signals);
+  let isResuming = false;
+  try {
+    for (;;) {
+      stop.signal.throwIfAborted();
+      const startedMs = clock.monotonicMs();
+      try {
+        for await (const message of attempt(stop.signal)) {
+          if (isResuming) yield { kind: "resumed" };
+          isResuming = false;
+          retrier.succeeded();
+          yield message;
+        }
+        return;
+      } catch (error) {
+        stop.signal.throwIfAborted();
+        // An attempt that lived for long was a good one even if nothing happened meanwhile.
+        if (clock.monotonicMs() - startedMs > retry.maxMs) retrier.succeeded();
+        const retryInMs = retrier.failed(error);
+        isResuming = true;
+        yield { kind: "disconnected", error, retryInMs, failures: retrier.failures };
+        await sleep(clock, retryInMs, stop.signal);
+      }
+    }
+  } catch (error) {
+    if (error !== READER_LEFT) throw error;
+  } finally {
+    unlink();
+    stop.abort();
+  }
+}
