@@ -66,9 +66,7 @@ class Worker implements QueueWorker {
 function enqueue(engine: QueueEngine, count: number, keys: number): void {
   for (let done = 0; done < count; done += BATCH) {
     const length = Math.min(BATCH, count - done);
-    engine.enqueue(
-      Array.from({ length }, (_, i) => newJob({ fairnessKey: keys === 1 ? "" : `k${(done + i) % keys}` })),
-    );
+    engine.enqueue(Array.from({ length }, (_, i) => jobs[(done + i) % keys]!));
   }
 }
 
