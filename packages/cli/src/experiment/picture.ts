@@ -16,8 +16,9 @@ export function drawPicture(runs: readonly Measures[], scenario: Scenario): stri
   const parts = [
     text("Jobs that no other worker can get, and nothing can pass", { x: PLOT.left, y: 28, size: 16, weight: "bold" }),
     ...axes({ endMs, top, x, y }),
-    ...mark(x(scenario.moreWorkersAtMs), `${scenario.moreWorkers} more workers`),
-    ...mark(x(scenario.urgentAtMs), "an urgent job"),
+    // On either side, so that they do not meet.
+    ...mark(x(scenario.moreWorkersAtMs), `${scenario.moreWorkers} more workers`, "end"),
+    ...mark(x(scenario.urgentAtMs), "an urgent job", "start"),
     ...runs.map((run) => line(run, endMs, { x, y })),
     ...table(runs),
   ];
@@ -49,9 +50,9 @@ function axes({ endMs, top, x, y }: Scale & { readonly endMs: number; readonly t
   return parts;
 }
 
-function mark(at: number, label: string): string[] {
+function mark(at: number, label: string, anchor: "start" | "end"): string[] {
   const line = `<line x1="${round(at)}" y1="${PLOT.top}" x2="${round(at)}" y2="${PLOT.bottom}" stroke="#888888" stroke-dasharray="4 4"/>`;
-  return [line, text(label, { x: at + 5, y: PLOT.top - 6, colour: "#555555" })];
+  return [line, text(label, { x: anchor === "end" ? at - 5 : at + 5, y: PLOT.top - 6, anchor, colour: "#555555" })];
 }
 
 /** A step line, from the beginning to the end. */
@@ -65,7 +66,7 @@ function line({ way, beyond, completedMs }: Measures, endMs: number, { x, y }: S
 }
 
 function table(runs: readonly Measures[]): string[] {
-  const columns = [PLOT.left, 360, 470, 610, 730];
+  const columns = [PLOT.left, 340, 475, 620, 750];
   const header = ["", "most jobs beyond", "new workers begin", "urgent job waits", "all done"];
   const rows = runs.map((run) => [WAY_NAMES[run.way], ...figuresOf(run)]);
   return [header, ...rows].flatMap((row, i) => {
