@@ -169,7 +169,8 @@ export class Scanner {
     }
     this.#state = "waiting";
     const nowMs = this.#options.clock.monotonicMs();
-    this.#restedMs = nowMs + (nowMs - startMs);
+    // A look at all of it has a bound of its own, and nobody should wait for what happened during the first.
+    this.#restedMs = this.#allEndedMs > startMs ? nowMs : nowMs + (nowMs - startMs);
     const isSoon = this.#hints.size > 0 || this.#isStale;
     this.#lookWithin(!isDone ? LOOK_MS : this.#isAsked ? 0 : isSoon ? SETTLE_MS : LOOK_MS);
     this.#tell();

@@ -142,8 +142,7 @@ export class Watch implements FrameSource, Beating {
 
   /** More was removed since than is remembered; to who knows nothing yet it is nothing. */
   #isBehind(): boolean {
-    if (this.#position === undefined || (this.#isInState && this.#position === 0)) return false;
-    return this.#position < this.#picture.forgotten;
+    return (this.#position ?? 0) > 0 && this.#position! < this.#picture.forgotten;
   }
 
   #begin(): void {
