@@ -112,6 +112,19 @@ describe("an upload", () => {
     expect(await there("first")).toBe("abcdef");
     expect(await begin("uvwxyz")).toMatchObject({ status: 201, headers: { "upload-offset": "6" } });
     expect(await there("first")).toBe("uvwxyz");
+    // With a checksum, too: all of them count, or there is no upload.
+    const withSum = (text: string) => ({
+      ...BODY_TYPE,
+      "upload-length": "3",
+      "upload-metadata": metadata({ path: "summed" }),
+      "upload-checksum": `sha1 ${createHash("sha1").update(text).digest("base64")}`,
+    });
+    const damaged = await place.ask("POST", "", { headers: withSum("abc"), body: Buffer.from("abd") });
+    expect([damaged.status, damaged.headers["location"], await there("summed")]).toEqual([460, undefined, undefined]);
+    expect(await place.ask("POST", "", { headers: withSum("abc"), body: Buffer.from("abc") })).toMatchObject({
+      status: 201,
+    });
+    expect(await there("summed")).toBe("abc");
     // What cannot be answered for is not kept: nobody would know its name.
     const before = place.uploads;
     expect((await begin("too much")).status).toBe(413);

@@ -57,7 +57,7 @@ export function createTusHandler(options: TusOptions): HttpHandler {
       const { status, headers, body = "" } = await tus.answer(request);
       return { status, headers: { ...ALWAYS, ...headers }, body };
     } catch (error) {
-      const refusal = request.signal.aborted ? undefined : refusalOf(error);
+      const refusal = refusalOf(error);
       if (refusal === undefined) throw error;
       return { ...refusal, headers: { ...ALWAYS, ...refusal.headers } };
     }
