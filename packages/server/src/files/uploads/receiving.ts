@@ -50,7 +50,7 @@ export class Receiving<T> {
     this.#end = upload.durableOffset;
     const { counts = true } = options;
     const append = (memory: SharedArrayBuffer, byteCount: number) => upload.append(memory, byteCount, { counts });
-    this.#bytes = new ReceivedBytes({ append }, () => {
+    this.#bytes = new ReceivedBytes({ append }, upload.blocks, () => {
       options.touch(upload);
       this.#tell();
     });

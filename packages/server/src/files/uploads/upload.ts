@@ -12,6 +12,7 @@ import { errorCode, type File, type FileSystem, readFully, UnexpectedEnd } from 
 import { explainNoSpace, UploadInUse, UploadTooLarge } from "../file-errors.ts";
 import type { Hasher, StreamHash } from "../hasher.ts";
 import { appendMark, clearMark, decodeMarks, type Mark, writeMarks } from "./upload-marks.ts";
+import type { UploadBlocks } from "./upload-blocks.ts";
 import { encodeState, type UploadState } from "./upload-state.ts";
 
 /** How much is read at once to verify it. */
@@ -23,6 +24,7 @@ export interface Staging {
   /** Absolute path; in the shared folder, so that a file can be renamed into its place. */
   readonly folder: string;
   readonly hasher: Pick<Hasher, "openStream">;
+  readonly blocks: UploadBlocks;
   /** Of one upload, in bytes. */
   readonly bytesMax: number;
 }
@@ -103,6 +105,11 @@ export class Upload {
   get durableOffset(): number {
     const { phase, size = 0 } = this.#state;
     return phase === "committed" ? size : (this.#marks.at(-1)?.end ?? 0);
+  }
+
+  /** What all uploads share to gather their bytes in. */
+  get blocks(): UploadBlocks {
+    return this.#staging.blocks;
   }
 
   /** Makes whoever calls its only user, until what is returned is called. @throws UploadInUse */

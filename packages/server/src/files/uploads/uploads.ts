@@ -14,6 +14,7 @@ import { explainNoSpace, UploadInUse, UploadTooLarge } from "../file-errors.ts";
 import type { FilePath, FileRoot } from "../file-path.ts";
 import type { Hasher } from "../hasher.ts";
 import { type Staging, Upload } from "./upload.ts";
+import { UploadBlocks } from "./upload-blocks.ts";
 import { decodeState, isUploadId, newUploadId, type UploadState } from "./upload-state.ts";
 
 /** A hidden folder in the shared one: it is not served, and on the same file system. */
@@ -44,6 +45,7 @@ interface Kept {
 export class Uploads implements AsyncDisposable {
   readonly #options: UploadsOptions;
   readonly #kept = new Map<string, Kept>();
+  readonly #blocks = new UploadBlocks();
   /** Ids of those that are being made. */
   readonly #starting = new Set<string>();
   #timer: Timer | undefined;
@@ -166,7 +168,7 @@ export class Uploads implements AsyncDisposable {
 
   #stagingIn(root: FileRoot): Staging {
     const { fileSystem, hasher, uploadBytesMax: bytesMax = Number.MAX_SAFE_INTEGER } = this.#options;
-    return { fileSystem, hasher, folder: `${root.folder}/${STAGING_FOLDER}`, bytesMax };
+    return { fileSystem, hasher, blocks: this.#blocks, folder: `${root.folder}/${STAGING_FOLDER}`, bytesMax };
   }
 
   #keep(upload: Upload, root: FileRoot): void {
