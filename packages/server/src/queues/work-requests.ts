@@ -183,7 +183,7 @@ function jobNumberIn(bytes: Uint8Array, start: number, end: number, findJob: Fin
 }
 
 /** The number of the job of this id; 0: no job can have it, or none has. */
-export function jobNumberOf(jobId: string, findJob: FindJob): number {
+function jobNumberOf(jobId: string, findJob: FindJob): number {
   if (/^[1-9][0-9]{0,14}$/.test(jobId)) return Number(jobId);
   return findJob(jobId);
 }

@@ -108,7 +108,8 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
   /** Takes requests until there are no more. Never rejects: what goes wrong ends the stream. */
   async run(requests: AsyncIterator<Uint8Array>, first: FlowWindow | undefined): Promise<void> {
     try {
-      if (first !== undefined) this.#setFlow(first);
+      // The call may have been given up before.
+      if (first !== undefined && this.#isOpen) this.#setFlow(first);
       for (let next = await requests.next(); next.done !== true; next = await requests.next()) {
         if (!this.#isOpen) return;
         this.#take(next.value);
