@@ -53,6 +53,7 @@ export default defineConfig({
       suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("abuse", ["test/abuse/**/*.test.ts"], { testTimeout: 120_000, fileParallelism: false }),
       suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
+      suite("slow", ["test/slow/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
     ],
   },
