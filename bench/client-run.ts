@@ -18,6 +18,7 @@ export type ClientName =
   | "read-many"
   | "queue-work"
   | "queue-latency"
+  | "queue-fairness"
   | "files"
   | "files-many-readers";
 

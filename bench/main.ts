@@ -32,6 +32,7 @@ import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
+import { queueFairness } from "./scenarios/queue-fairness.ts";
 import { queueLatency } from "./scenarios/queue-latency.ts";
 import { queueThroughput } from "./scenarios/queue-throughput.ts";
 import { sdkHistory } from "./scenarios/sdk-history.ts";
@@ -69,6 +70,7 @@ const scenarios: readonly Scenario[] = [
   heapGrowth,
   queueThroughput,
   queueLatency,
+  queueFairness,
   ...files,
   ...rpc,
 ];

@@ -5,14 +5,13 @@ import { join } from "node:path";
 import { runClient } from "../client-run.ts";
 import type { Latencies } from "../clients/percentiles.ts";
 import type { QueueLatencyTask } from "../clients/queue-latency.ts";
-import type { QueueWorkOutcome, QueueWorkTask } from "../clients/queue-work.ts";
 import { withServers } from "../contest.ts";
+import { fillQueue } from "../filled-queue.ts";
 import type { CaseOutcome } from "../report.ts";
 import type { Scenario } from "../scenario.ts";
 import { ourVersion, sluice, us } from "../sluice-server.ts";
 
 const bodyBytes = 200;
-const batch = 1000;
 const timeoutMs = 280_000;
 const queue = "latency";
 const heldBackKey = "backlog";
@@ -37,27 +36,9 @@ export const queueLatency: Scenario = {
         }
         return outcomes;
       };
-      const fill = (count: number) =>
-        runClient<QueueWorkTask, QueueWorkOutcome>(
-          "queue-work",
-          {
-            address,
-            queue,
-            what: "enqueue",
-            fairnessKey: heldBackKey,
-            jobs: count,
-            bodyBytes,
-            batch,
-            batchesUnderWay: 8,
-            workers: 0,
-            window: 0,
-            explicitStart: false,
-          },
-          { timeoutMs },
-        );
-      await fill(0);
+      await fillQueue({ address, queue, jobs: 0, fairnessKey: heldBackKey });
       const alone = await measure();
-      await fill(waiting);
+      await fillQueue({ address, queue, jobs: waiting, fairnessKey: heldBackKey });
       const beside = await measure();
       const cases: CaseOutcome[] = [];
       for (const [title, outcomes] of [
