@@ -12,9 +12,8 @@ import { partEntrants, versionsOf, type Scenario, type ScenarioContext } from ".
 import { ourVersion, sluice, us } from "../sluice-server.ts";
 
 const oneWayMs = 10;
-const ourMib = 256;
-/** A peer that is a hundred times slower would take minutes. */
-const peerMib = 16;
+/** A peer that is fifty times slower would take minutes with as much. */
+const sizes = { full: { oursMib: 256, peerMib: 16 }, quick: { oursMib: 128, peerMib: 8 } };
 const bytesPerMb = 1e6;
 const timeoutMs = 120_000;
 
@@ -25,7 +24,8 @@ export const filesRtt: Scenario = {
   async run(context) {
     const files = join(context.folder, "files");
     await mkdir(files);
-    for (const mib of [ourMib, peerMib]) await writeLargeFile(join(files, `${mib}.bin`), mib * 2 ** 20);
+    const { oursMib, peerMib } = context.isQuick ? sizes.quick : sizes.full;
+    for (const mib of [oursMib, peerMib]) await writeLargeFile(join(files, `${mib}.bin`), mib * 2 ** 20);
     const peer = await findPeer("grpc-js", { entriesFile: context.entriesFile, count: 1, files });
     const { contestants, missing } = partEntrants([peer]);
     const ours = sluice(join(context.folder, "data"), { settings: ["--files", `${files}:rw`] });
@@ -35,27 +35,38 @@ export const filesRtt: Scenario = {
       versions: { ...versionsOf(servers), [us]: ourVersion },
       missing,
       cases: [
-        { title: "download", unit: "MB/s", measured: await measure(context, servers, "download"), notes: [] },
+        {
+          title: "download",
+          unit: "MB/s",
+          measured: await measure(context, servers, { kind: "download", oursMib, peerMib }),
+          notes: [],
+        },
         {
           title: "upload",
           unit: "MB/s",
-          measured: await measure(context, servers, "upload"),
+          measured: await measure(context, servers, { kind: "upload", oursMib, peerMib }),
           notes: ["ours ends when the file is in its place, verified and synced; grpc-js' server drops what comes"],
         },
       ],
       notes: [
         `a proxy of the benchmark delays each byte by ${oneWayMs} ms each way, and bounds nothing else`,
-        `we carry ${ourMib} MiB, grpc-js ${peerMib} MiB; the time includes the connection, and ours the start and the commit of the upload`,
+        `we carry ${oursMib} MiB, grpc-js ${peerMib} MiB; the time includes the connection, and ours the start and the commit of the upload`,
         "each client talks to its own server; all of them have the windows that they have by default",
       ],
     }));
   },
 };
 
-async function measure(context: ScenarioContext, servers: readonly Server[], kind: "download" | "upload") {
+interface Transfer {
+  readonly kind: "download" | "upload";
+  readonly oursMib: number;
+  readonly peerMib: number;
+}
+
+async function measure(context: ScenarioContext, servers: readonly Server[], { kind, oursMib, peerMib }: Transfer) {
   return await takeTurns(servers, context.runs, async ({ who, process }) => {
     context.say(`${kind}: ${who}`);
-    const mib = who === us ? ourMib : peerMib;
+    const mib = who === us ? oursMib : peerMib;
     await using proxy = await openDelayProxy({ target: process.address, oneWayMs });
     const common = { address: proxy.address, by: who === us ? ("sdk" as const) : ("grpc-js" as const) };
     const task: FilesTask =
