@@ -87,7 +87,7 @@ export class WorkOutbox implements FrameSource {
   pull(maxBytes: number): Uint8Array | undefined {
     sink.used = 0;
     this.#writeAnswers(maxBytes);
-    if (this.#ending === undefined) this.#writeDeliveries(maxBytes);
+    this.#writeDeliveries(maxBytes);
     if (sink.used > 0) return Buffer.from(sink.bytes.subarray(0, sink.used));
     if (this.#ending !== undefined && this.#answers.length === 0 && this.#stream !== undefined)
       this.#ending(this.#stream);

@@ -323,6 +323,7 @@ describe("drain", () => {
     const [first] = await worker.deliveries(2);
     await worker.startJobs([leaseOf(first!)]);
     worker.say({ case: "drain", value: {} });
+    await expect.poll(countsOf).toMatchObject({ offered: 0n, waiting: 1n, running: 1n });
     const other = await opened.worker({ ...offers, flow: flow(1) });
     expect(bodies(await other.deliveries(1))).toEqual(["b"]);
     expect(worker.ended).toBeUndefined();
