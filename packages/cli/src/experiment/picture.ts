@@ -99,7 +99,7 @@ export function figuresOf(run: Measures): string[] {
 }
 
 /** 38 → "38 ms", 15960 → "16.0 s". */
-export function formatMs(ms: number): string {
+function formatMs(ms: number): string {
   return ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 

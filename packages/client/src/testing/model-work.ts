@@ -148,7 +148,7 @@ export class ModelWork {
 }
 
 /** A heartbeat whose leases last by the test's clock, and are extended by the test. */
-export class ModelHeartbeat implements Heartbeat {
+class ModelHeartbeat implements Heartbeat {
   readonly held = new Map<number, LeaseLike>();
   readonly #endMs = new Map<number, number>();
   readonly #clock: ManualClock;
