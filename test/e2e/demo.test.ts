@@ -56,7 +56,7 @@ test("it reads the machine's logs, follows them, says what it did, and leaves no
     { path: join(logs, "install.log"), lines: 2, refused: 0 },
   ]);
   expect(read?.notRead).toEqual([{ path: join(logs, "binary.log"), reason: "binary" }]);
-  expect(suggested?.lines).toHaveLength(5);
+  expect(suggested?.lines).toHaveLength(7);
 
   await using client = openLogClient(serving?.address ?? "");
   const stream = client.seed.streamLogs({ application: "install", follow: true });
@@ -97,13 +97,17 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   const { words, options } = await prepare(folder.path);
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], options);
   await demo.waitFor("stdout", /"event":"try"/u);
-  const [grpcurl = "", read = "", push = "", download = "", get = ""] = toldBy(demo.stdout()).at(-1)?.lines ?? [];
+  const [grpcurl = "", read = "", push = "", download = "", get = "", metrics = "", watch = ""] =
+    toldBy(demo.stdout()).at(-1)?.lines ?? [];
   expect(grpcurl).toMatch(
     /^grpcurl -plaintext -d '\{"application":"\w+","follow":true\}' localhost:\d+ LogService\/StreamLogs$/u,
   );
 
   expect(download).toMatch(
     /^grpcurl -plaintext -d '\{"file_path":"test\.txt","chunk_size":1024\}' localhost:\d+ FileService\/DownloadFile$/u,
+  );
+  expect(metrics).toMatch(
+    /^grpcurl -plaintext -d '\{"metric_names":\["cpu","memory"\],"interval_seconds":5\}' localhost:\d+ MetricsService\/StreamMetrics$/u,
   );
 
   const wordsOf = (line: string) => line.slice(line.indexOf("npx sluice ") + "npx sluice ".length).split(" ");
@@ -113,6 +117,9 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   await reader.waitFor("stdout", /hello from a program/u);
   reader.kill("SIGINT");
   expect((await reader.ended()).exitCode).toBe(0);
+
+  const now = await runCli([...wordsOf(watch), "--mode", "once"], options);
+  expect(now.stdout).toMatch(/ memory [\d.]+ %$/mu);
 
   // The node that runs the demo: a large file, and one that can be compared with itself.
   const got = await runCli(wordsOf(get.replace("--to /tmp/", `--to ${folder.path}`)), options);

@@ -177,6 +177,8 @@ async function suggest(output: Output, address: string, outcomes: readonly FileO
     `some-program | npx sluice logs push --application myapp${server}`,
     grpcurl({ file_path: TEXT_FILE, chunk_size: 1024 }, "FileService/DownloadFile"),
     `npx sluice files get ${LARGE_FILE} --to /tmp/${server}`,
+    grpcurl({ metric_names: ["cpu", "memory"], interval_seconds: 5 }, "MetricsService/StreamMetrics"),
+    `npx sluice metrics cpu memory disk network load${server}`,
   ];
   await output.result({
     text: () =>
