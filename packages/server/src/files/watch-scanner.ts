@@ -4,7 +4,7 @@
 // WS1. What is there is decided by looking alone: hints say where and when. So a lost hint costs time, never a change.
 // WS2. A folder's hints are asked for before it is read: what changes meanwhile is looked at again.
 // WS3. Every look goes by the path from the shared folder on (open-inside.ts): what was swapped in leads nowhere.
-// WS4. One look at a time, and at most half of the time (of all folders: a tenth) goes into looking.
+// WS4. One look at a time, few in the whole server (LookTurns), and at most half of the time (of all folders: a tenth) goes into looking.
 // WS5. At rest it holds nothing but its picture; who comes back has everything looked at first.
 import { InvalidRequest, LimitExceeded, PermissionDenied } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
@@ -14,6 +14,7 @@ import { type FileVersion, isSameFile } from "./file-version.ts";
 import { type FolderEntry, type Level, levelOf, openLevel, type OpenLevel } from "./read-folder.ts";
 import type { FolderWatching } from "./watch-folders.ts";
 import { type Entry, Picture } from "./watch-picture.ts";
+import type { LookTurns } from "./watch-turns.ts";
 
 /** From a hint to the look, so that one look serves many hints. */
 const SETTLE_MS = 50;
@@ -35,6 +36,8 @@ export interface ScannerOptions {
   readonly picture: Picture;
   readonly watching: FolderWatching;
   readonly clock: Clock;
+  /** Of all scanners. */
+  readonly turns: LookTurns;
   /** There may be something to tell. */
   readonly onMoved: () => void;
   /** It cannot go on. */
@@ -149,6 +152,15 @@ export class Scanner {
     this.#state = "looking";
     const wasAsked = this.#isAsked;
     this.#isAsked = false;
+    const endTurn = await this.#options.turns.begin();
+    try {
+      if (this.#isLooking()) await this.#lookNow(wasAsked);
+    } finally {
+      endTurn();
+    }
+  }
+
+  async #lookNow(wasAsked: boolean): Promise<void> {
     const startMs = this.#options.clock.monotonicMs();
     let isDone = false;
     try {

@@ -12,7 +12,10 @@ import type { FolderWatching } from "./watch-folders.ts";
 import { type EntryBudget, Picture } from "./watch-picture.ts";
 import type { WatchQuery } from "./watch-query.ts";
 import { Scanner } from "./watch-scanner.ts";
+import { LookTurns } from "./watch-turns.ts";
 
+/** Looks at the same time: the thread pool has other work, too. */
+const LOOKS_MAX = 4;
 /** WA1 */
 const REST_MS = 10 * 60_000;
 
@@ -39,6 +42,7 @@ export interface WatchesOptions {
 export class Watches implements AsyncDisposable {
   readonly #options: WatchesOptions;
   readonly #heartbeats: Heartbeats;
+  readonly #turns = new LookTurns(LOOKS_MAX);
   /** By what is watched, the one at rest for longest first. */
   readonly #watched = new Map<string, Watched>();
   readonly #closing = new Set<Promise<void>>();
@@ -113,6 +117,7 @@ export class Watches implements AsyncDisposable {
       picture: new Picture({ budget: this.#budget(), removalsMax: limits.watchRemovalsMax }),
       watching,
       clock,
+      turns: this.#turns,
       onMoved() {
         for (const watch of watches) watch.onMoved();
       },
