@@ -127,8 +127,11 @@ test("who wants few of many files has them without waiting for the next look", a
   await using large = await OpenedService.open({ clock });
   await Promise.all(Array.from({ length: 4200 }, (_, i) => writeFile(join(large.named, `f${i}`), "")));
   await writeFile(join(large.named, "wanted"), "");
-  const { watcher } = await large.watch({ path: "named", globs: ["wanted"], includeExisting: true });
-  await expect.poll(() => (clock.advance(0), watcher.told)).toEqual(["exists named/wanted", "sync"]);
+  // The second has all of them before it at once.
+  for (let times = 0; times < 2; times++) {
+    const { watcher } = await large.watch({ path: "named", globs: ["wanted"], includeExisting: true });
+    await expect.poll(() => (clock.advance(0), watcher.told)).toEqual(["exists named/wanted", "sync"]);
+  }
 });
 
 describe("between changes", () => {
