@@ -102,7 +102,10 @@ describe("each command", () => {
     const session = open(block);
     for (const pattern of saidBy(block)) await session.hasSaid(pattern);
     if (code.includes("--follow")) return seesARestart(session);
-    if (remark.startsWith("stays")) return session.interrupt();
+    if (remark.startsWith("stays")) {
+      await session.interrupt();
+      return;
+    }
     expect({ code: await session.end(), output: session.output }).toMatchObject({ code: 0 });
   });
 });
