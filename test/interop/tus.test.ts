@@ -42,7 +42,7 @@ describe("tus-js-client", () => {
       const options: UploadOptions = {
         endpoint: `http://${server.address}/uploads`,
         metadata: { filename: "node.bin" },
-        retryDelays: Array.from({ length: 100 }, () => 200),
+        retryDelays: Array.from({ length: 500 }, () => 200),
         onError: reject,
         onSuccess: () => resolve(),
         onProgress(sent) {
