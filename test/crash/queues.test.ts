@@ -1,7 +1,9 @@
-// Queues whose process ends at any operation of the disk: of a journal that appends, seals, cleans and drops, and of the catalog
-// that makes and removes queues.
+// Queues whose process ends at any operation of the disk: of a journal that appends, seals, cleans and drops, of an engine on
+// such a journal, and of the catalog that makes and removes queues.
 import { describe, expect, test } from "vitest";
-import { crashCatalog, crashJournal, type Death, type Outcome } from "../support/queue-crashes.ts";
+import { crashCatalog, crashJournal } from "../support/queue-crashes.ts";
+import type { Death, Outcome } from "../support/queue-disk.ts";
+import { crashEngine } from "../support/queue-engine-crashes.ts";
 
 const NEVER = Number.MAX_SAFE_INTEGER;
 const HOWS = ["killed", "nothing-unsynced", "any-part-unsynced"] as const;
@@ -33,6 +35,7 @@ const STORIES = [
       "sync-folder makeFolderIn /data/queues",
     ],
   },
+  { name: "an engine on its journal", crash: crashEngine, syncs: ["sync #commit", "sync-folder createSegmentFile"] },
   {
     name: "the catalog of queues",
     crash: crashCatalog,
