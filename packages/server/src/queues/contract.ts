@@ -238,7 +238,7 @@ export interface Counts {
   readonly removed: number;
   readonly failures: number;
   readonly workers: number;
-  /** For jobs of the default priority, of all workers. */
+  /** Of all workers, for the most urgent jobs. */
   readonly credit: number;
   /** By priority, 0 to 7. */
   readonly waitingByPriority: readonly number[];

@@ -213,6 +213,16 @@ test("an offer that is not started for too long goes to others", () => {
   expect(queue.engine.view(1).state).toBe("waiting");
 });
 
+test("a closed queue hands out nothing more, and has no timer", () => {
+  const queue = new QueueFixture();
+  const [a, b] = ["a", "b"].map((id) => queue.worker(id, { window: 1 }));
+  queue.enqueue({}, {}, {});
+  queue.engine.close();
+  queue.engine.detach(a!);
+  queue.engine.creditChanged(b!);
+  expect([b!.handouts.length, queue.clock.timers]).toEqual([1, 0]);
+});
+
 test("workers that come and go a thousand times leave nothing behind", () => {
   const queue = new QueueFixture({ graceMs: 0 });
   queue.enqueue(...jobs(20, {}));

@@ -15,7 +15,7 @@ const numbers = fc.oneof(
 
 test("a table finds what is in it, and nothing else", () => {
   fc.assert(
-    fc.property(fc.array(fc.tuple(numbers, fc.boolean()), { maxLength: 400 }), (steps) => {
+    fc.property(fc.array(fc.tuple(numbers, fc.boolean()), { maxLength: 400, size: "max" }), (steps) => {
       const table = new JobTable();
       const model = new Map<number, number>();
       for (const [number, isAdded] of steps) {
@@ -82,7 +82,7 @@ test("a heap gives its items in order, whichever leave or move", () => {
     pick: fc.nat(1000),
   });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 100, size: "max" }), (steps) => {
       const heap = new Heap<Item>({
         before: (a, b) => a.key < b.key,
         moved: (item, index) => void (item.index = index),
@@ -119,7 +119,7 @@ test("a heap gives its items in order, whichever leave or move", () => {
 test("a line is in order, whatever comes in between or leaves", () => {
   const step = fc.record({ atMs: fc.nat(20), isAdded: fc.boolean(), pick: fc.nat(1000) });
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 80, size: "max" }), (steps) => {
       const table = new JobTable();
       const line = new Line(table);
       const model: number[] = [];
@@ -145,7 +145,7 @@ test("the lowest number of a set is known", () => {
   const set = new Set<number>();
   const blocks = new NumberBlocks();
   fc.assert(
-    fc.property(fc.array(fc.nat(30_000), { maxLength: 50 }), (toggled) => {
+    fc.property(fc.array(fc.nat(30_000), { maxLength: 50, size: "max" }), (toggled) => {
       for (const number of toggled) {
         if (set.delete(number)) blocks.remove(number);
         else {

@@ -43,7 +43,7 @@ test("a job rises one level per age_ms", () => {
 test("only jobs eligible less than 8 × age_ms later overtake a job of their fairness key", () => {
   const arrival = fc.record({ afterMs: fc.nat(400), priority: fc.nat(7), take: fc.nat(2) });
   fc.assert(
-    fc.property(fc.array(arrival, { minLength: 2, maxLength: 60 }), (arrivals) => {
+    fc.property(fc.array(arrival, { minLength: 2, maxLength: 60, size: "max" }), (arrivals) => {
       const ageMs = 100;
       const queue = new QueueFixture({ ageMs });
       const worker = queue.worker("w", { window: 0 });
@@ -251,7 +251,7 @@ test("a storm of retries does not starve fresh work", () => {
 test("peek shows the order in which jobs are handed out", () => {
   const arrival = fc.record({ priority: fc.nat(7), key: fc.nat(3), afterMs: fc.nat(50) });
   fc.assert(
-    fc.property(fc.array(arrival, { minLength: 1, maxLength: 30 }), (arrivals) => {
+    fc.property(fc.array(arrival, { minLength: 1, maxLength: 30, size: "max" }), (arrivals) => {
       const queue = new QueueFixture({ ageMs: 100, weights: new Map([["1", 2]]) });
       for (const { priority, key, afterMs } of arrivals) {
         queue.enqueue({ priority, fairnessKey: String(key) });

@@ -63,6 +63,8 @@ class Engine implements QueueEngine, EngineBeforeOpen {
   readonly #dispatch: Dispatch;
   readonly #commands: LeaseCommands;
   readonly #due: DueWork;
+  /** E9. */
+  #isClosed = false;
 
   constructor(options: EngineOptions) {
     this.#core = new QueueCore(options);
@@ -109,6 +111,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#due.close();
   }
 
@@ -302,7 +305,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
       throw new LimitExceeded(message, `queue:${this.#core.name}/fairness keys`);
     }
     order.throttle(fairnessKey, untilMs, nowMs);
-    if (untilMs > nowMs) {
+    if (untilMs > nowMs && (order.findKey(fairnessKey)?.active ?? 0) > 0) {
       const offers = leases.all().filter((each) => each.isOffer && order.keyOf(each.slot).name === fairnessKey);
       this.#dispatch.takeBack(offers, "paused", nowMs);
     }
@@ -358,6 +361,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
 
   /** What follows from a command: handouts, and the next timer. */
   #settle(nowMs: number): void {
+    if (this.#isClosed) return;
     this.#dispatch.run(nowMs);
     this.#due.arm(nowMs);
   }

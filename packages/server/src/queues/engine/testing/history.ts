@@ -63,6 +63,8 @@ export class History {
     }
     if (before !== undefined && what !== "tick") expect(this.world.durable(), "E8").toEqual(before);
     this.world.queue.journal.isFull = false;
+    // What was due meanwhile is tried again.
+    if (before !== undefined && what === "tick") this.world.queue.clock.advance(1000);
     for (const worker of this.world.workers.values())
       if (worker.lostPlaces > 0) this.world.queue.setWindow(worker, worker.window);
     this.world.check();
@@ -147,6 +149,7 @@ export class History {
         }
         return;
       case "redrive":
+        for (const { number } of engine.peek("dead", 1000)) this.world.redriven.add(number);
         engine.redrive(
           size % 2 === 0 ? undefined : this.#some(engine.peek("dead", 10), pick).map((each) => each.number),
         );

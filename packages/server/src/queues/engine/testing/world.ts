@@ -12,6 +12,8 @@ export class World {
   readonly cut = new Map<string, JobLease[]>();
   readonly jobs = new Map<number, CheckedJob>();
   readonly acked = new Map<number, { readonly worker: string; readonly lease: JobLease }>();
+  /** Jobs that were dead once. */
+  readonly redriven = new Set<number>();
   /** Cancelled and purged. */
   removed = 0;
   readonly #attempts = new Set<number>();
@@ -53,7 +55,7 @@ export class World {
     expect(live.length + counts.done + counts.expired + counts.removed, "E3").toBe(counts.enqueued);
     expect(counts.done, "E4").toBe(this.acked.size);
     expect(counts.removed).toBe(this.removed);
-    for (const number of this.acked.keys()) expect(engine.find(String(number)), "E4").toBeUndefined();
+    for (const number of this.acked.keys()) must(engine.find(String(number)) === undefined, `E4: ${number} is back`);
     this.#checkCounts(live);
     this.#checkHolders(live);
     this.#checkHandouts();
@@ -82,15 +84,17 @@ export class World {
   #checkHolders(live: readonly JobStatus[]): void {
     const held = new Map<number, string>();
     for (const { worker, lease } of [...this.offers(), ...this.running()]) {
-      expect(held.has(lease.number), "E2").toBe(false);
+      must(!held.has(lease.number), `E2: two workers have ${lease.number}`);
       held.set(lease.number, `${worker.id} ${lease.attempt}`);
     }
     for (const job of live) {
-      if (job.state !== "offered" && job.state !== "running") expect(held.has(job.number), "E2").toBe(false);
-      else if (held.has(job.number)) expect(held.get(job.number), "E2").toBe(`${job.workerId} ${job.attempt}`);
-      else expect(this.#isAwaited(job), "E2: held by nobody who is there").toBe(true);
+      const holder = held.get(job.number);
+      if (job.state !== "offered" && job.state !== "running") must(holder === undefined, `E2: ${job.number} ${holder}`);
+      else if (holder === undefined) must(this.#isAwaited(job), `E2: ${job.number} is held by nobody who is there`);
+      else must(holder === `${job.workerId} ${job.attempt}`, `E2: ${job.number} ${holder}`);
+      held.delete(job.number);
     }
-    expect([...held.keys()].every((number) => live.some((job) => job.number === number))).toBe(true);
+    must(held.size === 0, "E2: a worker has a job that is not there");
   }
 
   #isAwaited(job: JobStatus): boolean {
@@ -101,35 +105,40 @@ export class World {
   #checkHandouts(): void {
     for (const worker of this.workers.values()) {
       for (const { lease } of worker.handouts.slice(this.#seen.get(worker) ?? 0)) {
-        expect(this.#attempts.has(lease.attempt), "E2: an attempt came twice").toBe(false);
+        must(!this.#attempts.has(lease.attempt), "E2: an attempt came twice");
         this.#attempts.add(lease.attempt);
       }
       this.#seen.set(worker, worker.handouts.length);
     }
   }
 
-  /** E5. */
+  /** E5. One that was dead goes on when its turn comes: a later one may be at a worker just then. */
   #checkChains(live: readonly JobStatus[]): void {
     const chains = Map.groupBy(live, (job) => this.jobs.get(job.number)?.orderingKey ?? "");
     for (const [key, jobs] of chains) {
-      const inPlay = jobs.filter((job) => job.state !== "dead" && job.state !== "waiting" && job.state !== "delayed");
       if (key === "") continue;
-      expect(inPlay.length, "E5").toBeLessThanOrEqual(1);
+      const atWorkers = jobs.filter((job) => job.state === "offered" || job.state === "running");
+      must(atWorkers.length <= 1, `E5: several jobs of ${key} at workers`);
+      const first = jobs.find((job) => job.state !== "dead" && !this.redriven.has(job.number));
+      const one = atWorkers[0];
+      const isInOrder = one === undefined || one === first || this.redriven.has(one.number);
+      must(isInOrder, `E5: ${one?.number} before ${first?.number}`);
     }
   }
 
   /** Nothing waits that somebody could have, and what waits is explained. */
   #checkIdle(live: readonly JobStatus[]): void {
     const { engine } = this.queue;
-    for (const job of live) {
-      if (job.state !== "waiting") continue;
+    const waiting = live.filter((job) => job.state === "waiting");
+    // Some of them each time: explaining counts the jobs before.
+    for (const job of [...waiting.slice(0, 3), ...waiting.slice(-3)]) {
       const { reasons } = engine.explain(job.number);
-      expect(reasons.length, `job ${job.number} waits for no reason`).toBeGreaterThan(0);
+      must(reasons.length > 0, `job ${job.number} waits for no reason`);
       const isKept = reasons.some((each) => ["throttled", "paused", "behind-ordering-key"].includes(each.code));
       const someone = [...this.workers.values()].find(
         (worker) => !worker.isDraining && worker.credit(job.priority, job.bytes) > 0,
       );
-      if (!isKept) expect(someone?.id, `job ${job.number} waits, and there is credit`).toBeUndefined();
+      must(isKept || someone === undefined, `job ${job.number} waits, and ${someone?.id} has credit`);
     }
   }
 
@@ -146,4 +155,9 @@ export class World {
   running(): { readonly worker: FakeWorker; readonly lease: JobLease }[] {
     return [...this.workers.values()].flatMap((worker) => worker.leases().map((lease) => ({ worker, lease })));
   }
+}
+
+/** As `expect`, in a tenth of its time. */
+function must(condition: boolean, otherwise: string): void {
+  if (!condition) throw new Error(otherwise);
 }
