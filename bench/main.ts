@@ -32,6 +32,7 @@ import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
+import { queueDepth } from "./scenarios/queue-depth.ts";
 import { queueFairness } from "./scenarios/queue-fairness.ts";
 import { queueLatency } from "./scenarios/queue-latency.ts";
 import { queueThroughput } from "./scenarios/queue-throughput.ts";
@@ -70,6 +71,7 @@ const scenarios: readonly Scenario[] = [
   heapGrowth,
   queueThroughput,
   queueLatency,
+  queueDepth,
   queueFairness,
   ...files,
   ...rpc,

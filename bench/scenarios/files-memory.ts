@@ -1,6 +1,6 @@
 // What a hundred slow readers of a file that is larger than memory cost the server.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -9,6 +9,7 @@ import { runClient } from "../client-run.ts";
 import type { ManyReadersOutcome, ManyReadersTask } from "../clients/files-many-readers.ts";
 import { grpcFrame } from "../clients/http2-wire.ts";
 import { writeSparseFile } from "../large-file.ts";
+import { residentBytes } from "../resident-bytes.ts";
 import type { Scenario } from "../scenario.ts";
 import { ServerProcess } from "../server-process.ts";
 import { ourVersion, sluice, us } from "../sluice-server.ts";
@@ -76,9 +77,4 @@ async function read(
 /** Linux only: proc(5), /proc/PID/clear_refs. */
 function resetPeak(pid: number): void {
   writeFileSync(`/proc/${pid}/clear_refs`, "5");
-}
-
-function residentBytes(pid: number, field: "VmRSS" | "VmHWM"): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? Number.NaN) * 1024;
 }

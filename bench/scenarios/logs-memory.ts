@@ -1,6 +1,5 @@
 // A log of years: how long a server takes to start on it, and what it holds in memory while many read.
 
-import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -12,6 +11,7 @@ import { fillLargeLog } from "../large-log.ts";
 import { formatCursor } from "../../packages/server/src/stream/cursor.ts";
 import type { Scenario } from "../scenario.ts";
 import { ServerProcess } from "../server-process.ts";
+import { residentBytes } from "../resident-bytes.ts";
 import { ourVersion, sluice, us } from "../sluice-server.ts";
 
 const path = "/sluice.logs.v1.LogService/StreamLogs";
@@ -92,10 +92,4 @@ function taskFor(address: string, count: number): ReadManyTask {
     return grpcFrame(toBinary(LogStreamRequestSchema, request)).toString("base64");
   });
   return { address, path, requests, readersPerConnection, streamWindowBytes };
-}
-
-/** Linux only. */
-function residentBytes(pid: number, field: "VmRSS" | "VmHWM"): number {
-  const status = readFileSync(`/proc/${pid}/status`, "latin1");
-  return Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(status)?.[1] ?? Number.NaN) * 1024;
 }
