@@ -12,7 +12,7 @@ const KINDS: Readonly<Record<string, FaultKind>> = {
   UPLOAD_STALLED: "stalled",
 };
 
-export function faultOf(error: unknown): UploadFault {
+function faultOf(error: unknown): UploadFault {
   if (!(error instanceof RpcError)) return new UploadFault("other", String(error), { cause: error });
   const [info] = error.findDetails(ErrorInfoSchema);
   const isLost = info?.domain !== "sluice" && (error.code === Code.UNAVAILABLE || error.code === Code.CANCELLED);

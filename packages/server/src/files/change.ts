@@ -33,7 +33,7 @@ export interface Places {
 }
 
 /** @param fileSystem syncs the folders that are made */
-export function realPlaces(fileSystem: Pick<FileSystem, "syncFolder">): Places {
+function realPlaces(fileSystem: Pick<FileSystem, "syncFolder">): Places {
   const syncFolder = (folder: string): Promise<void> => fileSystem.syncFolder(folder);
   return { openParent: (path, { makes }) => openParent(path, { makes, syncFolder }), find };
 }

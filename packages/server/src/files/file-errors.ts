@@ -89,7 +89,7 @@ export function uploadTooLong(field: string, end: number, size: number): Invalid
 }
 
 /** No room on the disk. What was received before is kept. To recover: make room, then go on at the offset. */
-export class NoSpaceForUpload extends SluiceError {
+class NoSpaceForUpload extends SluiceError {
   override readonly name = "NoSpaceForUpload";
   constructor(path: string, offset: number) {
     super("unavailable", `Cannot go on with the upload of "${path}" at ${offset}: the disk is full; free space`, {
