@@ -155,6 +155,6 @@ export class LeaseHeartbeat implements Heartbeat {
   #keepHere(): void {
     if (this.#leaseMs === undefined) return;
     const { call, clock, report } = this.#context;
-    this.#keeper = new LeaseKeeper({ table: this.#table, call, clock, nowMs: monotonicMs, report }, this.#leaseMs);
+    this.#keeper ??= new LeaseKeeper({ table: this.#table, call, clock, nowMs: monotonicMs, report }, this.#leaseMs);
   }
 }
