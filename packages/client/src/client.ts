@@ -111,7 +111,7 @@ export interface SluiceClient extends AsyncDisposable {
   /** What becomes of what is in a shared folder. Opened when it is iterated; it goes on after lost connections. */
   watchFiles(query?: FileWatchQuery, options?: FileWatchOptions): FileWatch;
   /** Series as they are, and then what changes. Opened when it is iterated; it goes on after lost connections. */
-  streamMetrics(query?: MetricQuery, options?: MetricStreamOptions): AsyncGenerator<MetricEvent>;
+  streamMetrics(query?: MetricQuery, options?: MetricStreamOptions): AsyncIterableIterator<MetricEvent>;
   /** Names of metrics with what belongs to them, by name. @throws RpcError */
   listMetrics(names?: readonly string[], options?: UnaryOptions): Promise<MetricDescription[]>;
   /** Series with their last points, by name and labels. @throws RpcError */
@@ -284,7 +284,7 @@ class ChannelClient implements SluiceClient {
     return new FileWatch({ ...this.#context(), call: this.#files.watchFiles }, query, options);
   }
 
-  streamMetrics(query: MetricQuery = {}, options: MetricStreamOptions = {}): AsyncGenerator<MetricEvent> {
+  streamMetrics(query: MetricQuery = {}, options: MetricStreamOptions = {}): AsyncIterableIterator<MetricEvent> {
     return streamMetrics({ ...this.#context(), call: this.#metrics.streamMetrics }, query, options);
   }
 

@@ -13,10 +13,10 @@ import {
   type WatchFilesRequestSchema,
   type WatchFilesResponse,
 } from "@sluice/api";
-import { abortWith } from "./abort.ts";
 import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
-import { Retrier, type RetryPolicy } from "./retry.ts";
-import { type Clock, type Random, sleep } from "./time.ts";
+import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { Clock, Random } from "./time.ts";
 
 /** What is watched. */
 export interface FileWatchQuery {
@@ -54,9 +54,7 @@ export type FileWatchEvent =
   | { readonly kind: "sync" }
   /** What is known of the folder no longer holds: forget it. With `includeExisting` all that is there follows. */
   | { readonly kind: "resync"; readonly reason: "generation-unknown" | "removals-forgotten" | "unknown" }
-  /** The connection is lost; the next attempt follows after `retryInMs`. `failures` counts those in a row. */
-  | { readonly kind: "disconnected"; readonly error: unknown; readonly retryInMs: number; readonly failures: number }
-  | { readonly kind: "resumed" };
+  | ConnectionEvent;
 
 /** The one call that a watch needs. */
 export interface WatchFilesCall {
@@ -76,9 +74,6 @@ interface WatchContext {
 }
 
 const HEARTBEAT_MS = 15_000;
-/** Why a watch stops whose reader called `return`: an end, no error. */
-const READER_LEFT = new DOMException("The reader left", "AbortError");
-
 /** What becomes of what is in a folder. Iterated once. */
 export class FileWatch implements AsyncIterable<FileWatchEvent> {
   readonly #context: WatchContext;
@@ -106,59 +101,23 @@ export class FileWatch implements AsyncIterable<FileWatchEvent> {
   [Symbol.asyncIterator](): AsyncIterableIterator<FileWatchEvent> {
     if (this.#isTaken) throw new Error("Cannot iterate a watch twice: open another with resumeAfter");
     this.#isTaken = true;
-    const stop = new AbortController();
-    const generator = this.#run(stop);
-    return {
-      next: () => generator.next(),
-      return: () => {
-        stop.abort(READER_LEFT); // FW3: a generator that waits for the server hears of nothing else
-        return generator.return(undefined);
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    const { clock, random, closed, retry } = this.#context;
+    return reconnecting<WatchFilesResponse, FileWatchEvent>({
+      attempt: (stop) => this.#attempt(stop),
+      eventsOf: (message) => this.#eventsOf(message),
+      clock,
+      random,
+      retry: { ...retry, ...this.#options.retry },
+      signals: [closed, this.#options.signal],
+    });
   }
 
-  /** Attempt after attempt, for ever. */
-  async *#run(stop: AbortController): AsyncGenerator<FileWatchEvent> {
-    const { clock, random, closed } = this.#context;
-    const policy = { ...this.#context.retry, ...this.#options.retry };
-    const retrier = new Retrier(policy, random);
-    const unlink = abortWith(stop, [closed, this.#options.signal]);
-    let isResuming = false;
-    try {
-      for (;;) {
-        stop.signal.throwIfAborted();
-        const startedMs = clock.monotonicMs();
-        try {
-          for await (const message of this.#attempt(stop.signal)) {
-            if (isResuming) yield { kind: "resumed" };
-            isResuming = false;
-            retrier.succeeded();
-            const events = eventsOf(message);
-            for (const [i, event] of events.entries()) {
-              // All of a message, or none of it.
-              if (i === events.length - 1) this.#token = tokenOf(message) ?? this.#token;
-              yield event;
-            }
-          }
-          return;
-        } catch (error) {
-          stop.signal.throwIfAborted();
-          // An attempt that lived for long was a good one even if nothing happened meanwhile.
-          if (clock.monotonicMs() - startedMs > policy.maxMs) retrier.succeeded();
-          const retryInMs = retrier.failed(error);
-          isResuming = true;
-          yield { kind: "disconnected", error, retryInMs, failures: retrier.failures };
-          await sleep(clock, retryInMs, stop.signal);
-        }
-      }
-    } catch (error) {
-      if (error !== READER_LEFT) throw error;
-    } finally {
-      unlink();
-      stop.abort();
+  *#eventsOf(message: WatchFilesResponse): Generator<FileWatchEvent> {
+    const events = eventsOf(message);
+    for (const [i, event] of events.entries()) {
+      // All of a message, or none of it.
+      if (i === events.length - 1) this.#token = tokenOf(message) ?? this.#token;
+      yield event;
     }
   }
 

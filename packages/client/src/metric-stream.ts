@@ -88,27 +88,27 @@ const OPERATORS = {
 } as const;
 
 /** @throws RpcError; the signal's reason */
-export async function* streamMetrics(
+export function streamMetrics(
   { call, clock, random, retry, closed }: StreamContext,
   query: MetricQuery,
   options: MetricStreamOptions,
-): AsyncGenerator<MetricEvent> {
+): AsyncIterableIterator<MetricEvent> {
   const { heartbeatMs = HEARTBEAT_MS, signal } = options;
   const request = { ...requestOf(query), heartbeatMs };
-  const messages = reconnecting(
-    (stop) =>
+  return reconnecting<MetricPoint, MetricEvent>({
+    attempt: (stop) =>
       listenTo((attempt) => call(request, attempt), {
         what: "stream of metrics",
         silenceMs: heartbeatMs > 0 ? heartbeatMs * SILENCE_IN_HEARTBEATS : undefined,
         clock,
         stop,
       }),
-    { clock, random, retry: { ...retry, ...options.retry }, signals: [closed, signal] },
-  );
-  for await (const message of messages) {
-    const event = "kind" in message ? message : eventOf(message);
-    if (event !== undefined) yield event;
-  }
+    eventsOf,
+    clock,
+    random,
+    retry: { ...retry, ...options.retry },
+    signals: [closed, signal],
+  });
 }
 
 /** The fields that select series, as the server takes them. */
@@ -134,16 +134,16 @@ function requestOf(query: MetricQuery): MessageInitShape<typeof MetricsRequestSc
   };
 }
 
-function eventOf(point: MetricPoint): MetricEvent | undefined {
+function eventsOf(point: MetricPoint): MetricEvent[] {
   const kind = point.control?.kind;
   switch (kind?.case) {
     case undefined:
-      return { kind: "point", point };
+      return [{ kind: "point", point }];
     case "sync":
-      return { kind: "sync" };
+      return [{ kind: "sync" }];
     case "notice":
-      return { kind: "notice", code: kind.value.code, text: kind.value.text };
+      return [{ kind: "notice", code: kind.value.code, text: kind.value.text }];
     default:
-      return undefined;
+      return [];
   }
 }

@@ -11,7 +11,10 @@ export type ConnectionEvent =
   | { readonly kind: "disconnected"; readonly error: unknown; readonly retryInMs: number; readonly failures: number }
   | { readonly kind: "resumed" };
 
-export interface ReconnectOptions {
+export interface ReconnectOptions<M, E> {
+  readonly attempt: (stop: AbortSignal) => AsyncIterable<M>;
+  /** What the reader gets of a message; iterated as the reader takes it. */
+  readonly eventsOf: (message: M) => Iterable<E>;
   readonly clock: Clock;
   readonly random: Random;
   readonly retry: RetryPolicy;
@@ -22,13 +25,10 @@ export interface ReconnectOptions {
 /** Why a stream stops whose reader called `return`: an end, no error. */
 const READER_LEFT = new DOMException("The reader left", "AbortError");
 
-/** Messages of attempt after attempt, until one ends well. @throws RpcError; a signal's reason */
-export function reconnecting<M>(
-  attempt: (stop: AbortSignal) => AsyncIterable<M>,
-  options: ReconnectOptions,
-): AsyncIterableIterator<M | ConnectionEvent> {
+/** What attempt after attempt brings, until one ends well. @throws RpcError; a signal's reason */
+export function reconnecting<M, E>(options: ReconnectOptions<M, E>): AsyncIterableIterator<E | ConnectionEvent> {
   const stop = new AbortController();
-  const generator = run(attempt, options, stop);
+  const generator = run(options, stop);
   return {
     next: () => generator.next(),
     return: () => {
@@ -41,11 +41,10 @@ export function reconnecting<M>(
   };
 }
 
-async function* run<M>(
-  attempt: (stop: AbortSignal) => AsyncIterable<M>,
-  { clock, random, retry, signals }: ReconnectOptions,
+async function* run<M, E>(
+  { attempt, eventsOf, clock, random, retry, signals }: ReconnectOptions<M, E>,
   stop: AbortController,
-): AsyncGenerator<M | ConnectionEvent> {
+): AsyncGenerator<E | ConnectionEvent> {
   const retrier = new Retrier(retry, random);
   const unlink = abortWith(stop, signals);
   let isResuming = false;
@@ -58,7 +57,7 @@ async function* run<M>(
           if (isResuming) yield { kind: "resumed" };
           isResuming = false;
           retrier.succeeded();
-          yield message;
+          yield* eventsOf(message);
         }
         return;
       } catch (error) {
