@@ -375,31 +375,6 @@ test("heartbeats say how the server counts the stream", async () => {
   expect(worker.all("flowState")).toHaveLength(2);
 });
 
-test("a queue that is deleted ends its workers' streams with NOT_FOUND", async () => {
-  const worker = await opened.worker(offers);
-  await opened.call("deleteQueue", { name: "q" });
-  expect(await worker.ending()).toMatchObject({ kind: "not-found" });
-  expect(opened.service).toMatchObject({ workers: 0, sessions: 0 });
-});
-
-test("a worker whose large backlog waits for it to read costs leases, not bodies", async () => {
-  const body = Buffer.alloc(64 * 1024, 1);
-  const worker = await opened.worker({ ...offers, flow: flow(100) });
-  await worker.until(() => worker.all("session").length === 1);
-  worker.isStalled = true;
-  for (let i = 0; i < 5; i++)
-    await opened.enqueue(
-      "q",
-      Array.from({ length: 20 }, () => ({ body })),
-    );
-  expect(await countsOf()).toMatchObject({ offered: 100n });
-  worker.isStalled = false;
-  worker.wake();
-  const deliveries = await worker.deliveries(100);
-  expect(deliveries.map(({ number }) => Number(number))).toEqual(deliveries.map((_, i) => i + 1));
-  expect(deliveries.every(({ job }) => Buffer.compare(job!.body, body) === 0)).toBe(true);
-});
-
 test("the messages of a stream begin with its session", async () => {
   await opened.enqueue("q", [text("a")]);
   const worker = await opened.worker({ ...offers, flow: flow(1) });

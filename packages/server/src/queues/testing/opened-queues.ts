@@ -9,6 +9,7 @@ import { ManualClock } from "@sluice/rpc/testing";
 import { DEFAULT_LIMITS, type Limits } from "../../limits.ts";
 import { type Authorize, allowAll } from "../../security/authorize.ts";
 import { openDataFolder } from "../../store/data-folder.ts";
+import type { FileSystem } from "../../store/file-system.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
 import { createLogger } from "../../telemetry/logger.ts";
@@ -98,6 +99,7 @@ export class OpenedQueues implements AsyncDisposable {
 interface OpenedOptions {
   readonly authorize?: Authorize;
   readonly limits?: Partial<Limits>;
+  readonly fileSystem?: FileSystem;
 }
 
 interface Parts {
@@ -107,14 +109,15 @@ interface Parts {
 }
 
 async function openParts(path: string, clock: ManualClock, options: OpenedOptions): Promise<Parts> {
-  const folder = await openDataFolder({ folder: path, fileSystem: nodeFileSystem });
+  const { fileSystem = nodeFileSystem } = options;
+  const folder = await openDataFolder({ folder: path, fileSystem });
   const limits = { ...DEFAULT_LIMITS, ...options.limits };
   const logger = createLogger({ format: "text", level: "fatal", clock, write: () => {} });
   const { queuesMax } = limits;
   const random = () => 0.5;
   const queues = await openQueues({
     folder,
-    fileSystem: nodeFileSystem,
+    fileSystem,
     clock,
     random,
     logger,
