@@ -1,14 +1,14 @@
 // A disk without room: writes are refused with a clear status, reads go on, nothing acknowledged is lost, and when there
 // is room again writes go on as well.
-import { execFileSync } from "node:child_process";
-import { mkdir, rm, statfs, writeFile } from "node:fs/promises";
+import { rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Code, ErrorInfoSchema, RpcError, retryDelayMs } from "@sluice/rpc";
 import { createLogger, createOwnLog, loadConfig, openServer, systemClock } from "@sluice/server";
-import { expect, test, type TestContext } from "vitest";
+import { expect, test } from "vitest";
 import { createFullableDisk } from "../support/failing-file-system.ts";
 import { collect, type LogClient, openLogClient, takeEntries } from "../support/log-client.ts";
 import { startServer } from "../support/server-process.ts";
+import { mountSmallDisk } from "../support/small-disk.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
 const messagesOf = async (client: LogClient, application: string) =>
@@ -141,19 +141,3 @@ test("minFreeBytes keeps so much free for others: the oldest segments go, and wr
   await expect.poll(refusal, PATIENT).toBe("");
   await client.write(...BATCH);
 }, 120_000);
-
-/** A file system of 4 MB, in the folder "small". */
-async function mountSmallDisk({ skip }: TestContext): Promise<AsyncDisposable & { folder: string; mount: string }> {
-  const resources = new AsyncDisposableStack();
-  const { path: folder } = resources.use(await openTemporaryFolder("full-disk"));
-  const mount = join(folder, "small");
-  await mkdir(mount);
-  try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], { stdio: "ignore" });
-  } catch {
-    await resources.disposeAsync();
-    skip("needs root, to mount a small tmpfs");
-  }
-  resources.defer(() => void execFileSync("umount", [mount]));
-  return { folder, mount, [Symbol.asyncDispose]: () => resources.disposeAsync() };
-}

@@ -30,7 +30,7 @@ export interface Limits {
   readonly messageBytesMax: number;
   /** Downloads at once: each holds a descriptor and two blocks of its file. */
   readonly downloadsMax: number;
-  /** Uploads that are kept, being written or not: each is bytes on disk that nobody can see. */
+  /** Uploads that are not committed, being written or not: each is bytes on disk that nobody can see. */
   readonly uploadsMax: number;
   /** One upload: with the limit above a bound of what all of them take on disk. */
   readonly uploadBytesMax: number;
