@@ -305,6 +305,21 @@ test("a worker that fails for good rejects; a silent server is called anew", asy
   await silent.worker.ended;
 });
 
+test("a server that answers nothing of what ended is sent no more than a thousand ends", async () => {
+  const { subscribed, closed, worker } = openWorker(() => undefined, { slots: 1 });
+  const work = await subscribed();
+  for (let id = 1; work.credit > 0 && id <= 2000; id++) {
+    work.deliver(String(id));
+    await settle();
+  }
+  expect([work.acks.length, work.credit]).toEqual([1000, 0]);
+  work.results("ack", ResultCode.OK, "1");
+  await settle();
+  expect(work.credit).toBe(1);
+  closed.abort();
+  await worker.ended;
+});
+
 test("no job is taken before its lease can be kept", async () => {
   const { subscribed, heartbeat, ready, closed, worker } = openWorker(() => undefined, { slots: 2 });
   heartbeat.isReady = false;
