@@ -265,3 +265,7 @@ describe("EnqueueStream", () => {
     resolve();
   });
 });
+
+test("a batch without jobs is taken, and says nothing", async () => {
+  expect(await opened.call("enqueue", { queue: "q" })).toEqual({ jobs: [] });
+});
