@@ -237,6 +237,23 @@ test("a client that goes away ends the handler's signal and its body, and the bo
   await expect.poll(() => events.toSorted()).toEqual(["AbortError", "body", "signal"]);
 });
 
+test("a client that sends on behind the answer is heard out, also where the connection ends with it", async () => {
+  await using listener = await serveHandlers({ "/x": () => ({ status: 409, body: "no" }) });
+  const socket = connect({ host: "127.0.0.1", port: listener.port, allowHalfOpen: true });
+  const body = Buffer.alloc(1_000_000);
+  socket.write(`POST /x HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ${2 * body.length}\r\n\r\n`);
+  socket.write(body);
+  const ended = new Promise<void>((resolve) => socket.once("end", resolve));
+  let answer = "";
+  socket.on("data", (chunk: Buffer) => void (answer += chunk.toString()));
+  await ended;
+  expect(answer).toMatch(/^HTTP\/1\.1 409 .*no$/su);
+  const closed = new Promise<boolean>((resolve) => socket.once("close", resolve));
+  socket.end(body);
+  expect(await closed).toBe(false);
+  await expect.poll(() => listener.connections).toBe(0);
+});
+
 test("a path without a slash in front is refused at once", async () => {
   await expect(serveHandlers({ healthz: () => ({ status: 200 }) })).rejects.toThrow('Cannot serve "healthz"');
 });

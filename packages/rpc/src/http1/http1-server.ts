@@ -3,8 +3,10 @@
 //
 // P1. Node's time limits for headers and idle connections hold although its server does not listen: see `startChecks`.
 // P2. A connection's streams are closed before the connection is.
+// P3. A socket that is destroyed while its client still sends answers that with a reset, and the client may never see
+//     what was answered (RFC 9112, section 9.6). So behind the last answer it is ended, and read on (H3) until the request ends.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
 import type { ConnectionResources } from "../http2/connection-options.ts";
 import { Holding } from "../http2/flow.ts";
@@ -65,6 +67,7 @@ export class Http1Server {
   serveSocket(socket: Socket, handler: ServerTransportHandler, firstBytes: Buffer): TransportConnection {
     const connection = new Http1Connection(socket, handler, this.#options);
     this.#connections.set(socket, connection);
+    socket.destroySoon = () => connection.endSoon();
     socket.pause();
     socket.unshift(firstBytes);
     this.#http.emit("connection", socket);
@@ -95,6 +98,8 @@ class Http1Connection implements Http1StreamOwner {
   readonly #unread: Holding;
   readonly #queued: Holding;
   #isGathering = false;
+  /** The request that came last. */
+  #reading: IncomingMessage | undefined;
 
   constructor(socket: Socket, handler: ServerTransportHandler, options: Http1Options) {
     const { resources, limits, clock } = options;
@@ -123,6 +128,7 @@ class Http1Connection implements Http1StreamOwner {
   }
 
   onRequest(request: IncomingMessage, response: ServerResponse): void {
+    this.#reading = request;
     if (GRPC.test(request.headers["content-type"] ?? "")) {
       response.writeHead(426, { "content-type": "text/plain", upgrade: "h2c", connection: "close, upgrade" });
       response.end(GRPC_TEXT);
@@ -164,6 +170,15 @@ class Http1Connection implements Http1StreamOwner {
     this.#streams.delete(stream);
     this.onQueued();
     this.#closeIfDrained();
+  }
+
+  /** P3. Node calls it behind the last answer. */
+  endSoon(): void {
+    const request = this.#reading;
+    const close = (): void => Socket.prototype.destroySoon.call(this.#socket);
+    if (request === undefined || request.complete) return close();
+    this.#socket.end();
+    request.once("end", close);
   }
 
   drain(): void {
