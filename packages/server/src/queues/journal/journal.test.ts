@@ -125,7 +125,7 @@ describe("a journal", () => {
     const { number } = queue.add(10);
     const ended = queue.end(number);
     await journal.durable(ended);
-    expect(() => journal.job(ended)).toThrow("do not prove themselves");
+    await expect(journal.job(ended)).rejects.toThrow("do not prove themselves");
   });
 
   test("takes many records that are larger than a batch together, and bodies that are larger than one", async () => {

@@ -299,16 +299,12 @@ class LogJournal implements QueueJournal {
     return this.#jobIn(run?.kind === "entries" ? run.bytes : NOTHING, place);
   }
 
-  #jobIn(frame: Uint8Array, place: Place): Uint8Array {
+  #jobIn(frame: Uint8Array, place: Place): Uint8Array | Promise<Uint8Array> {
     const job = findJob(frame);
     if (job !== undefined) return job;
-    throw new DataLoss(
-      `Cannot read the job of record ${place} of queue "${this.#name}": its bytes do not prove themselves`,
-      {
-        queue: this.#name,
-        record: String(place),
-      },
-    );
+    const what = `the job of record ${place} of queue "${this.#name}"`;
+    const facts = { queue: this.#name, record: String(place) };
+    return Promise.reject(new DataLoss(`Cannot read ${what}: its bytes do not prove themselves`, facts));
   }
 
   #hasRoom(bytes: number): boolean {
