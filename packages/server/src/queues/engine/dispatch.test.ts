@@ -97,6 +97,18 @@ test("an urgent job passes full windows: it takes the place of the least urgent,
   expect(queue.engine.counts().waitingByPriority).toEqual([0, 0, 0, 6, 0, 0, 0, 4]);
 });
 
+test("where a recall gives no credit, one offer is recalled until the worker says how its credit is", () => {
+  const queue = new QueueFixture();
+  const worker = queue.worker("w", { window: 3 });
+  worker.givesPlacesBack = false;
+  queue.enqueue({}, {}, {});
+  queue.enqueue({ priority: 7 }, { priority: 7 });
+  queue.enqueue({ priority: 7 });
+  expect(worker.recalls).toHaveLength(1);
+  queue.setWindow(worker, 3);
+  expect([...worker.handouts.at(-1)!.jobId]).toEqual(["4"]);
+});
+
 test("what was started is not taken back for an urgent job", () => {
   const queue = new QueueFixture();
   const worker = queue.worker("w", { window: 1 });
@@ -129,6 +141,29 @@ test("a job too large for the windows of all waits, and goes when one of them ha
   expect([...worker.offers.keys()], "nor does the next one overtake it").toEqual([1]);
   queue.ack(worker, 1);
   expect([...worker.offers.keys()]).toEqual([2, 3]);
+});
+
+test("a worker that was refused a large job gets the next one when that is gone", () => {
+  const queue = new QueueFixture();
+  const worker = queue.worker("w", { window: 5 });
+  worker.windowBytes = 300;
+  queue.enqueue({ body: new Uint8Array(200) }, { body: new Uint8Array(200) }, {});
+  queue.engine.cancel(2);
+  expect([...worker.offers.keys()]).toEqual([1, 3]);
+});
+
+test("a lease that was extended is still there after a restart", () => {
+  const queue = new QueueFixture({ leaseMs: 1000, graceMs: 500 });
+  const worker = queue.worker("w", { window: 1, explicitStart: false });
+  queue.enqueue({});
+  const [lease] = worker.leases();
+  queue.clock.advance(900);
+  queue.engine.extend([lease!], 0);
+  queue.clock.advance(900);
+  queue.restart();
+  queue.clock.advance(499);
+  const again = new FakeWorker("w");
+  expect(queue.engine.attach(again, [lease!]).value.kept).toEqual([lease]);
 });
 
 test("offers of a cut connection return at once; what runs is held for the grace time, and then returns uncounted", () => {

@@ -65,10 +65,10 @@ export class DueWork {
   /** Does what is due. */
   run(nowMs: number): void {
     const { jobs, dedup } = this.#core;
-    if (nowMs < this.#notBeforeMs) return;
     dedup.prune(nowMs);
     jobs.order.advance(nowMs);
     this.#endDelays(nowMs);
+    if (nowMs < this.#notBeforeMs) return;
     try {
       this.#expire(nowMs);
       this.#endLeases(nowMs);

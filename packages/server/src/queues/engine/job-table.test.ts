@@ -1,6 +1,7 @@
 // The structures below the engine, against what a Map, a Set and a sort say.
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { Chains } from "./chains.ts";
 import { Heap } from "./heap.ts";
 import { JobTable, NONE } from "./job-table.ts";
 import { Line, isBefore } from "./line.ts";
@@ -138,6 +139,42 @@ test("a line is in order, whatever comes in between or leaves", () => {
       expect(line.size).toBe(model.length);
     }),
     { numRuns: 100 },
+  );
+});
+
+test("of a chain the lowest number is first, however late it comes", () => {
+  const step = fc.record({ what: fc.constantFrom("join", "join", "leave"), pick: fc.nat(1000) });
+  fc.assert(
+    fc.property(
+      fc.shuffledSubarray(Array.from({ length: 40 }, (_, i) => i + 1)),
+      fc.array(step, { maxLength: 80, size: "max" }),
+      (order, steps) => {
+        const table = new JobTable();
+        const chains = new Chains(table);
+        const model: number[] = [];
+        for (const { what, pick } of steps) {
+          if (what === "leave" && model.length > 0) {
+            const slot = model.splice(pick % model.length, 1)[0]!;
+            if (chains.firstOf(slot) !== slot) chains.removeBehind(slot);
+            chains.leave(slot);
+            table.remove(slot);
+            continue;
+          }
+          const number = order.pop();
+          if (number === undefined) break;
+          const slot = table.add(number);
+          table.setPhase(slot, 1);
+          const behind = chains.join(slot, "k", { isAtWorker: () => false });
+          if (behind !== NONE) chains.putBehind(behind);
+          model.push(slot);
+        }
+        model.sort((a, b) => table.number(a) - table.number(b));
+        expect(chains.count).toBe(model.length === 0 ? 0 : 1);
+        const [first] = model;
+        if (first !== undefined) expect([chains.firstOf(first), ...chains.behindOf(first)]).toEqual(model);
+      },
+    ),
+    { numRuns: 200 },
   );
 });
 

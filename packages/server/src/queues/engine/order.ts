@@ -1,8 +1,8 @@
 // Which job comes next: the fairness keys with waiting jobs, by level.
 //
 // The highest level goes first. Within a level the key with the fewest jobs at workers for its weight, then the one that has
-// had the least (start-time fair queueing: Goyal, Vin, Cheng, 1996): a key that comes back begins at the virtual time of the
-// moment, so idling saves nothing up. So a tenant with a million jobs does not delay another's single one.
+// had the least (start-time fair queueing: Goyal, Vin, Cheng, 1996): a key that comes back goes on at the virtual time of the
+// moment (`take`), so idling saves nothing up. So a tenant with a million jobs does not delay another's single one.
 //
 // O1. A key stands in the heap of its level exactly when it has ready jobs and no throttle; in that of rises exactly when it
 //     can still rise.
@@ -111,10 +111,7 @@ export class ReadyOrder {
   /** It may be handed out. */
   add(slot: number, nowMs: number): void {
     const key = this.keyOf(slot);
-    const isNew = key.ready === 0;
-    const isFirst = key.add(slot);
-    if (isNew) key.virtualTime = Math.max(key.virtualTime, this.#virtualTime);
-    if (isFirst) this.#place(key, nowMs);
+    if (key.add(slot)) this.#place(key, nowMs);
   }
 
   /** It may not any more. */
@@ -154,7 +151,6 @@ export class ReadyOrder {
       key = this.#throttles.first
     ) {
       this.#throttles.remove(0);
-      key.virtualTime = Math.max(key.virtualTime, this.#virtualTime);
       this.#place(key, nowMs);
       this.#releaseIfIdle(key);
     }

@@ -133,6 +133,19 @@ test("dead jobs are listed page by page, also when the last one of a page has go
   expect(queue.engine.listDead(second.nextToken, 2)).toMatchObject({ jobs: [{ number: 5 }], nextToken: "" });
 });
 
+test("the dead are in the order of their deaths, also after their records were carried forward", () => {
+  const queue = new QueueFixture();
+  const worker = queue.worker("w", { window: 2, explicitStart: false });
+  queue.enqueue({}, {});
+  for (const lease of worker.leases().toReversed()) {
+    queue.engine.nack(worker, lease, { kind: "reject", reason: "no" });
+    queue.clock.advance(1);
+  }
+  queue.journal.clean(queue.engine, queue.journal.length);
+  queue.restart();
+  expect(queue.engine.listDead("", 9).jobs.map((each) => each.number)).toEqual([2, 1]);
+});
+
 test("dead jobs are kept for the retention", () => {
   const queue = new QueueFixture({ deadRetentionMs: 1000 });
   const worker = queue.worker("w", { window: 1, explicitStart: false });
@@ -181,6 +194,15 @@ test("a job with a time to live is gone when it was not started in time, and sta
   expect(worker.recalls).toEqual([{ leases: [expect.objectContaining({ number: offered })], reason: "cancelled" }]);
 });
 
+test("a job that failed once has been started in time", () => {
+  const queue = new QueueFixture({ backoffMs: 1000 });
+  const worker = queue.worker("w", { window: 1, explicitStart: false });
+  const [job] = queue.enqueue({ ttlMs: 100 });
+  queue.engine.nack(worker, worker.leases()[0]!, { kind: "retry", notBeforeMs: 0, reason: "no" });
+  queue.clock.advance(200);
+  expect(queue.engine.view(job!).state).toBe("delayed");
+});
+
 test("a second job with a dedup id is not taken within the window, also after the first one is done", () => {
   const queue = new QueueFixture({ dedupWindowMs: 1000 });
   const worker = queue.worker("w", { window: 1 });
@@ -215,7 +237,9 @@ test("bounds refuse a batch as a whole", () => {
   const queue = new QueueFixture({ jobsMax: 2, bytesMax: 1000, workersMax: 1 });
   expect(() => queue.enqueue({}, {}, {})).toThrow(/jobs_max is 2/);
   expect(() => queue.enqueue({ body: new Uint8Array(1000) })).toThrow(/bytes_max is 1000/);
-  expect(queue.enqueue({}, {})).toEqual([1, 2]);
+  expect(queue.enqueue({ body: new Uint8Array(700) })).toEqual([1]);
+  expect(() => queue.enqueue({ body: new Uint8Array(200) })).toThrow(/bytes_max is 1000/);
+  expect(queue.enqueue({})).toEqual([2]);
   expect(() => queue.enqueue({})).toThrow(/it has 2, and its jobs_max/);
   queue.worker("a", { window: 0 });
   expect(() => queue.worker("b", { window: 0 })).toThrow(/workers_max is 1/);
@@ -305,6 +329,19 @@ test("a full disk refuses, and handing out goes on when there is room again", ()
   queue.journal.isFull = false;
   queue.clock.advance(1000);
   expect(worker.load).toBe(1);
+});
+
+test("on a full disk delays end in time, and what cannot be written is tried again after a second", () => {
+  const queue = new QueueFixture();
+  queue.enqueue({ ttlMs: 100 }, { notBeforeMs: queue.nowMs + 200 });
+  queue.journal.isFull = true;
+  queue.clock.advance(200);
+  expect(queue.engine.counts()).toMatchObject({ waiting: 2, delayed: 0, expired: 0 });
+  queue.journal.isFull = false;
+  queue.clock.advance(899);
+  expect(queue.engine.counts().expired).toBe(0);
+  queue.clock.advance(1);
+  expect(queue.engine.counts().expired).toBe(1);
 });
 
 test("progress is shown, and ends with the lease", () => {

@@ -9,11 +9,13 @@ export class FakeWorker implements QueueWorker {
   /** Jobs it takes at a time; set, never added. */
   window = 0;
   isDraining = false;
+  /** Whether it offers the place of a recalled job again by itself. */
+  givesPlacesBack = true;
   /** Part of the window for jobs of at least `minPriority`. */
   reserved: { readonly minPriority: number; readonly window: number } = { minPriority: 0, window: 0 };
   /** Bytes of all its jobs, at most. */
   windowBytes = Infinity;
-  /** Places of lost leases that it has not offered again yet: `QueueFixture.setWindow` does. */
+  /** Places of lost leases and recalled offers that it has not offered again yet: `QueueFixture.setWindow` does. */
   lostPlaces = 0;
   /** What it has, by number: offers, and what it runs. */
   readonly offers = new Map<number, Handout>();
@@ -51,6 +53,7 @@ export class FakeWorker implements QueueWorker {
       if (this.offers.get(number)?.lease.attempt !== attempt)
         throw new Error(`${this.id} has no offer of job ${number}`);
       this.offers.delete(number);
+      if (!this.givesPlacesBack) this.lostPlaces++;
     }
   }
 
