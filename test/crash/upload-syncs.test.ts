@@ -6,7 +6,7 @@ import { simulateUploads } from "../support/upload-simulation.ts";
 
 const UPLOADS = new URL("../../packages/server/src/files/uploads/", import.meta.url);
 const FIRST_SEED = Number(process.env["SLUICE_CRASH_SEED"] ?? 1);
-const HISTORIES = 120 * Number(process.env["SLUICE_CRASH_ROUNDS"] ?? 1);
+const HISTORIES = 300 * Number(process.env["SLUICE_CRASH_ROUNDS"] ?? 1);
 const LIVES = 10;
 /** Seeds are tried until one shows it. */
 const SEEDS_MAX = 1500;
