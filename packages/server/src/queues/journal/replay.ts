@@ -12,8 +12,8 @@ import { RecordReader } from "./decode.ts";
 import { FRAME_HEADER_BYTES } from "./layout.ts";
 import { nextTurn } from "./turn.ts";
 
-/** About 2 ms. */
-const SLICE_BYTES = 256 * 1024;
+/** A millisecond or so, the engine included. */
+const SLICE_BYTES = 128 * 1024;
 
 /** Resolves with how many records there were. @throws DataLoss */
 export async function replayRecords(
