@@ -84,6 +84,23 @@ overBothTransports((transport) => {
     await channel.close();
   });
 
+  test("a process waits with a call that waits for the server, and not without one", async () => {
+    const { address } = await freeAddress();
+    let holds = 0;
+    const clock = {
+      monotonicMs: () => performance.now(),
+      setTimer: () => ({ cancel() {}, hold: () => void holds++ }),
+    };
+    await using channel = openChannel(address, { transport, backoff: FAST, clock });
+    const client = createClient(EchoService, channel);
+    await expect(client.echo({})).rejects.toMatchObject({ code: Code.UNAVAILABLE });
+    expect([channel.state, holds]).toEqual(["backoff", 0]);
+    const answer = client.echo({}, { waitForReady: true });
+    expect(holds).toBe(1);
+    await channel.close();
+    await expect(answer).rejects.toMatchObject({ code: Code.CANCELLED });
+  });
+
   test("a waiting call can be cancelled and run out of time", async () => {
     const { address } = await freeAddress();
     await using channel = openChannel(address, { transport, backoff: FAST });

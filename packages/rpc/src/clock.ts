@@ -10,6 +10,8 @@ export interface Clock {
 /** A timer that was set. */
 export interface ClockTimer {
   cancel(): void;
+  /** Somebody waits for it: it keeps the process alive until it fires. A clock whose timers always do leaves it out. */
+  hold?(): void;
 }
 
 /** Timers of this clock do not keep the process alive: the sockets they watch over do. */
@@ -17,6 +19,6 @@ export const processClock: Clock = {
   monotonicMs: () => performance.now(),
   setTimer(callback, ms) {
     const timer = setTimeout(callback, ms).unref();
-    return { cancel: () => clearTimeout(timer) };
+    return { cancel: () => clearTimeout(timer), hold: () => void timer.ref() };
   },
 };

@@ -169,6 +169,7 @@ class SocketChannel implements CallableChannel {
     } else {
       this.#waiting.add(call);
       if (state.kind === "idle") this.#connect();
+      if (state.kind === "backoff") state.timer.hold?.();
     }
   }
 
@@ -272,6 +273,8 @@ class SocketChannel implements CallableChannel {
     this.#state = { kind: "backoff", timer, error };
     socket.destroy();
     for (const call of this.#waiting) if (!call.waitForReady) call.fail(error);
+    // No socket keeps the process alive now, and those who are left wait.
+    if (this.#waiting.size > 0) timer.hold?.();
   }
 
   #nextPauseMs(): number {
