@@ -97,8 +97,9 @@ overBothTransports((transport) => {
     expect([channel.state, holds]).toEqual(["backoff", 0]);
     const answer = client.echo({}, { waitForReady: true });
     expect(holds).toBe(1);
+    const ended = expect(answer).rejects.toMatchObject({ code: Code.CANCELLED });
     await channel.close();
-    await expect(answer).rejects.toMatchObject({ code: Code.CANCELLED });
+    await ended;
   });
 
   test("a waiting call can be cancelled and run out of time", async () => {
