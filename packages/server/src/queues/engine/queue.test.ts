@@ -344,6 +344,15 @@ test("on a full disk delays end in time, and what cannot be written is tried aga
   expect(queue.engine.counts().expired).toBe(1);
 });
 
+test("a record that was carried forward already is not carried again", () => {
+  const queue = new QueueFixture();
+  queue.enqueue({ dedupId: "d" });
+  const { length } = queue.journal;
+  queue.journal.clean(queue.engine, length, { keepOld: true });
+  queue.journal.clean(queue.engine, length);
+  expect(queue.journal.length).toBe(length);
+});
+
 test("progress is shown, and ends with the lease", () => {
   const queue = new QueueFixture();
   const worker = queue.worker("w", { window: 1, explicitStart: false });
