@@ -6,7 +6,8 @@
 //     the call ends with the offset reached.
 // D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
 //     computed beside the sending.
-// D4. A block's memory is used again when it was sent and hashed.
+// D4. A block's memory is used again when it was sent and hashed. No more is read while `UNHASHED_MAX` blocks wait for their hash:
+//     who reads faster than that thread hashes does not fill the memory with what is to be hashed.
 // D5. Each read waits for its turn among all downloads. Whoever takes blocks fast gets larger ones, until it is slow: what a
 //     slow reader holds is small.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
@@ -29,7 +30,7 @@ export interface DownloadResources {
   readonly clock: Clock;
   readonly pool: BlockPool;
   readonly turns: Turns;
-  readonly hasher: Hasher;
+  readonly hasher: Pick<Hasher, "openStream">;
   readonly checksums: Checksums;
 }
 
@@ -54,6 +55,8 @@ const HASHED_HERE_BYTES = 64 * 1024;
 const LOOK_MS = 200;
 /** Blocks that were handed on and not reported as sent; a transport that never reports leaves them to the collector. */
 const HANDED_ON_MAX = 4;
+/** D4 */
+const UNHASHED_MAX = 3;
 /** A reader is fast that takes so many blocks of a quarter MiB one after the other, each within so many ms (26 MB/s) … */
 const FAST_BLOCKS = 4;
 const FAST_MS = 10;
@@ -182,6 +185,7 @@ export class Download implements FrameSource {
   /** Reads the next block, now or when pace and file allow. */
   #readOn(): void {
     if (this.#step !== "reading" || this.#isReading || this.#ready !== undefined) return;
+    if (this.#unhashed.size >= UNHASHED_MAX) return; // D4: its callback comes back here
     const waitMs = this.#pace?.waitMs() ?? 0;
     if (waitMs > 0) this.#wait(waitMs, () => this.#readOn());
     else if (this.#next === this.#end && !this.#hasLast) this.#wait(LOOK_MS, () => this.#do(this.#look()));
@@ -271,7 +275,10 @@ export class Download implements FrameSource {
   #addToHash(block: Block): void {
     if (this.#hash === undefined || this.#step !== "reading") return;
     this.#unhashed.add(block);
-    this.#hash.update(block.memory, block.spans(), () => this.#unhashed.delete(block));
+    this.#hash.update(block.memory, block.spans(), () => {
+      this.#unhashed.delete(block);
+      this.#readOn();
+    });
   }
 
   /** D3 */
