@@ -10,6 +10,9 @@ import { Schedules } from "./schedules.ts";
 const DEDUP_IDS_MAX = 2_000_000;
 export const KEYS_MAX = 1_000_000;
 
+/** Of the clock: some milliseconds. */
+const REPLAYED_PER_LOOK = 1024;
+
 const NS_PER_MS = 1_000_000n;
 const TWO_32 = 2 ** 32;
 
@@ -33,6 +36,7 @@ export class QueueCore {
   #journal: Journal | undefined;
   #attempts = 0;
   #nowMs = 0;
+  #replayed = 0;
 
   constructor(options: EngineOptions) {
     this.name = options.name;
@@ -52,6 +56,12 @@ export class QueueCore {
   /** Unix ms. It never goes back, whatever the system's clock does. */
   now(): number {
     this.#nowMs = Math.max(this.#nowMs, Number(this.#clock.nowNs() / NS_PER_MS));
+    return this.#nowMs;
+  }
+
+  /** About the same, for records that are replayed by the million: what has become due meanwhile is done by the opening. */
+  replayTime(): number {
+    if (this.#replayed++ % REPLAYED_PER_LOOK === 0) this.now();
     return this.#nowMs;
   }
 

@@ -17,7 +17,7 @@ export function replay(
   at: { readonly place: Place; readonly bytes: number },
 ): void {
   const { kind } = record;
-  const nowMs = core.now();
+  const nowMs = core.replayTime();
   core.lastPlace = at.place;
   switch (kind.case) {
     case "added":
@@ -118,7 +118,7 @@ function replayAdded(core: QueueCore, added: JobAdded, { place, bytes }: { place
   const expiresAtMs = toMs(job.expiresAt);
   core.jobs.add(
     { number, place, bytes, priority, fairnessKey, orderingKey, enqueuedAtMs, eligibleAtMs, expiresAtMs, jobId },
-    core.now(),
+    core.replayTime(),
     added.state && snapshotFacts(added.state),
   );
 }
@@ -132,7 +132,7 @@ function replayEnded(core: QueueCore, numbers: readonly bigint[], kind: EndKind)
       const { number, attempt } = core.jobs.leases.of(slot);
       core.jobs.ended.add(number, attempt);
     }
-    core.jobs.end(slot, core.now());
+    core.jobs.end(slot, core.replayTime());
   });
 }
 
@@ -147,7 +147,7 @@ function replayState(core: QueueCore, state: QueueState, place: Place): void {
   core.totals.expired = Number(state.expired);
   core.totals.removed = Number(state.removed);
   core.totals.failures = Number(state.failures);
-  core.applySettings(parseSettings(state.settings), core.now());
+  core.applySettings(parseSettings(state.settings), core.replayTime());
   core.schedules.clear();
   for (const schedule of state.schedules) {
     const { name, cron, timeZone } = schedule;
@@ -208,9 +208,9 @@ function moveDedup(core: QueueCore, dedupId: string, place: Place): void {
 }
 
 function remember(core: QueueCore, taken: { dedupId: string; jobId: string; untilMs: number; place: Place }): void {
-  const earlier = core.dedup.find(taken.dedupId, core.now());
+  const earlier = core.dedup.find(taken.dedupId, core.replayTime());
   if (earlier?.jobId === taken.jobId) earlier.place = taken.place;
-  else if (taken.untilMs > core.now()) core.dedup.add(taken);
+  else if (taken.untilMs > core.replayTime()) core.dedup.add(taken);
 }
 
 /** R1. */
