@@ -162,8 +162,13 @@ test("a lease that was extended is still there after a restart", () => {
   queue.clock.advance(900);
   queue.restart();
   queue.clock.advance(499);
-  const again = new FakeWorker("w");
-  expect(queue.engine.attach(again, [lease!]).value.kept).toEqual([lease]);
+  const again = queue.worker("w", { window: 0, held: [lease!] });
+  expect(queue.engine.view(1).state).toBe("running");
+  const { untilMs } = queue.engine.view(1);
+  expect(untilMs - queue.nowMs, "granted anew by the opening").toBe(501);
+  again.running.set(1, worker.handouts[0]!);
+  queue.clock.advance(501);
+  expect(again.lost).toEqual([lease]);
 });
 
 test("offers of a cut connection return at once; what runs is held for the grace time, and then returns uncounted", () => {
