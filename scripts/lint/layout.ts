@@ -40,7 +40,8 @@ const layout: Readonly<Record<string, PackageRow>> = {
     levels: [
       ["index", "main"],
       ["server"],
-      ["open-logs"],
+      ["open-services"],
+      ["open-logs", "surroundings"],
       ["config", "status"],
       ["http", "files", "logs", "metrics", "queues"],
       ["security", "telemetry"],

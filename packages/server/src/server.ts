@@ -3,19 +3,7 @@
 // R1. Whatever fails on the way up, what was opened before it is closed.
 // R2. On the way down nothing acknowledged is lost: streams end, then calls, then the log is closed, then the lock goes.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import {
-  ByteStream,
-  FileService,
-  type LogEntrySchema,
-  LogService,
-  MetricsService,
-  OtlpLogsService,
-  OtlpMetricsService,
-  QueueService,
-  SeedFileService,
-  SeedLogService,
-  SeedMetricsService,
-} from "@sluice/api";
+import type { LogEntrySchema } from "@sluice/api";
 import {
   type Call,
   createServer,
@@ -26,7 +14,6 @@ import {
   listen,
   type Listener,
   type RpcServer,
-  serve,
   serveHealth,
   type ServedService,
   serveReflection,
@@ -35,36 +22,19 @@ import {
 import type { Config } from "./config.ts";
 import { SluiceError } from "./errors.ts";
 import { FILES_PATH } from "./files/http.ts";
-import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { UPLOADS_PATH } from "./files/tus.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
-import { createLogService, type LogServiceHandle } from "./logs/service.ts";
-import { openLogs } from "./open-logs.ts";
-import { createMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
-import { createEngine } from "./queues/engine/queue.ts";
-import { openQueues } from "./queues/open-queues.ts";
-import { createQueueService, type QueueServiceHandle } from "./queues/service.ts";
+import { type OpenServices, openServices } from "./open-services.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
 import { isUnforeseen, statusOf } from "./status.ts";
 import type { Clock } from "./store/contract.ts";
 import { openDataFolder } from "./store/data-folder.ts";
-import { errorCode, type FileSystem } from "./store/file-system.ts";
+import { errorCode } from "./store/file-system.ts";
+import type { Surroundings } from "./surroundings.ts";
 import { createCallLog } from "./telemetry/call-log.ts";
 import type { Logger } from "./telemetry/logger.ts";
-import type { OwnLog } from "./telemetry/own-log.ts";
-
-/** What a server is given: time and files are its surroundings'. */
-export interface Surroundings {
-  readonly clock: Clock;
-  readonly fileSystem: FileSystem;
-  readonly logger: Logger;
-  /** Where the server's own log goes besides; it becomes the application "sluice". */
-  readonly ownLog?: OwnLog;
-  /** Where a service manager says which sockets it passed (LISTEN_FDS). Default: nothing was passed. */
-  readonly environment?: Readonly<Record<string, string | undefined>>;
-}
 
 /** An entry as a producer gives it. */
 export type NewEntry = MessageInitShape<typeof LogEntrySchema>;
@@ -110,54 +80,21 @@ export interface ServerCounts {
  * @throws SluiceError: the folder is in use, the port is taken, the listen address is open to others, …
  */
 export async function openServer(config: Config, surroundings: Surroundings): Promise<Server> {
-  const { clock, fileSystem, logger, ownLog } = surroundings;
+  const { clock, fileSystem, logger } = surroundings;
   const authorize = allowAll;
   await using opened = new AsyncDisposableStack();
 
   const folder = opened.use(
     await openDataFolder({ folder: config.data, fileSystem }).catch(explainFolder(config.data)),
   );
-  const { served } = opened.use(await openLogs({ config, folder, clock, fileSystem, logger }));
-  const logs = createLogService({
-    logs: served,
-    routes: config.routes,
-    authorize,
-    clock,
-    limits: config.limits,
-    heartbeatMs: config.heartbeatMs,
-  });
-  if (ownLog !== undefined) {
-    opened.defer(() => ownLog.close());
-    ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
-  }
-  const { files: roots, filesRates: rates, limits } = config;
-  const files = opened.use(
-    await openFileService({ roots, authorize, fileSystem, clock, limits, rates, heartbeatMs: config.heartbeatMs }),
-  );
-  const { queuesMax } = limits;
-  const random = Math.random;
-  const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
-  const queues = createQueueService({ catalog, authorize, clock, limits });
-  const metrics = opened.use(createMetricsService({ authorize, clock, limits }));
-
-  const services = [
-    serve(LogService, logs.handlers),
-    serve(SeedLogService, logs.seedHandlers),
-    serve(OtlpLogsService, logs.otlpHandlers),
-    serve(FileService, files.handlers),
-    serve(SeedFileService, files.seedHandlers),
-    serve(ByteStream, files.byteStreamHandlers),
-    serve(QueueService, queues.handlers),
-    serve(MetricsService, metrics.handlers),
-    serve(SeedMetricsService, metrics.seedHandlers),
-    serve(OtlpMetricsService, metrics.otlpHandlers),
-  ];
-  const health = new HealthRegistry(services.map(({ desc }) => desc.typeName));
+  const services = opened.use(await openServices({ config, folder, authorize, surroundings }));
+  const { logs, files } = services;
+  const health = new HealthRegistry(services.served.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
-  descriptive.push(...serveReflection([...services, ...descriptive]));
+  descriptive.push(...serveReflection([...services.served, ...descriptive]));
   const observe = createCallLog(logger);
   const rpc = createServer({
-    services: [...services, ...descriptive],
+    services: [...services.served, ...descriptive],
     interceptors: [authorizeDescription(descriptive, authorize)],
     limits: { ...config.grpc, messageBytesMax: config.limits.messageBytesMax },
     clock,
@@ -183,23 +120,13 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     const { address } = healthListener;
     always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
-  return new RunningServer({
-    listeners,
-    healthListener,
-    rpc,
-    logs,
-    files,
-    queues,
-    metrics,
-    health,
-    opened: opened.move(),
-  });
+  return new RunningServer({ listeners, healthListener, rpc, services, health, opened: opened.move() });
 }
 
 /** What is served beside gRPC. */
 function plainHttp(
   config: Config,
-  parts: { logs: LogServiceHandle; files: FileServiceHandle; health: HealthRegistry; logger: Logger },
+  parts: Pick<OpenServices, "logs" | "files"> & { health: HealthRegistry; logger: Logger },
 ): WebOptions {
   const { logs, files, health, logger } = parts;
   const onError = webErrors(logger);
@@ -242,10 +169,7 @@ interface Parts {
   readonly listeners: readonly Listener[];
   readonly healthListener: Listener | undefined;
   readonly rpc: RpcServer;
-  readonly logs: LogServiceHandle;
-  readonly files: FileServiceHandle;
-  readonly queues: QueueServiceHandle;
-  readonly metrics: MetricsServiceHandle;
+  readonly services: OpenServices;
   readonly health: HealthRegistry;
   /** Everything that was opened, in order. */
   readonly opened: AsyncDisposableStack;
@@ -264,12 +188,13 @@ class RunningServer implements Server {
   }
 
   async ingest(entries: readonly NewEntry[]): Promise<{ rejected: number }> {
-    const { rejected = [] } = await this.#parts.logs.ingest(SERVER_SUBJECT, { entries: [...entries] });
+    const { rejected = [] } = await this.#parts.services.logs.ingest(SERVER_SUBJECT, { entries: [...entries] });
     return { rejected: rejected.length };
   }
 
   counts(): ServerCounts {
-    const { listeners, rpc, logs, files, queues, metrics } = this.#parts;
+    const { listeners, rpc, services } = this.#parts;
+    const { logs, files, queues, metrics } = services;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     return {
@@ -289,12 +214,9 @@ class RunningServer implements Server {
   }
 
   drain(options: { graceMs: number }): Promise<void> {
-    const { listeners, logs, files, queues, metrics, health, opened } = this.#parts;
+    const { listeners, services, health, opened } = this.#parts;
     health.shutDown();
-    logs.drain();
-    files.drain();
-    queues.drain();
-    metrics.drain();
+    services.drain();
     const drained = Promise.all(listeners.map((listener) => listener.drain(options)));
     this.#closed ??= drained.then(() => opened.disposeAsync());
     return this.#closed;

@@ -101,7 +101,7 @@ export function openMetricsScreen({ stdout, environment }: CommandContext): Metr
 }
 
 /** Values between their least and their greatest. */
-export function sparkline(values: readonly number[]): string {
+function sparkline(values: readonly number[]): string {
   const least = Math.min(...values);
   const span = Math.max(...values) - least;
   return values

@@ -5,14 +5,13 @@ import type { TlsFiles } from "../http/certificates.ts";
 import type { FileRoot } from "../files/file-path.ts";
 import type { Rates } from "../files/turns.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
-import { DEFAULT_LIMITS, type Limits } from "../limits.ts";
+import type { Limits } from "../limits.ts";
 import type { Route } from "../logs/routing.ts";
 import {
   type Address,
   address,
   byteSize,
   choice,
-  count,
   duration,
   fileMode,
   fileRoots,
@@ -23,6 +22,7 @@ import {
   path,
   routes,
 } from "./types.ts";
+import { limits } from "./limit-settings.ts";
 import { LOG_SETTINGS, type LogSettings } from "./log-settings.ts";
 import {
   type GrpcSettings,
@@ -32,188 +32,7 @@ import {
   http2Settings,
   type LimitSetting,
 } from "./protocol-settings.ts";
-import { formatBytes } from "./units.ts";
-
-/** What is said of a setting beside its type. */
-export interface About {
-  readonly description: string;
-  /** Stands for the value in `--help`; absent for a flag that takes none. */
-  readonly placeholder?: string;
-  /** As somebody would write it. */
-  readonly default: string | number | boolean;
-  /** Left out of `--help`: who needs it finds it with `config show` and in the guide to limits. */
-  readonly isAdvanced?: true;
-  /** Takes several: separated by commas, a flag that is repeated, a list in the file. */
-  readonly isList?: true;
-  /** The file may have a map instead of a list: `a: b` for "a=b". */
-  readonly isMap?: true;
-}
-
-const abouts = z.registry<About>();
-
-function setting<T extends z.ZodType<unknown, string | number | boolean>>(type: T, about: About) {
-  const withDefault = type.prefault(about.default as z.input<T>);
-  abouts.add(withDefault, about);
-  return withDefault;
-}
-
-const limits = z.strictObject({
-  entryBytesMax: setting(byteSize("1KiB", "64MiB"), {
-    description: "One log entry with the fields that the server adds; larger ones are refused.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.entryBytesMax),
-  }),
-  entryFieldsMax: setting(count(1, 65_536), {
-    description: "Fields of one log entry.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.entryFieldsMax,
-  }),
-  batchEntriesMax: setting(count(1, 10_000_000), {
-    description: "Entries of one write.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.batchEntriesMax,
-  }),
-  applicationBytesMax: setting(byteSize("16B", "64KiB"), {
-    description: "Length of an application's name in UTF-8.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.applicationBytesMax),
-  }),
-  producerBytesMax: setting(byteSize("16B", "64KiB"), {
-    description: "Length of a producer's id in UTF-8.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.producerBytesMax),
-  }),
-  queryApplicationsMax: setting(count(1, 1_000_000), {
-    description: "Applications that one read may name.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.queryApplicationsMax,
-  }),
-  applicationsMax: setting(count(1, 10_000_000), {
-    description: "Different applications in one log. Each costs memory for its statistics.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.applicationsMax,
-  }),
-  producersMax: setting(count(1, 10_000_000), {
-    description: "Idempotent producers remembered per log; beyond it the one idle for longest is forgotten.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.producersMax,
-  }),
-  pendingBytesMax: setting(byteSize("1MiB", "16GiB"), {
-    description: "Bytes appended to a log but not yet on disk; at the bound streams wait, single writes are refused.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.pendingBytesMax),
-  }),
-  writesBytesMax: setting(byteSize("1MiB", "16GiB"), {
-    description: "Requests to write, of all logs together, in hand and not yet appended; above it they are refused.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.writesBytesMax),
-  }),
-  filtersMax: setting(count(0, 1024), {
-    description: "Filter terms of one request.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.filtersMax,
-  }),
-  filterBytesMax: setting(byteSize("16B", "1MiB"), {
-    description: "Length of one filter term.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.filterBytesMax),
-  }),
-  followersMax: setting(count(1, 10_000_000), {
-    description: "Streams that follow a log at the same time.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.followersMax,
-  }),
-  messageBytesMax: setting(byteSize("64KiB", "1GiB"), {
-    description: "One received message, before and after decompression: the whole batch of a write.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.messageBytesMax),
-  }),
-  downloadsMax: setting(count(1, 1_000_000), {
-    description: "Downloads at the same time. Each holds an open file and half a MiB, more with larger chunks.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.downloadsMax,
-  }),
-  uploadsMax: setting(count(1, 1_000_000), {
-    description: "Uploads that are kept until they are committed, aborted or too old.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.uploadsMax,
-  }),
-  uploadBytesMax: setting(byteSize("1KiB", "1024TiB"), {
-    description: "Size of one uploaded file.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.uploadBytesMax),
-  }),
-  queuesMax: setting(count(0, 100_000), {
-    description: "Queues of jobs. Each has a log of its own.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.queuesMax,
-  }),
-  jobBytesMax: setting(byteSize("1KiB", "64MiB"), {
-    description: "Body of one job.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.jobBytesMax),
-  }),
-  jobHeaderBytesMax: setting(byteSize("0B", "1MiB"), {
-    description: "Headers of one job, names and values together.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.jobHeaderBytesMax),
-  }),
-  jobKeyBytesMax: setting(byteSize("16B", "4KiB"), {
-    description: "Length of a fairness key, an ordering key or a dedup id in UTF-8.",
-    placeholder: "size",
-    default: formatBytes(DEFAULT_LIMITS.jobKeyBytesMax),
-  }),
-  jobBatchMax: setting(count(1, 1_000_000), {
-    description: "Jobs of one batch, and leases of one request of a worker.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.jobBatchMax,
-  }),
-  workSessionsMax: setting(count(1, 10_000_000), {
-    description: "Workers at all queues, those included whose connection was lost and who may come back.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.workSessionsMax,
-  }),
-  watchesMax: setting(count(1, 1_000_000), {
-    description: "Watches of folders open at the same time.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.watchesMax,
-  }),
-  watchEntriesMax: setting(count(1, 100_000_000), {
-    description: "Files and folders in all watched folders together. Each costs half a KiB of memory.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.watchEntriesMax,
-  }),
-  watchHintsMax: setting(count(0, 10_000_000), {
-    description: "Folders that the system watches for the server (inotify); others are looked at every few seconds.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.watchHintsMax,
-  }),
-  watchRemovalsMax: setting(count(1, 100_000_000), {
-    description: "Removals remembered of a watched folder, for readers that are slow or away.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.watchRemovalsMax,
-  }),
-  seriesMax: setting(count(1, 100_000_000), {
-    description: "Series of metrics; points of further ones are refused. Each costs about a KiB of memory.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.seriesMax,
-  }),
-  subscriptionsMax: setting(count(1, 100_000_000), {
-    description: "Subscriptions to metrics open at the same time.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.subscriptionsMax,
-  }),
-  connectionsMax: setting(count(1, 1_000_000), {
-    description: "Connections open at the same time; further ones are closed at once.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.connectionsMax,
-  }),
-  callsPerConnectionMax: setting(count(1, 1_000_000), {
-    description: "Calls that one connection may have open at the same time.",
-    placeholder: "number",
-    default: DEFAULT_LIMITS.callsPerConnectionMax,
-  }),
-});
+import { type About, abouts, setting } from "./setting.ts";
 
 const connections = z.strictObject({
   keepalive: setting(orOff(duration("1s", "1d")), {

@@ -100,7 +100,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
       readablePathOf: (text, subject, field) => pathOf(text, subject, "read", field),
       download: (request, path, call) => reading.download(request, { path, call, message: "bytes" }),
     }),
-    httpHandler: createFileHttpHandler({ checksums, clock, admit: reading.admit }),
+    httpHandler: createFileHttpHandler({ checksums, clock, admit: (...request) => reading.admit(...request) }),
     tusHandler: createTusHandler(uploading),
     drain() {
       downloads.drain();
