@@ -95,7 +95,7 @@ export async function runProcess(): Promise<void> {
 
 async function createProgram(words: readonly string[], context: CommandContext): Promise<Command> {
   const program = new Command("sluice")
-    .description("Sluice streams logs and files over gRPC from one port.")
+    .description("Sluice streams logs, files, jobs and metrics over gRPC from one port.")
     .version(readVersion())
     .helpCommand("help [command]", "say what a command does")
     .addHelpText("after", exitCodeHelp());
