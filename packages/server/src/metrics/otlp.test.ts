@@ -98,6 +98,24 @@ test("deltas are added up, each once, from the first start on", async () => {
   await send([sum(7n, T + 1n, AggregationTemporality.DELTA)]);
   await send([sum(7n, T + 1n, AggregationTemporality.DELTA)]); // sent again: the answer was lost
   expect(points()).toMatchObject([{ value: 12, timestamp: T + 1n, startTimestamp: T - 5n }]);
+  await send([sum(1n, T + 2n, AggregationTemporality.DELTA)]);
+  expect(points()).toMatchObject([{ value: 13 }]);
+});
+
+test("deltas of a series that had ended are added up from nothing", async () => {
+  await send([sum(5n, T, AggregationTemporality.DELTA)]);
+  const end = sum(0n, T + 1n, AggregationTemporality.DELTA);
+  Object.assign(end.data.value.dataPoints[0]!, { flags: 1 });
+  await send([end]);
+  await send([sum(3n, T + 2n, AggregationTemporality.DELTA)]);
+  expect(points()).toMatchObject([{ value: 3, stale: false }]);
+});
+
+test("labels are told apart whatever is in them; the point's own wins over the resource's", async () => {
+  await send([gauge(1, T, [text("a", "1,b=2")]), gauge(2, T, [text("a", "1"), text("b", "2")])]);
+  expect(points().map(({ value }) => value)).toEqual([1, 2]);
+  await send([gauge(3, T, [text("service.name", "own")])]);
+  expect(points().at(-1)?.labels).toEqual({ "service.name": "own" });
 });
 
 test("a histogram comes back as it was, without its attributes", async () => {

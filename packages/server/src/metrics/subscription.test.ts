@@ -25,6 +25,13 @@ class Fixture {
   readonly heartbeats = new Heartbeats(this.clock);
   refreshes = 0;
 
+  /** A gauge that is the rate of what is written. */
+  writeShare(name: string, value: number): void {
+    const rates = { rateScale: 50, rateMax: 100 };
+    const described = { name, type: "gauge" as const, unit: "%", description: "", labels: [], origin: "", ...rates };
+    this.table.write(name, { value, timestampNs: this.clock.nowNs(), startNs: 0n }, () => described);
+  }
+
   write(
     name: string,
     value: number,
@@ -242,6 +249,33 @@ test("counters as rate and as delta over the subscriber's own interval; a reset 
     }
     expect(told).toEqual(expected);
   }
+});
+
+test("a share is the rate over the subscriber's own interval, and never more than all", () => {
+  const f = new Fixture();
+  f.writeShare("busy", 10);
+  const selection = f.select({});
+  const reader = f.subscribe(selection, {});
+  const rare = { intervalMs: 2000 };
+  const slow = f.subscribe(f.select(rare), rare);
+  for (const each of [reader, slow]) each.read();
+  for (const seconds of [10.4, 13.6]) {
+    f.clock.advance(1000);
+    f.writeShare("busy", seconds);
+    f.clock.advance(0);
+  }
+  f.clock.advance(1000);
+  expect(reader.values().map(([, value]) => Math.round(value))).toEqual([20, 100]);
+  expect(slow.values().map(([, value]) => Math.round(value))).toEqual([90]);
+});
+
+test("what is there leaves in few pieces, of whole frames", () => {
+  const f = new Fixture();
+  for (const name of ["a", "b", "c"]) f.write(name, 1);
+  const all = f.subscribe(f.select({}), {});
+  const first = all.subscription.pull(1_000_000);
+  expect(all.read().map(({ control }) => control?.kind.case)).toEqual(["sync"]);
+  expect(first?.length).toBeGreaterThan(60);
 });
 
 test("once: what is there, then the end", () => {
