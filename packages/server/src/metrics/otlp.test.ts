@@ -113,8 +113,9 @@ test("deltas of a series that had ended are added up from nothing", async () => 
 
 test("labels are told apart whatever is in them; the point's own wins over the resource's", async () => {
   await send([gauge(1, T, [text("a", "1,b=2")]), gauge(2, T, [text("a", "1"), text("b", "2")])]);
-  expect(points().map(({ value }) => value)).toEqual([1, 2]);
-  await send([gauge(3, T, [text("service.name", "own")])]);
+  await send([gauge(3, T, [text("c", "x,d"), text("e", "y")]), gauge(4, T, [text("c", "x"), text("d,e", "y")])]);
+  expect(points().map(({ value }) => value)).toEqual([1, 2, 3, 4]);
+  await send([gauge(5, T, [text("service.name", "own")])]);
   expect(points().at(-1)?.labels).toEqual({ "service.name": "own" });
 });
 
