@@ -35,6 +35,7 @@ import {
   streamMetrics,
 } from "./metric-stream.ts";
 import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
+import { pages } from "./pages.ts";
 import { QueueClient } from "./queue-client.ts";
 import type { QueueWorker } from "./queue-worker.ts";
 import { STREAM_RETRY, UNARY_RETRY, type UnaryOptions, withRetry } from "./retry.ts";
@@ -289,27 +290,29 @@ class ChannelClient implements SluiceClient {
   }
 
   async listMetrics(names: readonly string[] = [], options: UnaryOptions = {}): Promise<MetricDescription[]> {
-    return await allPages(async (pageToken) => {
+    const all = pages(async (pageToken) => {
       const request = { metricNames: [...names], pageToken };
       const { metrics, nextPageToken } = await this.#ask(
         (call) => this.#metrics.listMetrics(request, call),
         options,
         UNARY_TIMEOUT_MS,
       );
-      return { items: metrics, nextPageToken };
+      return { rows: metrics, next: nextPageToken };
     });
+    return await Array.fromAsync(all);
   }
 
   async listSeries(selection: SeriesSelection = {}, options: UnaryOptions = {}): Promise<MetricPoint[]> {
-    return await allPages(async (pageToken) => {
+    const all = pages(async (pageToken) => {
       const request = { ...seriesRequestOf(selection), pageToken };
       const { series, nextPageToken } = await this.#ask(
         (call) => this.#metrics.listSeries(request, call),
         options,
         UNARY_TIMEOUT_MS,
       );
-      return { items: series, nextPageToken };
+      return { rows: series, next: nextPageToken };
     });
+    return await Array.fromAsync(all);
   }
 
   close(): Promise<void> {
@@ -376,18 +379,5 @@ class ChannelClient implements SluiceClient {
 
   #context() {
     return { clock: this.#clock, random: this.#random, retry: STREAM_RETRY, closed: this.#closed.signal };
-  }
-}
-
-/** Page after page, to the last. */
-async function allPages<T>(
-  read: (pageToken: string) => Promise<{ readonly items: readonly T[]; readonly nextPageToken: string }>,
-): Promise<T[]> {
-  const all: T[] = [];
-  for (let token = ""; ;) {
-    const { items, nextPageToken } = await read(token);
-    all.push(...items);
-    if (nextPageToken === "") return all;
-    token = nextPageToken;
   }
 }

@@ -11,6 +11,7 @@ import {
 } from "@sluice/api";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ChannelOptions, Client } from "@sluice/rpc";
+import { pages } from "./pages.ts";
 import { enqueueJobs, type EnqueueOptions } from "./queue-enqueue.ts";
 import { LeaseHeartbeat } from "./queue-heartbeat.ts";
 import { type JobHandler, type NewQueueJob, toNewJob } from "./queue-job.ts";
@@ -223,15 +224,4 @@ export class QueueClient {
     const { rpc, ask } = this.#context;
     await ask((call) => rpc.deleteSchedule({ queue, name }, call), { ...ONCE, ...options });
   }
-}
-
-async function* pages<T>(
-  read: (pageToken: string) => Promise<{ readonly rows: readonly T[]; readonly next: string }>,
-): AsyncGenerator<T> {
-  let token = "";
-  do {
-    const { rows, next } = await read(token);
-    yield* rows;
-    token = next;
-  } while (token !== "");
 }

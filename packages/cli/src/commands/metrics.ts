@@ -16,7 +16,7 @@ import { formatTable } from "../table.ts";
 import { formatCount } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
 import { formatValue, MetricsScreen, openMetricsScreen, seriesName } from "./metrics-screen.ts";
-import { parseDurationMs } from "./queue-settings.ts";
+import { parseDurationMs } from "./time-argument.ts";
 
 interface SelectionOptions {
   readonly label: readonly MetricMatcher[];

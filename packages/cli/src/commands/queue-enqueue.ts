@@ -14,7 +14,7 @@ import {
   type OutputFormat,
 } from "../output.ts";
 import { addJobOptions, type JobOptions, jobOf } from "./queue-job-options.ts";
-import { parseDurationMs } from "./queue-settings.ts";
+import { parseDurationMs } from "./time-argument.ts";
 
 interface EnqueueOptions extends JobOptions {
   readonly lines?: boolean;

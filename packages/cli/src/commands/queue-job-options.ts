@@ -1,7 +1,7 @@
 // What a job is besides its body, as options of the commands that make jobs.
 import type { NewQueueJob } from "@sluice/client";
 import { type Command, InvalidArgumentError } from "commander";
-import { parseDurationMs } from "./queue-settings.ts";
+import { parseDurationMs } from "./time-argument.ts";
 import { collect } from "./repeatable.ts";
 
 export interface JobOptions {

@@ -3,7 +3,7 @@ import type { NewQueueSettings } from "@sluice/client";
 import { type Command, InvalidArgumentError } from "commander";
 import { parseCount } from "./log-options.ts";
 import { collect } from "./repeatable.ts";
-import { parseDuration } from "./time-argument.ts";
+import { parseDurationMs } from "./time-argument.ts";
 
 export interface QueueSettingOptions {
   readonly lease?: number;
@@ -73,11 +73,4 @@ function parseWeight(text: string): [string, number] {
   const [, key = "", weight = ""] = /^(.*)=(\d{1,9})$/u.exec(text) ?? [];
   if (weight === "") throw new InvalidArgumentError(`"${text}" is no KEY=WEIGHT, for example gold=3.`);
   return [key, Number(weight)];
-}
-
-/** Milliseconds of "30s", "10m", "1h30m". @throws InvalidArgumentError */
-export function parseDurationMs(text: string): number {
-  const duration = parseDuration(text);
-  if (duration === undefined) throw new InvalidArgumentError('Give a time as "500ms", "30s", "10m" or "1h30m".');
-  return Number(duration / 1_000_000n);
 }

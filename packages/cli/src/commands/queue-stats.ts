@@ -13,7 +13,7 @@ import {
 import { formatBytes, formatCount, openLine } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
 import { countsToJson } from "./queue-format.ts";
-import { parseDurationMs } from "./queue-settings.ts";
+import { parseDurationMs } from "./time-argument.ts";
 
 interface StatsOptions {
   readonly watch?: boolean;

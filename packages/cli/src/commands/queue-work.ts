@@ -14,7 +14,7 @@ import {
 import { EXIT } from "../exit-codes.ts";
 import { reasonOf } from "../failure.ts";
 import { plural } from "../terminal.ts";
-import { parseDurationMs } from "./queue-settings.ts";
+import { parseDurationMs } from "./time-argument.ts";
 
 interface WorkOptions {
   readonly exec: string;

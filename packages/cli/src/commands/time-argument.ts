@@ -37,3 +37,10 @@ export function parseDuration(text: string): bigint | undefined {
   }
   return duration;
 }
+
+/** Milliseconds of "30s", "10m", "1h30m". @throws InvalidArgumentError */
+export function parseDurationMs(text: string): number {
+  const duration = parseDuration(text);
+  if (duration === undefined) throw new InvalidArgumentError('Give a time as "500ms", "30s", "10m" or "1h30m".');
+  return Number(duration / 1_000_000n);
+}

@@ -14,7 +14,7 @@ import type { JournalOwner, NewRecord, Place } from "../contract.ts";
 import type { DiskSpace } from "./disk-space.ts";
 import { RecordReader } from "./decode.ts";
 import { FRAME_HEADER_BYTES, RecordTag } from "./layout.ts";
-import { nextTurn } from "./turn.ts";
+import { nextTurn } from "../../stream/turn.ts";
 
 /** About a millisecond. */
 const SLICE_BYTES = 128 * 1024;

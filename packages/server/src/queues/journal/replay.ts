@@ -10,7 +10,7 @@ import { DataLoss } from "../../errors.ts";
 import type { JournalOwner } from "../contract.ts";
 import { RecordReader } from "./decode.ts";
 import { FRAME_HEADER_BYTES } from "./layout.ts";
-import { nextTurn } from "./turn.ts";
+import { nextTurn } from "../../stream/turn.ts";
 
 /** A millisecond or so, the engine included. */
 const SLICE_BYTES = 128 * 1024;
