@@ -1,8 +1,8 @@
 // All series that are known, each with its newest point.
 //
 // M1. A series is one object for as long as it is there; what is asked of its past is asked of whoever kept count.
-// M2. Bounded: beyond `seriesMax` new series are refused, known ones go on. One that had no point for `silentMs` is stale:
-//     its subscribers are told, and it goes.
+// M2. Bounded: beyond `seriesMax` new series are refused, known ones go on. One that had no point for `silentMs`, although its
+//     source could be heard, is stale: its subscribers are told, and it goes.
 import { LimitExceeded } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
 import { ByteSink } from "../stream/byte-sink.ts";
@@ -24,6 +24,11 @@ export interface SeriesDescription {
   readonly rateScale?: number;
   /** No rate is told that is greater: clocks and counters are read one after the other. */
   readonly rateMax?: number;
+  /**
+   * Of what is measured only when somebody asks: when that was last, monotonic ms. While nobody looks it is not silent.
+   * Absent: its source speaks by itself.
+   */
+  readonly lookedAtMs?: () => number;
 }
 
 /** A value at a time. */
@@ -191,7 +196,7 @@ export class SeriesTable implements Disposable {
     const { clock, silentMs } = this.#options;
     const nowMs = clock.monotonicMs();
     for (const series of this.#byKey.values()) {
-      const silentForMs = nowMs - series.seenMs;
+      const silentForMs = (series.description.lookedAtMs?.() ?? nowMs) - series.seenMs;
       if (!series.isStale) {
         if (silentForMs >= silentMs) this.end(series, clock.nowNs());
         continue;

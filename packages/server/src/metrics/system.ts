@@ -32,8 +32,6 @@ export interface SystemMetricsOptions {
 
 const REFRESH_MS_MIN = 100;
 const SPACE_MS = 5_000;
-const HEADLINES = new Set(["cpu", "memory", "disk", "network", "load"]);
-const PREFIXES = ["system.", "process.", "nodejs."];
 
 interface Facts {
   readonly type: MetricType;
@@ -70,6 +68,8 @@ export class SystemMetrics implements Disposable {
   readonly #readFile: ReadSystemFile;
   readonly #eventLoop: ReturnType<typeof monitorEventLoopDelay>;
   readonly #startNs: bigint;
+  readonly #names = new Set<string>();
+  readonly #lookedAtMs = (): number => this.#refreshedMs;
   #refreshedMs = -Infinity;
   #spaceMs = -Infinity;
   #nowNs = 0n;
@@ -80,14 +80,20 @@ export class SystemMetrics implements Disposable {
     this.#readFile = readFile;
     this.#startNs = clock.nowNs();
     this.#eventLoop = monitorEventLoopDelay({ resolution: 10 });
-    this.#eventLoop.enable();
-    this.refresh(() => true);
+    this.#measure();
   }
 
   /** Measures now, if a metric of it is asked for and it has not just been done. */
   refresh(matchesName: (name: string) => boolean): void {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#refreshedMs < REFRESH_MS_MIN || !this.#isAsked(matchesName)) return;
+    // It costs a timer of 10 ms: nobody pays for it who never asks.
+    this.#eventLoop.enable();
+    this.#measure();
+  }
+
+  #measure(): void {
+    const nowMs = this.#clock.monotonicMs();
     this.#refreshedMs = nowMs;
     this.#nowNs = this.#clock.nowNs();
     this.#measureCpu();
@@ -107,16 +113,21 @@ export class SystemMetrics implements Disposable {
   }
 
   #isAsked(matchesName: (name: string) => boolean): boolean {
-    for (const name of this.#table.names()) {
-      if ((HEADLINES.has(name) || PREFIXES.some((prefix) => name.startsWith(prefix))) && matchesName(name)) return true;
-    }
-    return this.#refreshedMs === -Infinity;
+    for (const name of this.#names) if (matchesName(name)) return true;
+    return false;
   }
 
   #write(name: string, facts: Facts, value: number, labels: Labels = []): void {
+    this.#names.add(name);
     const key = `system ${name} ${labels.flat().join(" ")}`;
     const point = { value, timestampNs: this.#nowNs, startNs: 0n };
-    this.#table.write(key, point, () => ({ ...facts, name, labels: labels.toSorted(byName), origin: "system" }));
+    this.#table.write(key, point, () => ({
+      ...facts,
+      name,
+      labels: labels.toSorted(byName),
+      origin: "system",
+      lookedAtMs: this.#lookedAtMs,
+    }));
   }
 
   #measureCpu(): void {
