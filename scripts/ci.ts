@@ -7,7 +7,7 @@ import { rm } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { rootFolder } from "./command.ts";
-import { countTests, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
+import { countTests, isFailed, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
 
 interface Suite {
   readonly name: string;
@@ -91,7 +91,9 @@ async function main(): Promise<number> {
   const all = mergeTestReports(reports);
   const { passed, failed, skipped } = countTests(all);
   process.stdout.write(`\n${summary.join("\n")}\n\n`);
-  for (const [test, state] of Object.entries(all)) if (state === "failed") process.stdout.write(`failed: ${test}\n`);
+  for (const [test, state] of Object.entries(all)) {
+    if (isFailed(state)) process.stdout.write(`failed: ${test}${state.slice("failed".length)}\n`);
+  }
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   return failed > 0 ? 1 : 0;
 }

@@ -5,7 +5,8 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-export type TestState = "passed" | "failed" | "skipped";
+/** A failure may say why: that is all that somebody sees who has but the end of what `.ci/run` printed. */
+export type TestState = "passed" | "failed" | `failed: ${string}` | "skipped";
 
 /** Test, by suite, file and name → how it ended. */
 export type TestReport = Readonly<Record<string, TestState>>;
@@ -16,8 +17,10 @@ export interface TestCounts {
   readonly skipped: number;
 }
 
+export const isFailed = (state: TestState): boolean => state.startsWith("failed");
+
 /** What counts when a test ended differently in two runs: a failure before all, a skip last. */
-const weight: Readonly<Record<TestState, number>> = { failed: 2, passed: 1, skipped: 0 };
+const weigh = (state: TestState): number => (isFailed(state) ? 2 : state === "passed" ? 1 : 0);
 
 /** Leaves a report when somebody asked for it by SLUICE_TEST_REPORTS. */
 export async function leaveTestReport(name: string, report: TestReport): Promise<void> {
@@ -38,13 +41,17 @@ export function mergeTestReports(reports: readonly TestReport[]): TestReport {
   const merged: Record<string, TestState> = {};
   for (const [test, state] of reports.flatMap((report) => Object.entries(report))) {
     const known = merged[test];
-    if (known === undefined || weight[state] > weight[known]) merged[test] = state;
+    if (known === undefined || weigh(state) > weigh(known)) merged[test] = state;
   }
   return merged;
 }
 
 export function countTests(report: TestReport): TestCounts {
   const counts = { passed: 0, failed: 0, skipped: 0 };
-  for (const state of Object.values(report)) counts[state]++;
+  for (const state of Object.values(report)) {
+    if (isFailed(state)) counts.failed++;
+    else if (state === "passed") counts.passed++;
+    else counts.skipped++;
+  }
   return counts;
 }

@@ -2,26 +2,30 @@
 //
 // A test that cannot run here says so by `context.skip("reason")`, or carries the reason in its name.
 
-import type { Reporter, TestCase, TestModule } from "vitest/node";
+import type { Reporter, SerializedError, TestCase, TestModule } from "vitest/node";
+import { relative } from "node:path";
+import { rootFolder } from "./command.ts";
 import { leaveTestReport, type TestState } from "./test-report.ts";
 
 export default class implements Reporter {
-  async onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): Promise<void> {
+  async onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly SerializedError[]): Promise<void> {
     const tests = modules.flatMap((module) => [...module.children.allTests()]);
     const skipped = tests.filter((test) => test.result().state === "skipped");
     if (skipped.length > 0) process.stdout.write(`\nSkipped here:\n${skipped.map(describeSkipped).join("")}`);
 
     const report: Record<string, TestState> = {};
     for (const test of tests) {
-      const { state } = test.result();
-      if (state !== "pending")
-        report[`${test.module.project.name} ${test.module.relativeModuleId} ${test.fullName}`] = state;
+      const { state, errors = [] } = test.result();
+      if (state === "pending") continue;
+      const name = `${test.module.project.name} ${test.module.relativeModuleId} ${test.fullName}`;
+      report[name] = state === "failed" ? describeFailure(errors) : state;
     }
     // A file that could not be loaded, or that left something behind, has no failed test of its own.
     for (const module of modules) {
-      if (module.errors().length > 0) report[`${module.project.name} ${module.relativeModuleId}`] = "failed";
+      const errors = module.errors();
+      if (errors.length > 0) report[`${module.project.name} ${module.relativeModuleId}`] = describeFailure(errors);
     }
-    if (unhandledErrors.length > 0) report["errors outside of tests"] = "failed";
+    if (unhandledErrors.length > 0) report["errors outside of tests"] = describeFailure(unhandledErrors);
     await leaveTestReport("vitest", report);
   }
 }
@@ -30,4 +34,11 @@ function describeSkipped(test: TestCase): string {
   const result = test.result();
   const reason = result.state === "skipped" && result.note !== undefined ? `: ${result.note}` : "";
   return `  ${test.module.project.name}  ${test.fullName}${reason}\n`;
+}
+
+/** The first error with the line that it came from. */
+function describeFailure(errors: readonly SerializedError[]): TestState {
+  const { message = "no error", stacks = [] } = errors[0] ?? {};
+  const where = stacks.map(({ file, line }) => ` (${relative(rootFolder, file)}:${line})`).at(0) ?? "";
+  return `failed: ${message.slice(0, 500)}${where}`;
 }

@@ -12,3 +12,9 @@ test("a test that two suites ran counts once, as passed when one of them skipped
 test("a failure is never covered by another run", () => {
   expect(mergeTestReports([{ a: "failed" }, { a: "passed" }, { a: "skipped" }])).toEqual({ a: "failed" });
 });
+
+test("a failure that says why is one, and keeps what it says", () => {
+  const merged = mergeTestReports([{ a: "passed" }, { a: "failed: no room" }, { a: "passed" }]);
+  expect(merged).toEqual({ a: "failed: no room" });
+  expect(countTests(merged)).toEqual({ passed: 0, failed: 1, skipped: 0 });
+});

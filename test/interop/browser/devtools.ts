@@ -31,6 +31,8 @@ export interface NetworkResponse {
   readonly status: number;
   /** "http/1.1", "h2". */
   readonly protocol: string;
+  /** Whether it answers the question that a browser asks before a request to another origin. */
+  readonly isPreflight: boolean;
 }
 
 type Params = Readonly<Record<string, unknown>>;
@@ -97,7 +99,10 @@ async function openPage(tools: DevTools, url: string): Promise<Page> {
   const { sessionId } = await tools.ask("Target.attachToTarget", { targetId, flatten: true });
   const session = String(sessionId);
   const responses: NetworkResponse[] = [];
-  tools.on(session, "Network.responseReceived", ({ response }) => responses.push(response as NetworkResponse));
+  tools.on(session, "Network.responseReceived", ({ response, type }) => {
+    const { url, status, protocol } = response as NetworkResponse;
+    responses.push({ url, status, protocol, isPreflight: type === "Preflight" });
+  });
   const loaded = new Promise<void>((resolve) => tools.on(session, "Page.loadEventFired", () => resolve()));
   for (const domain of ["Page", "Network", "Runtime"]) await tools.ask(`${domain}.enable`, {}, session);
   await tools.ask("Page.navigate", { url }, session);

@@ -34,6 +34,17 @@ test("what nobody asked for is there when somebody does, however long that took"
   expect(seriesOf("cpu")).toMatchObject([{ isStale: false, updates: 2, point: { value: 2 }, previous: { value: 1 } }]);
 });
 
+test("as long as nobody asks it runs no timer, and it leaves none", () => {
+  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "IntervalHistogram").length;
+  const before = timers();
+  const other = new SystemMetrics({ table, clock, readFile: (path) => files[path] });
+  expect(timers()).toBe(before);
+  clock.advance(MINUTE_MS);
+  other.refresh(isCpu);
+  other[Symbol.dispose]();
+  expect(timers()).toBe(before);
+});
+
 test("it is measured only when one of its metrics is asked for, and not twice in a moment", () => {
   clock.advance(MINUTE_MS);
   system.refresh((name) => name === "http.requests");

@@ -66,7 +66,8 @@ export class SystemMetrics implements Disposable {
   readonly #table: SeriesTable;
   readonly #clock: Clock;
   readonly #readFile: ReadSystemFile;
-  readonly #eventLoop: ReturnType<typeof monitorEventLoopDelay>;
+  /** It costs a timer of 10 ms: nobody pays for it who never asks. */
+  #eventLoop: ReturnType<typeof monitorEventLoopDelay> | undefined;
   readonly #startNs: bigint;
   readonly #names = new Set<string>();
   readonly #lookedAtMs = (): number => this.#refreshedMs;
@@ -79,7 +80,6 @@ export class SystemMetrics implements Disposable {
     this.#clock = clock;
     this.#readFile = readFile;
     this.#startNs = clock.nowNs();
-    this.#eventLoop = monitorEventLoopDelay({ resolution: 10 });
     this.#measure();
   }
 
@@ -87,8 +87,7 @@ export class SystemMetrics implements Disposable {
   refresh(matchesName: (name: string) => boolean): void {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#refreshedMs < REFRESH_MS_MIN || !this.#isAsked(matchesName)) return;
-    // It costs a timer of 10 ms: nobody pays for it who never asks.
-    this.#eventLoop.enable();
+    this.#watchEventLoop();
     this.#measure();
   }
 
@@ -109,7 +108,13 @@ export class SystemMetrics implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#eventLoop.disable();
+    this.#eventLoop?.disable();
+  }
+
+  #watchEventLoop(): void {
+    if (this.#eventLoop !== undefined) return;
+    this.#eventLoop = monitorEventLoopDelay({ resolution: 10 });
+    this.#eventLoop.enable();
   }
 
   #isAsked(matchesName: (name: string) => boolean): boolean {
@@ -248,9 +253,9 @@ export class SystemMetrics implements Disposable {
     const uptime = Number(this.#nowNs - this.#startNs) / 1e9;
     this.#write("process.uptime", gauge("s", "Since this server was started"), uptime);
     const delay = gauge("s", "How late the event loop of this server is, since the last measurement");
-    this.#write("nodejs.eventloop.delay.p99", delay, this.#eventLoop.percentile(99) / 1e9);
-    this.#write("nodejs.eventloop.delay.max", delay, this.#eventLoop.max / 1e9);
-    this.#eventLoop.reset();
+    this.#write("nodejs.eventloop.delay.p99", delay, (this.#eventLoop?.percentile(99) ?? 0) / 1e9);
+    this.#write("nodejs.eventloop.delay.max", delay, (this.#eventLoop?.max ?? 0) / 1e9);
+    this.#eventLoop?.reset();
   }
 
   /** Y2. */
