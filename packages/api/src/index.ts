@@ -56,3 +56,23 @@ export {
   type ExportMetricsServiceRequest,
   type ExportMetricsServiceResponse,
 } from "./gen/opentelemetry/proto/collector/metrics/v1/metrics_service_pb.ts";
+
+// Prometheus' messages get the name of what they belong to in front.
+export {
+  WriteRequestSchema as RemoteWriteV1RequestSchema,
+  MetricMetadata_MetricType as RemoteWriteV1Type,
+  type Histogram as RemoteWriteV1Histogram,
+  type WriteRequest as RemoteWriteV1Request,
+} from "./gen/prometheus/remote_pb.ts";
+export {
+  RequestSchema as RemoteWriteV2RequestSchema,
+  Metadata_MetricType as RemoteWriteV2Type,
+  type Histogram as RemoteWriteV2Histogram,
+  type Request as RemoteWriteV2Request,
+} from "./gen/io/prometheus/write/v2/types_pb.ts";
+export {
+  MetricFamilySchema as PrometheusFamilySchema,
+  MetricType as PrometheusType,
+  type MetricFamily as PrometheusFamily,
+  type Histogram as PrometheusHistogram,
+} from "./gen/io/prometheus/client/metrics_pb.ts";

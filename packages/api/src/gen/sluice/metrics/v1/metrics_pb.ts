@@ -10,7 +10,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint } from "../../../opentelemetry/proto/metrics/v1/metrics_pb.ts";
 import { file_opentelemetry_proto_metrics_v1_metrics } from "../../../opentelemetry/proto/metrics/v1/metrics_pb.ts";
-import type { StreamControl } from "../../stream/v1/stream_pb.ts";
+import type { Flow, StreamControl } from "../../stream/v1/stream_pb.ts";
 import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/metrics/v1/metrics.proto.
  */
 export const file_sluice_metrics_v1_metrics: GenFile = /*@__PURE__*/
-  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSKMBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg4KDF9pbnRlcnZhbF9tc0IPCg1faGVhcnRiZWF0X21zIlcKDExhYmVsTWF0Y2hlchIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC5zbHVpY2UubWV0cmljcy52MS5NYXRjaEtpbmQSDQoFdmFsdWUYAyABKAkiiQUKC01ldHJpY1BvaW50EgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAESEQoJdGltZXN0YW1wGAMgASgDEjoKBmxhYmVscxgEIAMoCzIqLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50LkxhYmVsc0VudHJ5EhMKC21ldHJpY190eXBlGAUgASgJEjAKB2NvbnRyb2wYBiABKAsyHy5zbHVpY2Uuc3RyZWFtLnYxLlN0cmVhbUNvbnRyb2wSDAoEdW5pdBgHIAEoCRITCgtkZXNjcmlwdGlvbhgIIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYCSABKAMSEQoJY29hbGVzY2VkGAogASgEEiwKBWNhdXNlGAsgASgOMh0uc2x1aWNlLm1ldHJpY3MudjEuUG9pbnRDYXVzZRIWCglpbnRfdmFsdWUYDCABKANIAIgBARINCgVzdGFsZRgNIAEoCBJFCgloaXN0b2dyYW0YDiABKAsyMi5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuSGlzdG9ncmFtRGF0YVBvaW50ElwKFWV4cG9uZW50aWFsX2hpc3RvZ3JhbRgPIAEoCzI9Lm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5FeHBvbmVudGlhbEhpc3RvZ3JhbURhdGFQb2ludBJBCgdzdW1tYXJ5GBAgASgLMjAub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLlN1bW1hcnlEYXRhUG9pbnQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfaW50X3ZhbHVlIlEKEkxpc3RNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZQoTTGlzdE1ldHJpY3NSZXNwb25zZRI1CgdtZXRyaWNzGAEgAygLMiQuc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljRGVzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKEU1ldHJpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEwoLbWV0cmljX3R5cGUYAiABKAkSDAoEdW5pdBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCRIOCgZzZXJpZXMYBSABKAMi9AEKEUxpc3RTZXJpZXNSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRJACgZsYWJlbHMYAiADKAsyMC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KEkxpc3RTZXJpZXNSZXNwb25zZRIuCgZzZXJpZXMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqdwoLTWV0cmljc01vZGUSHAoYTUVUUklDU19NT0RFX1VOU1BFQ0lGSUVEEAASFwoTTUVUUklDU19NT0RFX1NBTVBMRRABEhoKFk1FVFJJQ1NfTU9ERV9PTl9DSEFOR0UQAhIVChFNRVRSSUNTX01PREVfT05DRRADKncKC0NvdW50ZXJNb2RlEhwKGENPVU5URVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0NPVU5URVJfTU9ERV9DVU1VTEFUSVZFEAESFgoSQ09VTlRFUl9NT0RFX0RFTFRBEAISFQoRQ09VTlRFUl9NT0RFX1JBVEUQAyqHAQoJTWF0Y2hLaW5kEhoKFk1BVENIX0tJTkRfVU5TUEVDSUZJRUQQABIUChBNQVRDSF9LSU5EX0VRVUFMEAESGAoUTUFUQ0hfS0lORF9OT1RfRVFVQUwQAhIUChBNQVRDSF9LSU5EX1JFR0VYEAMSGAoUTUFUQ0hfS0lORF9OT1RfUkVHRVgQBCqKAQoKUG9pbnRDYXVzZRIbChdQT0lOVF9DQVVTRV9VTlNQRUNJRklFRBAAEhcKE1BPSU5UX0NBVVNFX0lOSVRJQUwQARIWChJQT0lOVF9DQVVTRV9TQU1QTEUQAhIWChJQT0lOVF9DQVVTRV9DSEFOR0UQAxIWChJQT0lOVF9DQVVTRV9SRVNFTkQQBDKfAgoOTWV0cmljc1NlcnZpY2USVAoNU3RyZWFtTWV0cmljcxIhLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY3NSZXF1ZXN0Gh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljUG9pbnQwARJcCgtMaXN0TWV0cmljcxIlLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBomLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USWQoKTGlzdFNlcmllcxIkLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXF1ZXN0GiUuc2x1aWNlLm1ldHJpY3MudjEuTGlzdFNlcmllc1Jlc3BvbnNlYgZwcm90bzM", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
+  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSKMBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg4KDF9pbnRlcnZhbF9tc0IPCg1faGVhcnRiZWF0X21zIlcKDExhYmVsTWF0Y2hlchIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC5zbHVpY2UubWV0cmljcy52MS5NYXRjaEtpbmQSDQoFdmFsdWUYAyABKAkiiQUKC01ldHJpY1BvaW50EgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAESEQoJdGltZXN0YW1wGAMgASgDEjoKBmxhYmVscxgEIAMoCzIqLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50LkxhYmVsc0VudHJ5EhMKC21ldHJpY190eXBlGAUgASgJEjAKB2NvbnRyb2wYBiABKAsyHy5zbHVpY2Uuc3RyZWFtLnYxLlN0cmVhbUNvbnRyb2wSDAoEdW5pdBgHIAEoCRITCgtkZXNjcmlwdGlvbhgIIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYCSABKAMSEQoJY29hbGVzY2VkGAogASgEEiwKBWNhdXNlGAsgASgOMh0uc2x1aWNlLm1ldHJpY3MudjEuUG9pbnRDYXVzZRIWCglpbnRfdmFsdWUYDCABKANIAIgBARINCgVzdGFsZRgNIAEoCBJFCgloaXN0b2dyYW0YDiABKAsyMi5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuSGlzdG9ncmFtRGF0YVBvaW50ElwKFWV4cG9uZW50aWFsX2hpc3RvZ3JhbRgPIAEoCzI9Lm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5FeHBvbmVudGlhbEhpc3RvZ3JhbURhdGFQb2ludBJBCgdzdW1tYXJ5GBAgASgLMjAub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLlN1bW1hcnlEYXRhUG9pbnQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfaW50X3ZhbHVlIlEKEkxpc3RNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZQoTTGlzdE1ldHJpY3NSZXNwb25zZRI1CgdtZXRyaWNzGAEgAygLMiQuc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljRGVzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKEU1ldHJpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEwoLbWV0cmljX3R5cGUYAiABKAkSDAoEdW5pdBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCRIOCgZzZXJpZXMYBSABKAMi9AEKEUxpc3RTZXJpZXNSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRJACgZsYWJlbHMYAiADKAsyMC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KEkxpc3RTZXJpZXNSZXNwb25zZRIuCgZzZXJpZXMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRQoTV3JpdGVNZXRyaWNzUmVxdWVzdBIuCgZwb2ludHMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludCKGAQoUV3JpdGVNZXRyaWNzUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEjIKCHJlamVjdGVkGAIgAygLMiAuc2x1aWNlLm1ldHJpY3MudjEuUmVqZWN0ZWRQb2ludBIkCgRmbG93GAMgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IjwKDVJlamVjdGVkUG9pbnQSDQoFaW5kZXgYASABKAQSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAkqdwoLTWV0cmljc01vZGUSHAoYTUVUUklDU19NT0RFX1VOU1BFQ0lGSUVEEAASFwoTTUVUUklDU19NT0RFX1NBTVBMRRABEhoKFk1FVFJJQ1NfTU9ERV9PTl9DSEFOR0UQAhIVChFNRVRSSUNTX01PREVfT05DRRADKncKC0NvdW50ZXJNb2RlEhwKGENPVU5URVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0NPVU5URVJfTU9ERV9DVU1VTEFUSVZFEAESFgoSQ09VTlRFUl9NT0RFX0RFTFRBEAISFQoRQ09VTlRFUl9NT0RFX1JBVEUQAyqHAQoJTWF0Y2hLaW5kEhoKFk1BVENIX0tJTkRfVU5TUEVDSUZJRUQQABIUChBNQVRDSF9LSU5EX0VRVUFMEAESGAoUTUFUQ0hfS0lORF9OT1RfRVFVQUwQAhIUChBNQVRDSF9LSU5EX1JFR0VYEAMSGAoUTUFUQ0hfS0lORF9OT1RfUkVHRVgQBCqKAQoKUG9pbnRDYXVzZRIbChdQT0lOVF9DQVVTRV9VTlNQRUNJRklFRBAAEhcKE1BPSU5UX0NBVVNFX0lOSVRJQUwQARIWChJQT0lOVF9DQVVTRV9TQU1QTEUQAhIWChJQT0lOVF9DQVVTRV9DSEFOR0UQAxIWChJQT0lOVF9DQVVTRV9SRVNFTkQQBDKEAwoOTWV0cmljc1NlcnZpY2USVAoNU3RyZWFtTWV0cmljcxIhLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY3NSZXF1ZXN0Gh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljUG9pbnQwARJcCgtMaXN0TWV0cmljcxIlLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBomLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USWQoKTGlzdFNlcmllcxIkLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXF1ZXN0GiUuc2x1aWNlLm1ldHJpY3MudjEuTGlzdFNlcmllc1Jlc3BvbnNlEmMKDFdyaXRlTWV0cmljcxImLnNsdWljZS5tZXRyaWNzLnYxLldyaXRlTWV0cmljc1JlcXVlc3QaJy5zbHVpY2UubWV0cmljcy52MS5Xcml0ZU1ldHJpY3NSZXNwb25zZSgBMAFiBnByb3RvMw", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.metrics.v1.MetricsRequest
@@ -414,6 +414,95 @@ export const ListSeriesResponseSchema: GenMessage<ListSeriesResponse> = /*@__PUR
   messageDesc(file_sluice_metrics_v1_metrics, 7);
 
 /**
+ * @generated from message sluice.metrics.v1.WriteMetricsRequest
+ */
+export type WriteMetricsRequest = Message<"sluice.metrics.v1.WriteMetricsRequest"> & {
+  /**
+   * Read of them: name, value or `int_value`, timestamp (0: when it came), labels, `metric_type` ("": gauge), unit, description,
+   * `start_timestamp`, stale, and a histogram, exponential histogram or summary in place of the value. Counters, histograms
+   * and summaries have counted since the start.
+   *
+   * @generated from field: repeated sluice.metrics.v1.MetricPoint points = 1;
+   */
+  points: MetricPoint[];
+};
+
+/**
+ * Describes the message sluice.metrics.v1.WriteMetricsRequest.
+ * Use `create(WriteMetricsRequestSchema)` to create a new message.
+ */
+export const WriteMetricsRequestSchema: GenMessage<WriteMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 8);
+
+/**
+ * The first one comes at once, with `flow` alone.
+ *
+ * @generated from message sluice.metrics.v1.WriteMetricsResponse
+ */
+export type WriteMetricsResponse = Message<"sluice.metrics.v1.WriteMetricsResponse"> & {
+  /**
+   * Points of this stream that were answered so far, counted from its beginning: all of them are kept, or were rejected.
+   *
+   * @generated from field: uint64 acknowledged = 1;
+   */
+  acknowledged: bigint;
+
+  /**
+   * Of them, rejected since the last response.
+   *
+   * @generated from field: repeated sluice.metrics.v1.RejectedPoint rejected = 2;
+   */
+  rejected: RejectedPoint[];
+
+  /**
+   * How much the server takes beyond what it has seen. Items are points, bytes are those of requests.
+   *
+   * @generated from field: sluice.stream.v1.Flow flow = 3;
+   */
+  flow?: Flow | undefined;
+};
+
+/**
+ * Describes the message sluice.metrics.v1.WriteMetricsResponse.
+ * Use `create(WriteMetricsResponseSchema)` to create a new message.
+ */
+export const WriteMetricsResponseSchema: GenMessage<WriteMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 9);
+
+/**
+ * @generated from message sluice.metrics.v1.RejectedPoint
+ */
+export type RejectedPoint = Message<"sluice.metrics.v1.RejectedPoint"> & {
+  /**
+   * Place in the stream, from 0.
+   *
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * Stable: NAME, TIMESTAMP, TYPE, LABELS, OLD, CONFLICT, LIMIT_EXCEEDED.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * A sentence for people.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message sluice.metrics.v1.RejectedPoint.
+ * Use `create(RejectedPointSchema)` to create a new message.
+ */
+export const RejectedPointSchema: GenMessage<RejectedPoint> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 10);
+
+/**
  * @generated from enum sluice.metrics.v1.MetricsMode
  */
 export const MetricsMode = {
@@ -618,6 +707,16 @@ export const MetricsService: GenService<{
     methodKind: "unary";
     input: typeof ListSeriesRequestSchema;
     output: typeof ListSeriesResponseSchema;
+  },
+  /**
+   * Points in, acknowledgements out: what is acknowledged is kept, or was rejected.
+   *
+   * @generated from rpc sluice.metrics.v1.MetricsService.WriteMetrics
+   */
+  writeMetrics: {
+    methodKind: "bidi_streaming";
+    input: typeof WriteMetricsRequestSchema;
+    output: typeof WriteMetricsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_sluice_metrics_v1_metrics, 0);
