@@ -5,12 +5,15 @@ export * from "./gen/sluice/logs/v1/logs_pb.ts";
 export * from "./gen/sluice/metrics/v1/metrics_pb.ts";
 export * from "./gen/sluice/queues/v1/queues_pb.ts";
 export * from "./gen/sluice/queues/v1/journal_pb.ts";
+export * from "./gen/sluice/notifications/v1/notifications_pb.ts";
+export * from "./gen/sluice/notifications/v1/journal_pb.ts";
 export * from "./gen/sluice/stream/v1/stream_pb.ts";
 export {
   FileService as SeedFileService,
   LogService as SeedLogService,
   MetricsService as SeedMetricsService,
 } from "./gen/seed_pb.ts";
+export { NotificationService as SeedNotificationService } from "./gen/notification_pb.ts";
 
 export * from "./gen/opentelemetry/proto/common/v1/common_pb.ts";
 export * from "./gen/opentelemetry/proto/resource/v1/resource_pb.ts";
