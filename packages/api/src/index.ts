@@ -45,6 +45,8 @@ export {
   ExponentialHistogramDataPointSchema,
   ExponentialHistogramDataPoint_BucketsSchema,
   SummaryDataPointSchema,
+  ExemplarSchema,
+  type Exemplar,
   type HistogramDataPoint,
   type ExponentialHistogramDataPoint,
   type SummaryDataPoint,

@@ -8,7 +8,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint } from "../../../opentelemetry/proto/metrics/v1/metrics_pb.ts";
+import type { Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, SummaryDataPoint } from "../../../opentelemetry/proto/metrics/v1/metrics_pb.ts";
 import { file_opentelemetry_proto_metrics_v1_metrics } from "../../../opentelemetry/proto/metrics/v1/metrics_pb.ts";
 import type { Flow, StreamControl } from "../../stream/v1/stream_pb.ts";
 import { file_sluice_stream_v1_stream } from "../../stream/v1/stream_pb.ts";
@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/metrics/v1/metrics.proto.
  */
 export const file_sluice_metrics_v1_metrics: GenFile = /*@__PURE__*/
-  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSKMBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg4KDF9pbnRlcnZhbF9tc0IPCg1faGVhcnRiZWF0X21zIlcKDExhYmVsTWF0Y2hlchIMCgRuYW1lGAEgASgJEioKBGtpbmQYAiABKA4yHC5zbHVpY2UubWV0cmljcy52MS5NYXRjaEtpbmQSDQoFdmFsdWUYAyABKAkiiQUKC01ldHJpY1BvaW50EgwKBG5hbWUYASABKAkSDQoFdmFsdWUYAiABKAESEQoJdGltZXN0YW1wGAMgASgDEjoKBmxhYmVscxgEIAMoCzIqLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50LkxhYmVsc0VudHJ5EhMKC21ldHJpY190eXBlGAUgASgJEjAKB2NvbnRyb2wYBiABKAsyHy5zbHVpY2Uuc3RyZWFtLnYxLlN0cmVhbUNvbnRyb2wSDAoEdW5pdBgHIAEoCRITCgtkZXNjcmlwdGlvbhgIIAEoCRIXCg9zdGFydF90aW1lc3RhbXAYCSABKAMSEQoJY29hbGVzY2VkGAogASgEEiwKBWNhdXNlGAsgASgOMh0uc2x1aWNlLm1ldHJpY3MudjEuUG9pbnRDYXVzZRIWCglpbnRfdmFsdWUYDCABKANIAIgBARINCgVzdGFsZRgNIAEoCBJFCgloaXN0b2dyYW0YDiABKAsyMi5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuSGlzdG9ncmFtRGF0YVBvaW50ElwKFWV4cG9uZW50aWFsX2hpc3RvZ3JhbRgPIAEoCzI9Lm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5FeHBvbmVudGlhbEhpc3RvZ3JhbURhdGFQb2ludBJBCgdzdW1tYXJ5GBAgASgLMjAub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLlN1bW1hcnlEYXRhUG9pbnQaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfaW50X3ZhbHVlIlEKEkxpc3RNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZQoTTGlzdE1ldHJpY3NSZXNwb25zZRI1CgdtZXRyaWNzGAEgAygLMiQuc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljRGVzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKEU1ldHJpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEwoLbWV0cmljX3R5cGUYAiABKAkSDAoEdW5pdBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCRIOCgZzZXJpZXMYBSABKAMi9AEKEUxpc3RTZXJpZXNSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRJACgZsYWJlbHMYAiADKAsyMC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KEkxpc3RTZXJpZXNSZXNwb25zZRIuCgZzZXJpZXMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRQoTV3JpdGVNZXRyaWNzUmVxdWVzdBIuCgZwb2ludHMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludCKGAQoUV3JpdGVNZXRyaWNzUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEjIKCHJlamVjdGVkGAIgAygLMiAuc2x1aWNlLm1ldHJpY3MudjEuUmVqZWN0ZWRQb2ludBIkCgRmbG93GAMgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IjwKDVJlamVjdGVkUG9pbnQSDQoFaW5kZXgYASABKAQSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAkqdwoLTWV0cmljc01vZGUSHAoYTUVUUklDU19NT0RFX1VOU1BFQ0lGSUVEEAASFwoTTUVUUklDU19NT0RFX1NBTVBMRRABEhoKFk1FVFJJQ1NfTU9ERV9PTl9DSEFOR0UQAhIVChFNRVRSSUNTX01PREVfT05DRRADKncKC0NvdW50ZXJNb2RlEhwKGENPVU5URVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0NPVU5URVJfTU9ERV9DVU1VTEFUSVZFEAESFgoSQ09VTlRFUl9NT0RFX0RFTFRBEAISFQoRQ09VTlRFUl9NT0RFX1JBVEUQAyqHAQoJTWF0Y2hLaW5kEhoKFk1BVENIX0tJTkRfVU5TUEVDSUZJRUQQABIUChBNQVRDSF9LSU5EX0VRVUFMEAESGAoUTUFUQ0hfS0lORF9OT1RfRVFVQUwQAhIUChBNQVRDSF9LSU5EX1JFR0VYEAMSGAoUTUFUQ0hfS0lORF9OT1RfUkVHRVgQBCqKAQoKUG9pbnRDYXVzZRIbChdQT0lOVF9DQVVTRV9VTlNQRUNJRklFRBAAEhcKE1BPSU5UX0NBVVNFX0lOSVRJQUwQARIWChJQT0lOVF9DQVVTRV9TQU1QTEUQAhIWChJQT0lOVF9DQVVTRV9DSEFOR0UQAxIWChJQT0lOVF9DQVVTRV9SRVNFTkQQBDKEAwoOTWV0cmljc1NlcnZpY2USVAoNU3RyZWFtTWV0cmljcxIhLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY3NSZXF1ZXN0Gh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljUG9pbnQwARJcCgtMaXN0TWV0cmljcxIlLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBomLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USWQoKTGlzdFNlcmllcxIkLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXF1ZXN0GiUuc2x1aWNlLm1ldHJpY3MudjEuTGlzdFNlcmllc1Jlc3BvbnNlEmMKDFdyaXRlTWV0cmljcxImLnNsdWljZS5tZXRyaWNzLnYxLldyaXRlTWV0cmljc1JlcXVlc3QaJy5zbHVpY2UubWV0cmljcy52MS5Xcml0ZU1ldHJpY3NSZXNwb25zZSgBMAFiBnByb3RvMw", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
+  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSKfBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBIRCglxdWFudGlsZXMYESADKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxfaW50ZXJ2YWxfbXNCDwoNX2hlYXJ0YmVhdF9tcyJXCgxMYWJlbE1hdGNoZXISDAoEbmFtZRgBIAEoCRIqCgRraW5kGAIgASgOMhwuc2x1aWNlLm1ldHJpY3MudjEuTWF0Y2hLaW5kEg0KBXZhbHVlGAMgASgJIvsFCgtNZXRyaWNQb2ludBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgBEhEKCXRpbWVzdGFtcBgDIAEoAxI6CgZsYWJlbHMYBCADKAsyKi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludC5MYWJlbHNFbnRyeRITCgttZXRyaWNfdHlwZRgFIAEoCRIwCgdjb250cm9sGAYgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sEgwKBHVuaXQYByABKAkSEwoLZGVzY3JpcHRpb24YCCABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAkgASgDEhEKCWNvYWxlc2NlZBgKIAEoBBIsCgVjYXVzZRgLIAEoDjIdLnNsdWljZS5tZXRyaWNzLnYxLlBvaW50Q2F1c2USFgoJaW50X3ZhbHVlGAwgASgDSACIAQESDQoFc3RhbGUYDSABKAgSRQoJaGlzdG9ncmFtGA4gASgLMjIub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLkhpc3RvZ3JhbURhdGFQb2ludBJcChVleHBvbmVudGlhbF9oaXN0b2dyYW0YDyABKAsyPS5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuRXhwb25lbnRpYWxIaXN0b2dyYW1EYXRhUG9pbnQSQQoHc3VtbWFyeRgQIAEoCzIwLm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5TdW1tYXJ5RGF0YVBvaW50EjsKCWV4ZW1wbGFycxgSIAMoCzIoLm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5FeGVtcGxhchIzCglxdWFudGlsZXMYEyADKAsyIC5zbHVpY2UubWV0cmljcy52MS5RdWFudGlsZVZhbHVlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2ludF92YWx1ZSJjCg1RdWFudGlsZVZhbHVlEhAKCHF1YW50aWxlGAEgASgBEg0KBXZhbHVlGAIgASgBEjEKBnNvdXJjZRgDIAEoDjIhLnNsdWljZS5tZXRyaWNzLnYxLlF1YW50aWxlU291cmNlIlEKEkxpc3RNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZQoTTGlzdE1ldHJpY3NSZXNwb25zZRI1CgdtZXRyaWNzGAEgAygLMiQuc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljRGVzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKEU1ldHJpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEwoLbWV0cmljX3R5cGUYAiABKAkSDAoEdW5pdBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCRIOCgZzZXJpZXMYBSABKAMi9AEKEUxpc3RTZXJpZXNSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRJACgZsYWJlbHMYAiADKAsyMC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KEkxpc3RTZXJpZXNSZXNwb25zZRIuCgZzZXJpZXMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRQoTV3JpdGVNZXRyaWNzUmVxdWVzdBIuCgZwb2ludHMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludCKGAQoUV3JpdGVNZXRyaWNzUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEjIKCHJlamVjdGVkGAIgAygLMiAuc2x1aWNlLm1ldHJpY3MudjEuUmVqZWN0ZWRQb2ludBIkCgRmbG93GAMgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IjwKDVJlamVjdGVkUG9pbnQSDQoFaW5kZXgYASABKAQSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAkqdwoLTWV0cmljc01vZGUSHAoYTUVUUklDU19NT0RFX1VOU1BFQ0lGSUVEEAASFwoTTUVUUklDU19NT0RFX1NBTVBMRRABEhoKFk1FVFJJQ1NfTU9ERV9PTl9DSEFOR0UQAhIVChFNRVRSSUNTX01PREVfT05DRRADKncKC0NvdW50ZXJNb2RlEhwKGENPVU5URVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0NPVU5URVJfTU9ERV9DVU1VTEFUSVZFEAESFgoSQ09VTlRFUl9NT0RFX0RFTFRBEAISFQoRQ09VTlRFUl9NT0RFX1JBVEUQAyqHAQoJTWF0Y2hLaW5kEhoKFk1BVENIX0tJTkRfVU5TUEVDSUZJRUQQABIUChBNQVRDSF9LSU5EX0VRVUFMEAESGAoUTUFUQ0hfS0lORF9OT1RfRVFVQUwQAhIUChBNQVRDSF9LSU5EX1JFR0VYEAMSGAoUTUFUQ0hfS0lORF9OT1RfUkVHRVgQBCqdAQoOUXVhbnRpbGVTb3VyY2USHwobUVVBTlRJTEVfU09VUkNFX1VOU1BFQ0lGSUVEEAASJAogUVVBTlRJTEVfU09VUkNFX0VYUExJQ0lUX0JVQ0tFVFMQARInCiNRVUFOVElMRV9TT1VSQ0VfRVhQT05FTlRJQUxfQlVDS0VUUxACEhsKF1FVQU5USUxFX1NPVVJDRV9TVU1NQVJZEAMqigEKClBvaW50Q2F1c2USGwoXUE9JTlRfQ0FVU0VfVU5TUEVDSUZJRUQQABIXChNQT0lOVF9DQVVTRV9JTklUSUFMEAESFgoSUE9JTlRfQ0FVU0VfU0FNUExFEAISFgoSUE9JTlRfQ0FVU0VfQ0hBTkdFEAMSFgoSUE9JTlRfQ0FVU0VfUkVTRU5EEAQyhAMKDk1ldHJpY3NTZXJ2aWNlElQKDVN0cmVhbU1ldHJpY3MSIS5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNzUmVxdWVzdBoeLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50MAESXAoLTGlzdE1ldHJpY3MSJS5zbHVpY2UubWV0cmljcy52MS5MaXN0TWV0cmljc1JlcXVlc3QaJi5zbHVpY2UubWV0cmljcy52MS5MaXN0TWV0cmljc1Jlc3BvbnNlElkKCkxpc3RTZXJpZXMSJC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdBolLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXNwb25zZRJjCgxXcml0ZU1ldHJpY3MSJi5zbHVpY2UubWV0cmljcy52MS5Xcml0ZU1ldHJpY3NSZXF1ZXN0Gicuc2x1aWNlLm1ldHJpY3MudjEuV3JpdGVNZXRyaWNzUmVzcG9uc2UoATABYgZwcm90bzM", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.metrics.v1.MetricsRequest
@@ -110,6 +110,14 @@ export type MetricsRequest = Message<"sluice.metrics.v1.MetricsRequest"> & {
    * @generated from field: bool control_frames = 13;
    */
   controlFrames: boolean;
+
+  /**
+   * Of histograms and summaries, 0 to 1: computed for each point, see QuantileValue. With DELTA and RATE, of what was added since
+   * the last point of this subscriber.
+   *
+   * @generated from field: repeated double quantiles = 17;
+   */
+  quantiles: number[];
 };
 
 /**
@@ -253,6 +261,20 @@ export type MetricPoint = Message<"sluice.metrics.v1.MetricPoint"> & {
    * @generated from field: opentelemetry.proto.metrics.v1.SummaryDataPoint summary = 16;
    */
   summary?: SummaryDataPoint | undefined;
+
+  /**
+   * Of a counter or gauge, as they came; a histogram holds its own.
+   *
+   * @generated from field: repeated opentelemetry.proto.metrics.v1.Exemplar exemplars = 18;
+   */
+  exemplars: Exemplar[];
+
+  /**
+   * In the order in which they were asked for; none of what has none: a number, a histogram without an observation.
+   *
+   * @generated from field: repeated sluice.metrics.v1.QuantileValue quantiles = 19;
+   */
+  quantiles: QuantileValue[];
 };
 
 /**
@@ -261,6 +283,33 @@ export type MetricPoint = Message<"sluice.metrics.v1.MetricPoint"> & {
  */
 export const MetricPointSchema: GenMessage<MetricPoint> = /*@__PURE__*/
   messageDesc(file_sluice_metrics_v1_metrics, 2);
+
+/**
+ * @generated from message sluice.metrics.v1.QuantileValue
+ */
+export type QuantileValue = Message<"sluice.metrics.v1.QuantileValue"> & {
+  /**
+   * @generated from field: double quantile = 1;
+   */
+  quantile: number;
+
+  /**
+   * @generated from field: double value = 2;
+   */
+  value: number;
+
+  /**
+   * @generated from field: sluice.metrics.v1.QuantileSource source = 3;
+   */
+  source: QuantileSource;
+};
+
+/**
+ * Describes the message sluice.metrics.v1.QuantileValue.
+ * Use `create(QuantileValueSchema)` to create a new message.
+ */
+export const QuantileValueSchema: GenMessage<QuantileValue> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 3);
 
 /**
  * @generated from message sluice.metrics.v1.ListMetricsRequest
@@ -291,7 +340,7 @@ export type ListMetricsRequest = Message<"sluice.metrics.v1.ListMetricsRequest">
  * Use `create(ListMetricsRequestSchema)` to create a new message.
  */
 export const ListMetricsRequestSchema: GenMessage<ListMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 3);
+  messageDesc(file_sluice_metrics_v1_metrics, 4);
 
 /**
  * @generated from message sluice.metrics.v1.ListMetricsResponse
@@ -313,7 +362,7 @@ export type ListMetricsResponse = Message<"sluice.metrics.v1.ListMetricsResponse
  * Use `create(ListMetricsResponseSchema)` to create a new message.
  */
 export const ListMetricsResponseSchema: GenMessage<ListMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 4);
+  messageDesc(file_sluice_metrics_v1_metrics, 5);
 
 /**
  * @generated from message sluice.metrics.v1.MetricDescription
@@ -350,7 +399,7 @@ export type MetricDescription = Message<"sluice.metrics.v1.MetricDescription"> &
  * Use `create(MetricDescriptionSchema)` to create a new message.
  */
 export const MetricDescriptionSchema: GenMessage<MetricDescription> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 5);
+  messageDesc(file_sluice_metrics_v1_metrics, 6);
 
 /**
  * @generated from message sluice.metrics.v1.ListSeriesRequest
@@ -387,7 +436,7 @@ export type ListSeriesRequest = Message<"sluice.metrics.v1.ListSeriesRequest"> &
  * Use `create(ListSeriesRequestSchema)` to create a new message.
  */
 export const ListSeriesRequestSchema: GenMessage<ListSeriesRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 6);
+  messageDesc(file_sluice_metrics_v1_metrics, 7);
 
 /**
  * @generated from message sluice.metrics.v1.ListSeriesResponse
@@ -411,7 +460,7 @@ export type ListSeriesResponse = Message<"sluice.metrics.v1.ListSeriesResponse">
  * Use `create(ListSeriesResponseSchema)` to create a new message.
  */
 export const ListSeriesResponseSchema: GenMessage<ListSeriesResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 7);
+  messageDesc(file_sluice_metrics_v1_metrics, 8);
 
 /**
  * @generated from message sluice.metrics.v1.WriteMetricsRequest
@@ -432,7 +481,7 @@ export type WriteMetricsRequest = Message<"sluice.metrics.v1.WriteMetricsRequest
  * Use `create(WriteMetricsRequestSchema)` to create a new message.
  */
 export const WriteMetricsRequestSchema: GenMessage<WriteMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 8);
+  messageDesc(file_sluice_metrics_v1_metrics, 9);
 
 /**
  * The first one comes at once, with `flow` alone.
@@ -467,7 +516,7 @@ export type WriteMetricsResponse = Message<"sluice.metrics.v1.WriteMetricsRespon
  * Use `create(WriteMetricsResponseSchema)` to create a new message.
  */
 export const WriteMetricsResponseSchema: GenMessage<WriteMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 9);
+  messageDesc(file_sluice_metrics_v1_metrics, 10);
 
 /**
  * @generated from message sluice.metrics.v1.RejectedPoint
@@ -500,7 +549,7 @@ export type RejectedPoint = Message<"sluice.metrics.v1.RejectedPoint"> & {
  * Use `create(RejectedPointSchema)` to create a new message.
  */
 export const RejectedPointSchema: GenMessage<RejectedPoint> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 10);
+  messageDesc(file_sluice_metrics_v1_metrics, 11);
 
 /**
  * @generated from enum sluice.metrics.v1.MetricsMode
@@ -630,6 +679,48 @@ export const MatchKindSchema: GenEnum<MatchKind> = /*@__PURE__*/
   enumDesc(file_sluice_metrics_v1_metrics, 2);
 
 /**
+ * @generated from enum sluice.metrics.v1.QuantileSource
+ */
+export const QuantileSource = {
+  /**
+   * @generated from enum value: QUANTILE_SOURCE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Between the bounds of a bucket, as if what is in it were spread evenly: Prometheus' histogram_quantile.
+   *
+   * @generated from enum value: QUANTILE_SOURCE_EXPLICIT_BUCKETS = 1;
+   */
+  EXPLICIT_BUCKETS: 1,
+
+  /**
+   * The same on a logarithmic scale, as the buckets are.
+   *
+   * @generated from enum value: QUANTILE_SOURCE_EXPONENTIAL_BUCKETS = 2;
+   */
+  EXPONENTIAL_BUCKETS: 2,
+
+  /**
+   * As the producer computed it, over a time that it chose; only what it computed.
+   *
+   * @generated from enum value: QUANTILE_SOURCE_SUMMARY = 3;
+   */
+  SUMMARY: 3,
+} as const;
+
+/**
+ * @generated from enum sluice.metrics.v1.QuantileSource
+ */
+export type QuantileSource = (typeof QuantileSource)[keyof typeof QuantileSource] | UnknownEnum;
+
+/**
+ * Describes the enum sluice.metrics.v1.QuantileSource.
+ */
+export const QuantileSourceSchema: GenEnum<QuantileSource> = /*@__PURE__*/
+  enumDesc(file_sluice_metrics_v1_metrics, 3);
+
+/**
  * @generated from enum sluice.metrics.v1.PointCause
  */
 export const PointCause = {
@@ -670,7 +761,7 @@ export type PointCause = (typeof PointCause)[keyof typeof PointCause] | UnknownE
  * Describes the enum sluice.metrics.v1.PointCause.
  */
 export const PointCauseSchema: GenEnum<PointCause> = /*@__PURE__*/
-  enumDesc(file_sluice_metrics_v1_metrics, 3);
+  enumDesc(file_sluice_metrics_v1_metrics, 4);
 
 /**
  * StreamMetrics is also served as the unversioned MetricsService (seed.proto).
