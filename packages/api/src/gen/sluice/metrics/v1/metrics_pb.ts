@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file sluice/metrics/v1/metrics.proto.
  */
 export const file_sluice_metrics_v1_metrics: GenFile = /*@__PURE__*/
-  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSKfBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBIRCglxdWFudGlsZXMYESADKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxfaW50ZXJ2YWxfbXNCDwoNX2hlYXJ0YmVhdF9tcyJXCgxMYWJlbE1hdGNoZXISDAoEbmFtZRgBIAEoCRIqCgRraW5kGAIgASgOMhwuc2x1aWNlLm1ldHJpY3MudjEuTWF0Y2hLaW5kEg0KBXZhbHVlGAMgASgJIvsFCgtNZXRyaWNQb2ludBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgBEhEKCXRpbWVzdGFtcBgDIAEoAxI6CgZsYWJlbHMYBCADKAsyKi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludC5MYWJlbHNFbnRyeRITCgttZXRyaWNfdHlwZRgFIAEoCRIwCgdjb250cm9sGAYgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sEgwKBHVuaXQYByABKAkSEwoLZGVzY3JpcHRpb24YCCABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAkgASgDEhEKCWNvYWxlc2NlZBgKIAEoBBIsCgVjYXVzZRgLIAEoDjIdLnNsdWljZS5tZXRyaWNzLnYxLlBvaW50Q2F1c2USFgoJaW50X3ZhbHVlGAwgASgDSACIAQESDQoFc3RhbGUYDSABKAgSRQoJaGlzdG9ncmFtGA4gASgLMjIub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLkhpc3RvZ3JhbURhdGFQb2ludBJcChVleHBvbmVudGlhbF9oaXN0b2dyYW0YDyABKAsyPS5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuRXhwb25lbnRpYWxIaXN0b2dyYW1EYXRhUG9pbnQSQQoHc3VtbWFyeRgQIAEoCzIwLm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5TdW1tYXJ5RGF0YVBvaW50EjsKCWV4ZW1wbGFycxgSIAMoCzIoLm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5FeGVtcGxhchIzCglxdWFudGlsZXMYEyADKAsyIC5zbHVpY2UubWV0cmljcy52MS5RdWFudGlsZVZhbHVlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX2ludF92YWx1ZSJjCg1RdWFudGlsZVZhbHVlEhAKCHF1YW50aWxlGAEgASgBEg0KBXZhbHVlGAIgASgBEjEKBnNvdXJjZRgDIAEoDjIhLnNsdWljZS5tZXRyaWNzLnYxLlF1YW50aWxlU291cmNlIlEKEkxpc3RNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiZQoTTGlzdE1ldHJpY3NSZXNwb25zZRI1CgdtZXRyaWNzGAEgAygLMiQuc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljRGVzY3JpcHRpb24SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJImkKEU1ldHJpY0Rlc2NyaXB0aW9uEgwKBG5hbWUYASABKAkSEwoLbWV0cmljX3R5cGUYAiABKAkSDAoEdW5pdBgDIAEoCRITCgtkZXNjcmlwdGlvbhgEIAEoCRIOCgZzZXJpZXMYBSABKAMi9AEKEUxpc3RTZXJpZXNSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRJACgZsYWJlbHMYAiADKAsyMC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIRCglwYWdlX3NpemUYBCABKAUSEgoKcGFnZV90b2tlbhgFIAEoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIl0KEkxpc3RTZXJpZXNSZXNwb25zZRIuCgZzZXJpZXMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRQoTV3JpdGVNZXRyaWNzUmVxdWVzdBIuCgZwb2ludHMYASADKAsyHi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludCKGAQoUV3JpdGVNZXRyaWNzUmVzcG9uc2USFAoMYWNrbm93bGVkZ2VkGAEgASgEEjIKCHJlamVjdGVkGAIgAygLMiAuc2x1aWNlLm1ldHJpY3MudjEuUmVqZWN0ZWRQb2ludBIkCgRmbG93GAMgASgLMhYuc2x1aWNlLnN0cmVhbS52MS5GbG93IjwKDVJlamVjdGVkUG9pbnQSDQoFaW5kZXgYASABKAQSDgoGcmVhc29uGAIgASgJEgwKBHRleHQYAyABKAkqdwoLTWV0cmljc01vZGUSHAoYTUVUUklDU19NT0RFX1VOU1BFQ0lGSUVEEAASFwoTTUVUUklDU19NT0RFX1NBTVBMRRABEhoKFk1FVFJJQ1NfTU9ERV9PTl9DSEFOR0UQAhIVChFNRVRSSUNTX01PREVfT05DRRADKncKC0NvdW50ZXJNb2RlEhwKGENPVU5URVJfTU9ERV9VTlNQRUNJRklFRBAAEhsKF0NPVU5URVJfTU9ERV9DVU1VTEFUSVZFEAESFgoSQ09VTlRFUl9NT0RFX0RFTFRBEAISFQoRQ09VTlRFUl9NT0RFX1JBVEUQAyqHAQoJTWF0Y2hLaW5kEhoKFk1BVENIX0tJTkRfVU5TUEVDSUZJRUQQABIUChBNQVRDSF9LSU5EX0VRVUFMEAESGAoUTUFUQ0hfS0lORF9OT1RfRVFVQUwQAhIUChBNQVRDSF9LSU5EX1JFR0VYEAMSGAoUTUFUQ0hfS0lORF9OT1RfUkVHRVgQBCqdAQoOUXVhbnRpbGVTb3VyY2USHwobUVVBTlRJTEVfU09VUkNFX1VOU1BFQ0lGSUVEEAASJAogUVVBTlRJTEVfU09VUkNFX0VYUExJQ0lUX0JVQ0tFVFMQARInCiNRVUFOVElMRV9TT1VSQ0VfRVhQT05FTlRJQUxfQlVDS0VUUxACEhsKF1FVQU5USUxFX1NPVVJDRV9TVU1NQVJZEAMqigEKClBvaW50Q2F1c2USGwoXUE9JTlRfQ0FVU0VfVU5TUEVDSUZJRUQQABIXChNQT0lOVF9DQVVTRV9JTklUSUFMEAESFgoSUE9JTlRfQ0FVU0VfU0FNUExFEAISFgoSUE9JTlRfQ0FVU0VfQ0hBTkdFEAMSFgoSUE9JTlRfQ0FVU0VfUkVTRU5EEAQyhAMKDk1ldHJpY3NTZXJ2aWNlElQKDVN0cmVhbU1ldHJpY3MSIS5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNzUmVxdWVzdBoeLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50MAESXAoLTGlzdE1ldHJpY3MSJS5zbHVpY2UubWV0cmljcy52MS5MaXN0TWV0cmljc1JlcXVlc3QaJi5zbHVpY2UubWV0cmljcy52MS5MaXN0TWV0cmljc1Jlc3BvbnNlElkKCkxpc3RTZXJpZXMSJC5zbHVpY2UubWV0cmljcy52MS5MaXN0U2VyaWVzUmVxdWVzdBolLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXNwb25zZRJjCgxXcml0ZU1ldHJpY3MSJi5zbHVpY2UubWV0cmljcy52MS5Xcml0ZU1ldHJpY3NSZXF1ZXN0Gicuc2x1aWNlLm1ldHJpY3MudjEuV3JpdGVNZXRyaWNzUmVzcG9uc2UoATABYgZwcm90bzM", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
+  fileDesc("Ch9zbHVpY2UvbWV0cmljcy92MS9tZXRyaWNzLnByb3RvEhFzbHVpY2UubWV0cmljcy52MSLbBAoOTWV0cmljc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEhgKEGludGVydmFsX3NlY29uZHMYAiABKAUSPQoGbGFiZWxzGAMgAygLMi0uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc1JlcXVlc3QuTGFiZWxzRW50cnkSGAoLaW50ZXJ2YWxfbXMYBCABKA1IAIgBARIsCgRtb2RlGAUgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljc01vZGUSGQoMaGVhcnRiZWF0X21zGAYgASgNSAGIAQESEQoJcmVzZW5kX21zGAcgASgNEhoKEnN1cHByZXNzX3JlZHVuZGFudBgIIAEoCBIUCgx1cGRhdGVzX29ubHkYCSABKAgSMQoIbWF0Y2hlcnMYCiADKAsyHy5zbHVpY2UubWV0cmljcy52MS5MYWJlbE1hdGNoZXISNAoMY291bnRlcl9tb2RlGAsgASgOMh4uc2x1aWNlLm1ldHJpY3MudjEuQ291bnRlck1vZGUSEgoKbWF4X3NlcmllcxgMIAEoDRIWCg5jb250cm9sX2ZyYW1lcxgNIAEoCBIXCg9zdGFydF90aW1lc3RhbXAYDiABKAMSFAoMcmVzdW1lX2FmdGVyGA8gASgJEgsKA3JhdxgQIAEoCBIRCglxdWFudGlsZXMYESADKAEaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxfaW50ZXJ2YWxfbXNCDwoNX2hlYXJ0YmVhdF9tcyJXCgxMYWJlbE1hdGNoZXISDAoEbmFtZRgBIAEoCRIqCgRraW5kGAIgASgOMhwuc2x1aWNlLm1ldHJpY3MudjEuTWF0Y2hLaW5kEg0KBXZhbHVlGAMgASgJIosGCgtNZXRyaWNQb2ludBIMCgRuYW1lGAEgASgJEg0KBXZhbHVlGAIgASgBEhEKCXRpbWVzdGFtcBgDIAEoAxI6CgZsYWJlbHMYBCADKAsyKi5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNQb2ludC5MYWJlbHNFbnRyeRITCgttZXRyaWNfdHlwZRgFIAEoCRIwCgdjb250cm9sGAYgASgLMh8uc2x1aWNlLnN0cmVhbS52MS5TdHJlYW1Db250cm9sEgwKBHVuaXQYByABKAkSEwoLZGVzY3JpcHRpb24YCCABKAkSFwoPc3RhcnRfdGltZXN0YW1wGAkgASgDEhEKCWNvYWxlc2NlZBgKIAEoBBIsCgVjYXVzZRgLIAEoDjIdLnNsdWljZS5tZXRyaWNzLnYxLlBvaW50Q2F1c2USFgoJaW50X3ZhbHVlGAwgASgDSACIAQESDQoFc3RhbGUYDSABKAgSRQoJaGlzdG9ncmFtGA4gASgLMjIub3BlbnRlbGVtZXRyeS5wcm90by5tZXRyaWNzLnYxLkhpc3RvZ3JhbURhdGFQb2ludBJcChVleHBvbmVudGlhbF9oaXN0b2dyYW0YDyABKAsyPS5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuRXhwb25lbnRpYWxIaXN0b2dyYW1EYXRhUG9pbnQSQQoHc3VtbWFyeRgQIAEoCzIwLm9wZW50ZWxlbWV0cnkucHJvdG8ubWV0cmljcy52MS5TdW1tYXJ5RGF0YVBvaW50Eg4KBmN1cnNvchgRIAEoCRI7CglleGVtcGxhcnMYEiADKAsyKC5vcGVudGVsZW1ldHJ5LnByb3RvLm1ldHJpY3MudjEuRXhlbXBsYXISMwoJcXVhbnRpbGVzGBMgAygLMiAuc2x1aWNlLm1ldHJpY3MudjEuUXVhbnRpbGVWYWx1ZRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCl9pbnRfdmFsdWUiYwoNUXVhbnRpbGVWYWx1ZRIQCghxdWFudGlsZRgBIAEoARINCgV2YWx1ZRgCIAEoARIxCgZzb3VyY2UYAyABKA4yIS5zbHVpY2UubWV0cmljcy52MS5RdWFudGlsZVNvdXJjZSLYAgoTUXVlcnlNZXRyaWNzUmVxdWVzdBIUCgxtZXRyaWNfbmFtZXMYASADKAkSQgoGbGFiZWxzGAIgAygLMjIuc2x1aWNlLm1ldHJpY3MudjEuUXVlcnlNZXRyaWNzUmVxdWVzdC5MYWJlbHNFbnRyeRIxCghtYXRjaGVycxgDIAMoCzIfLnNsdWljZS5tZXRyaWNzLnYxLkxhYmVsTWF0Y2hlchIXCg9zdGFydF90aW1lc3RhbXAYBCABKAMSFQoNZW5kX3RpbWVzdGFtcBgFIAEoAxIPCgdzdGVwX21zGAYgASgNEjIKCGZ1bmN0aW9uGAcgASgOMiAuc2x1aWNlLm1ldHJpY3MudjEuUXVlcnlGdW5jdGlvbhIQCghxdWFudGlsZRgIIAEoARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpgBChRRdWVyeU1ldHJpY3NSZXNwb25zZRIXCg9zdGFydF90aW1lc3RhbXAYASABKAMSDwoHc3RlcF9tcxgCIAEoDRINCgVzdGVwcxgDIAEoDRIwCgZzZXJpZXMYBCADKAsyIC5zbHVpY2UubWV0cmljcy52MS5RdWVyaWVkU2VyaWVzEhUKDWhpc3Rvcnlfc3RhcnQYBSABKAMivQEKDVF1ZXJpZWRTZXJpZXMSDAoEbmFtZRgBIAEoCRI8CgZsYWJlbHMYAiADKAsyLC5zbHVpY2UubWV0cmljcy52MS5RdWVyaWVkU2VyaWVzLkxhYmVsc0VudHJ5EhMKC21ldHJpY190eXBlGAMgASgJEgwKBHVuaXQYBCABKAkSDgoGdmFsdWVzGAUgAygBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiUQoSTGlzdE1ldHJpY3NSZXF1ZXN0EhQKDG1ldHJpY19uYW1lcxgBIAMoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJlChNMaXN0TWV0cmljc1Jlc3BvbnNlEjUKB21ldHJpY3MYASADKAsyJC5zbHVpY2UubWV0cmljcy52MS5NZXRyaWNEZXNjcmlwdGlvbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiaQoRTWV0cmljRGVzY3JpcHRpb24SDAoEbmFtZRgBIAEoCRITCgttZXRyaWNfdHlwZRgCIAEoCRIMCgR1bml0GAMgASgJEhMKC2Rlc2NyaXB0aW9uGAQgASgJEg4KBnNlcmllcxgFIAEoAyL0AQoRTGlzdFNlcmllc1JlcXVlc3QSFAoMbWV0cmljX25hbWVzGAEgAygJEkAKBmxhYmVscxgCIAMoCzIwLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXF1ZXN0LkxhYmVsc0VudHJ5EjEKCG1hdGNoZXJzGAMgAygLMh8uc2x1aWNlLm1ldHJpY3MudjEuTGFiZWxNYXRjaGVyEhEKCXBhZ2Vfc2l6ZRgEIAEoBRISCgpwYWdlX3Rva2VuGAUgASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiXQoSTGlzdFNlcmllc1Jlc3BvbnNlEi4KBnNlcmllcxgBIAMoCzIeLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJFChNXcml0ZU1ldHJpY3NSZXF1ZXN0Ei4KBnBvaW50cxgBIAMoCzIeLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY1BvaW50IoYBChRXcml0ZU1ldHJpY3NSZXNwb25zZRIUCgxhY2tub3dsZWRnZWQYASABKAQSMgoIcmVqZWN0ZWQYAiADKAsyIC5zbHVpY2UubWV0cmljcy52MS5SZWplY3RlZFBvaW50EiQKBGZsb3cYAyABKAsyFi5zbHVpY2Uuc3RyZWFtLnYxLkZsb3ciPAoNUmVqZWN0ZWRQb2ludBINCgVpbmRleBgBIAEoBBIOCgZyZWFzb24YAiABKAkSDAoEdGV4dBgDIAEoCSp3CgtNZXRyaWNzTW9kZRIcChhNRVRSSUNTX01PREVfVU5TUEVDSUZJRUQQABIXChNNRVRSSUNTX01PREVfU0FNUExFEAESGgoWTUVUUklDU19NT0RFX09OX0NIQU5HRRACEhUKEU1FVFJJQ1NfTU9ERV9PTkNFEAMqdwoLQ291bnRlck1vZGUSHAoYQ09VTlRFUl9NT0RFX1VOU1BFQ0lGSUVEEAASGwoXQ09VTlRFUl9NT0RFX0NVTVVMQVRJVkUQARIWChJDT1VOVEVSX01PREVfREVMVEEQAhIVChFDT1VOVEVSX01PREVfUkFURRADKocBCglNYXRjaEtpbmQSGgoWTUFUQ0hfS0lORF9VTlNQRUNJRklFRBAAEhQKEE1BVENIX0tJTkRfRVFVQUwQARIYChRNQVRDSF9LSU5EX05PVF9FUVVBTBACEhQKEE1BVENIX0tJTkRfUkVHRVgQAxIYChRNQVRDSF9LSU5EX05PVF9SRUdFWBAEKp0BCg5RdWFudGlsZVNvdXJjZRIfChtRVUFOVElMRV9TT1VSQ0VfVU5TUEVDSUZJRUQQABIkCiBRVUFOVElMRV9TT1VSQ0VfRVhQTElDSVRfQlVDS0VUUxABEicKI1FVQU5USUxFX1NPVVJDRV9FWFBPTkVOVElBTF9CVUNLRVRTEAISGwoXUVVBTlRJTEVfU09VUkNFX1NVTU1BUlkQAyqiAQoKUG9pbnRDYXVzZRIbChdQT0lOVF9DQVVTRV9VTlNQRUNJRklFRBAAEhcKE1BPSU5UX0NBVVNFX0lOSVRJQUwQARIWChJQT0lOVF9DQVVTRV9TQU1QTEUQAhIWChJQT0lOVF9DQVVTRV9DSEFOR0UQAxIWChJQT0lOVF9DQVVTRV9SRVNFTkQQBBIWChJQT0lOVF9DQVVTRV9SRVBMQVkQBSrGAQoNUXVlcnlGdW5jdGlvbhIeChpRVUVSWV9GVU5DVElPTl9VTlNQRUNJRklFRBAAEhcKE1FVRVJZX0ZVTkNUSU9OX0xBU1QQARIWChJRVUVSWV9GVU5DVElPTl9BVkcQAhIWChJRVUVSWV9GVU5DVElPTl9NSU4QAxIWChJRVUVSWV9GVU5DVElPTl9NQVgQBBIXChNRVUVSWV9GVU5DVElPTl9SQVRFEAUSGwoXUVVFUllfRlVOQ1RJT05fUVVBTlRJTEUQBjLlAwoOTWV0cmljc1NlcnZpY2USVAoNU3RyZWFtTWV0cmljcxIhLnNsdWljZS5tZXRyaWNzLnYxLk1ldHJpY3NSZXF1ZXN0Gh4uc2x1aWNlLm1ldHJpY3MudjEuTWV0cmljUG9pbnQwARJcCgtMaXN0TWV0cmljcxIlLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVxdWVzdBomLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RNZXRyaWNzUmVzcG9uc2USWQoKTGlzdFNlcmllcxIkLnNsdWljZS5tZXRyaWNzLnYxLkxpc3RTZXJpZXNSZXF1ZXN0GiUuc2x1aWNlLm1ldHJpY3MudjEuTGlzdFNlcmllc1Jlc3BvbnNlEl8KDFF1ZXJ5TWV0cmljcxImLnNsdWljZS5tZXRyaWNzLnYxLlF1ZXJ5TWV0cmljc1JlcXVlc3QaJy5zbHVpY2UubWV0cmljcy52MS5RdWVyeU1ldHJpY3NSZXNwb25zZRJjCgxXcml0ZU1ldHJpY3MSJi5zbHVpY2UubWV0cmljcy52MS5Xcml0ZU1ldHJpY3NSZXF1ZXN0Gicuc2x1aWNlLm1ldHJpY3MudjEuV3JpdGVNZXRyaWNzUmVzcG9uc2UoATABYgZwcm90bzM", [file_opentelemetry_proto_metrics_v1_metrics, file_sluice_stream_v1_stream]);
 
 /**
  * @generated from message sluice.metrics.v1.MetricsRequest
@@ -110,6 +110,28 @@ export type MetricsRequest = Message<"sluice.metrics.v1.MetricsRequest"> & {
    * @generated from field: bool control_frames = 13;
    */
   controlFrames: boolean;
+
+  /**
+   * First what the history has since then (Unix ns, inclusive), then `sync`, then live. Of each series the newest point in each
+   * interval, with `coalesced`. 0: no history. A gap says where it does not reach so far.
+   *
+   * @generated from field: int64 start_timestamp = 14;
+   */
+  startTimestamp: bigint;
+
+  /**
+   * The same for everything that came after this cursor. Of what came before it nothing is sent again. Not with `start_timestamp`.
+   *
+   * @generated from field: string resume_after = 15;
+   */
+  resumeAfter: string;
+
+  /**
+   * From the history every point, as it came.
+   *
+   * @generated from field: bool raw = 16;
+   */
+  raw: boolean;
 
   /**
    * Of histograms and summaries, 0 to 1: computed for each point, see QuantileValue. With DELTA and RATE, of what was added since
@@ -263,6 +285,13 @@ export type MetricPoint = Message<"sluice.metrics.v1.MetricPoint"> & {
   summary?: SummaryDataPoint | undefined;
 
   /**
+   * In some points, `sync` and heartbeats have one, too: what is in the history up to here has been told. For `resume_after`.
+   *
+   * @generated from field: string cursor = 17;
+   */
+  cursor: string;
+
+  /**
    * Of a counter or gauge, as they came; a histogram holds its own.
    *
    * @generated from field: repeated opentelemetry.proto.metrics.v1.Exemplar exemplars = 18;
@@ -312,6 +341,152 @@ export const QuantileValueSchema: GenMessage<QuantileValue> = /*@__PURE__*/
   messageDesc(file_sluice_metrics_v1_metrics, 3);
 
 /**
+ * @generated from message sluice.metrics.v1.QueryMetricsRequest
+ */
+export type QueryMetricsRequest = Message<"sluice.metrics.v1.QueryMetricsRequest"> & {
+  /**
+   * As in MetricsRequest.
+   *
+   * @generated from field: repeated string metric_names = 1;
+   */
+  metricNames: string[];
+
+  /**
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: repeated sluice.metrics.v1.LabelMatcher matchers = 3;
+   */
+  matchers: LabelMatcher[];
+
+  /**
+   * Unix ns, inclusive. 0: where the history begins.
+   *
+   * @generated from field: int64 start_timestamp = 4;
+   */
+  startTimestamp: bigint;
+
+  /**
+   * Unix ns, exclusive. 0: now.
+   *
+   * @generated from field: int64 end_timestamp = 5;
+   */
+  endTimestamp: bigint;
+
+  /**
+   * Width of a step. 0: a round one, of which the range has 250 at most.
+   *
+   * @generated from field: uint32 step_ms = 6;
+   */
+  stepMs: number;
+
+  /**
+   * @generated from field: sluice.metrics.v1.QueryFunction function = 7;
+   */
+  function: QueryFunction;
+
+  /**
+   * 0 to 1, of QUERY_FUNCTION_QUANTILE.
+   *
+   * @generated from field: double quantile = 8;
+   */
+  quantile: number;
+};
+
+/**
+ * Describes the message sluice.metrics.v1.QueryMetricsRequest.
+ * Use `create(QueryMetricsRequestSchema)` to create a new message.
+ */
+export const QueryMetricsRequestSchema: GenMessage<QueryMetricsRequest> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 4);
+
+/**
+ * @generated from message sluice.metrics.v1.QueryMetricsResponse
+ */
+export type QueryMetricsResponse = Message<"sluice.metrics.v1.QueryMetricsResponse"> & {
+  /**
+   * Where the first step begins: a multiple of the step, Unix ns.
+   *
+   * @generated from field: int64 start_timestamp = 1;
+   */
+  startTimestamp: bigint;
+
+  /**
+   * @generated from field: uint32 step_ms = 2;
+   */
+  stepMs: number;
+
+  /**
+   * Steps of each series.
+   *
+   * @generated from field: uint32 steps = 3;
+   */
+  steps: number;
+
+  /**
+   * By name and labels.
+   *
+   * @generated from field: repeated sluice.metrics.v1.QueriedSeries series = 4;
+   */
+  series: QueriedSeries[];
+
+  /**
+   * Where the history begins, Unix ns: it has nothing before that.
+   *
+   * @generated from field: int64 history_start = 5;
+   */
+  historyStart: bigint;
+};
+
+/**
+ * Describes the message sluice.metrics.v1.QueryMetricsResponse.
+ * Use `create(QueryMetricsResponseSchema)` to create a new message.
+ */
+export const QueryMetricsResponseSchema: GenMessage<QueryMetricsResponse> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 5);
+
+/**
+ * @generated from message sluice.metrics.v1.QueriedSeries
+ */
+export type QueriedSeries = Message<"sluice.metrics.v1.QueriedSeries"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: map<string, string> labels = 2;
+   */
+  labels: { [key: string]: string };
+
+  /**
+   * @generated from field: string metric_type = 3;
+   */
+  metricType: string;
+
+  /**
+   * @generated from field: string unit = 4;
+   */
+  unit: string;
+
+  /**
+   * One for each step; NaN: it has none.
+   *
+   * @generated from field: repeated double values = 5;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message sluice.metrics.v1.QueriedSeries.
+ * Use `create(QueriedSeriesSchema)` to create a new message.
+ */
+export const QueriedSeriesSchema: GenMessage<QueriedSeries> = /*@__PURE__*/
+  messageDesc(file_sluice_metrics_v1_metrics, 6);
+
+/**
  * @generated from message sluice.metrics.v1.ListMetricsRequest
  */
 export type ListMetricsRequest = Message<"sluice.metrics.v1.ListMetricsRequest"> & {
@@ -340,7 +515,7 @@ export type ListMetricsRequest = Message<"sluice.metrics.v1.ListMetricsRequest">
  * Use `create(ListMetricsRequestSchema)` to create a new message.
  */
 export const ListMetricsRequestSchema: GenMessage<ListMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 4);
+  messageDesc(file_sluice_metrics_v1_metrics, 7);
 
 /**
  * @generated from message sluice.metrics.v1.ListMetricsResponse
@@ -362,7 +537,7 @@ export type ListMetricsResponse = Message<"sluice.metrics.v1.ListMetricsResponse
  * Use `create(ListMetricsResponseSchema)` to create a new message.
  */
 export const ListMetricsResponseSchema: GenMessage<ListMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 5);
+  messageDesc(file_sluice_metrics_v1_metrics, 8);
 
 /**
  * @generated from message sluice.metrics.v1.MetricDescription
@@ -399,7 +574,7 @@ export type MetricDescription = Message<"sluice.metrics.v1.MetricDescription"> &
  * Use `create(MetricDescriptionSchema)` to create a new message.
  */
 export const MetricDescriptionSchema: GenMessage<MetricDescription> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 6);
+  messageDesc(file_sluice_metrics_v1_metrics, 9);
 
 /**
  * @generated from message sluice.metrics.v1.ListSeriesRequest
@@ -436,7 +611,7 @@ export type ListSeriesRequest = Message<"sluice.metrics.v1.ListSeriesRequest"> &
  * Use `create(ListSeriesRequestSchema)` to create a new message.
  */
 export const ListSeriesRequestSchema: GenMessage<ListSeriesRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 7);
+  messageDesc(file_sluice_metrics_v1_metrics, 10);
 
 /**
  * @generated from message sluice.metrics.v1.ListSeriesResponse
@@ -460,7 +635,7 @@ export type ListSeriesResponse = Message<"sluice.metrics.v1.ListSeriesResponse">
  * Use `create(ListSeriesResponseSchema)` to create a new message.
  */
 export const ListSeriesResponseSchema: GenMessage<ListSeriesResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 8);
+  messageDesc(file_sluice_metrics_v1_metrics, 11);
 
 /**
  * @generated from message sluice.metrics.v1.WriteMetricsRequest
@@ -481,7 +656,7 @@ export type WriteMetricsRequest = Message<"sluice.metrics.v1.WriteMetricsRequest
  * Use `create(WriteMetricsRequestSchema)` to create a new message.
  */
 export const WriteMetricsRequestSchema: GenMessage<WriteMetricsRequest> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 9);
+  messageDesc(file_sluice_metrics_v1_metrics, 12);
 
 /**
  * The first one comes at once, with `flow` alone.
@@ -516,7 +691,7 @@ export type WriteMetricsResponse = Message<"sluice.metrics.v1.WriteMetricsRespon
  * Use `create(WriteMetricsResponseSchema)` to create a new message.
  */
 export const WriteMetricsResponseSchema: GenMessage<WriteMetricsResponse> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 10);
+  messageDesc(file_sluice_metrics_v1_metrics, 13);
 
 /**
  * @generated from message sluice.metrics.v1.RejectedPoint
@@ -549,7 +724,7 @@ export type RejectedPoint = Message<"sluice.metrics.v1.RejectedPoint"> & {
  * Use `create(RejectedPointSchema)` to create a new message.
  */
 export const RejectedPointSchema: GenMessage<RejectedPoint> = /*@__PURE__*/
-  messageDesc(file_sluice_metrics_v1_metrics, 11);
+  messageDesc(file_sluice_metrics_v1_metrics, 14);
 
 /**
  * @generated from enum sluice.metrics.v1.MetricsMode
@@ -750,6 +925,13 @@ export const PointCause = {
    * @generated from enum value: POINT_CAUSE_RESEND = 4;
    */
   RESEND: 4,
+
+  /**
+   * From the history.
+   *
+   * @generated from enum value: POINT_CAUSE_REPLAY = 5;
+   */
+  REPLAY: 5,
 } as const;
 
 /**
@@ -762,6 +944,68 @@ export type PointCause = (typeof PointCause)[keyof typeof PointCause] | UnknownE
  */
 export const PointCauseSchema: GenEnum<PointCause> = /*@__PURE__*/
   enumDesc(file_sluice_metrics_v1_metrics, 4);
+
+/**
+ * What becomes of the points of a series in one step.
+ *
+ * @generated from enum sluice.metrics.v1.QueryFunction
+ */
+export const QueryFunction = {
+  /**
+   * The newest.
+   *
+   * @generated from enum value: QUERY_FUNCTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: QUERY_FUNCTION_LAST = 1;
+   */
+  LAST: 1,
+
+  /**
+   * @generated from enum value: QUERY_FUNCTION_AVG = 2;
+   */
+  AVG: 2,
+
+  /**
+   * @generated from enum value: QUERY_FUNCTION_MIN = 3;
+   */
+  MIN: 3,
+
+  /**
+   * @generated from enum value: QUERY_FUNCTION_MAX = 4;
+   */
+  MAX: 4,
+
+  /**
+   * How much was added a second since the step before, of counters, histograms and summaries (by their counts). Of a gauge: how
+   * much it rose.
+   *
+   * @generated from enum value: QUERY_FUNCTION_RATE = 5;
+   */
+  RATE: 5,
+
+  /**
+   * Of the values in the step, between neighbours linear.
+   *
+   * @generated from enum value: QUERY_FUNCTION_QUANTILE = 6;
+   */
+  QUANTILE: 6,
+} as const;
+
+/**
+ * What becomes of the points of a series in one step.
+ *
+ * @generated from enum sluice.metrics.v1.QueryFunction
+ */
+export type QueryFunction = (typeof QueryFunction)[keyof typeof QueryFunction] | UnknownEnum;
+
+/**
+ * Describes the enum sluice.metrics.v1.QueryFunction.
+ */
+export const QueryFunctionSchema: GenEnum<QueryFunction> = /*@__PURE__*/
+  enumDesc(file_sluice_metrics_v1_metrics, 5);
 
 /**
  * StreamMetrics is also served as the unversioned MetricsService (seed.proto).
@@ -798,6 +1042,16 @@ export const MetricsService: GenService<{
     methodKind: "unary";
     input: typeof ListSeriesRequestSchema;
     output: typeof ListSeriesResponseSchema;
+  },
+  /**
+   * Values over time, from the history that is kept, in steps: what a chart shows.
+   *
+   * @generated from rpc sluice.metrics.v1.MetricsService.QueryMetrics
+   */
+  queryMetrics: {
+    methodKind: "unary";
+    input: typeof QueryMetricsRequestSchema;
+    output: typeof QueryMetricsResponseSchema;
   },
   /**
    * Points in, acknowledgements out: what is acknowledged is kept, or was rejected.
