@@ -32,7 +32,7 @@ function discard(): Journal {
     durable: () => undefined,
     admit: () => undefined,
     room: () => undefined,
-    job: () => new Uint8Array(JOB_BYTES),
+    body: () => new Uint8Array(JOB_BYTES),
     onFailure: () => undefined,
     [Symbol.asyncDispose]: () => Promise.resolve(),
   };

@@ -45,6 +45,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["config", "status"],
       ["http", "files", "logs", "metrics", "queues"],
       ["security", "telemetry"],
+      ["journal"],
       ["stream"],
       ["store"],
       ["errors", "limits"],

@@ -112,7 +112,7 @@ test(
     expect(engine.counts()).toMatchObject(counts);
     expect(bytes).toBeLessThan(2 * engine.liveBytes + FLOOR_BYTES);
     for (const { place } of engine.peek("delayed", 1000))
-      expect((await journal.job(place)).length).toBeGreaterThan(200);
+      expect((await journal.body(place)).length).toBeGreaterThan(200);
   },
   Math.max(60_000, JOBS),
 );

@@ -7,7 +7,7 @@ import { EndKind, JobSchema, JobState } from "@sluice/api";
 import { ManualClock } from "@sluice/rpc/testing";
 import type { Journal, JournalOwner, NewRecord, Place } from "../../packages/server/src/queues/contract.ts";
 import { createEngine } from "../../packages/server/src/queues/engine/queue.ts";
-import { openJournal } from "../../packages/server/src/queues/journal/journal.ts";
+import { openQueueJournal } from "../../packages/server/src/queues/journal/queue-journal.ts";
 import { nodeFileSystem } from "../../packages/server/src/store/file-system-node.ts";
 
 /** 2026-01-01T00:00:00Z. */
@@ -65,7 +65,7 @@ function* records(): Generator<NewRecord> {
 
 /** Writes the queue into a folder that is not there yet. */
 export async function makeGoldenQueue(folder: string): Promise<void> {
-  const journal = await openJournal({
+  const journal = await openQueueJournal({
     folder,
     name: "golden",
     fileSystem: nodeFileSystem,
@@ -91,7 +91,7 @@ export interface GoldenJob {
 export async function readGoldenQueue(folder: string): Promise<{ jobs: GoldenJob[]; records: number }> {
   const clock = new ManualClock();
   const engine = createEngine({ name: "golden", clock, random: () => 0.5 });
-  const journal = await openJournal({ folder, name: "golden", fileSystem: nodeFileSystem, clock, owner: engine });
+  const journal = await openQueueJournal({ folder, name: "golden", fileSystem: nodeFileSystem, clock, owner: engine });
   const queue = engine.open(journal).value;
   const states = ["waiting", "running", "dead", "delayed"] as const;
   const found = states.flatMap((state) => queue.peek(state, 1000)).sort((a, b) => a.number - b.number);
@@ -106,7 +106,7 @@ export async function readGoldenQueue(folder: string): Promise<{ jobs: GoldenJob
 }
 
 async function bodyAt(journal: Journal, place: Place): Promise<string> {
-  return Buffer.from(fromBinary(JobSchema, await journal.job(place)).body).toString();
+  return Buffer.from(fromBinary(JobSchema, await journal.body(place)).body).toString();
 }
 
 if (import.meta.main) {

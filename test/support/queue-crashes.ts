@@ -6,7 +6,7 @@
 // What was acknowledged is there. What was not may be there, in the order in which it was asked for.
 import { createEngine } from "../../packages/server/src/queues/engine/queue.ts";
 import { newJob } from "../../packages/server/src/queues/engine/testing/queue-fixture.ts";
-import type { QueueJournal } from "../../packages/server/src/queues/journal/journal.ts";
+import type { QueueJournal } from "../../packages/server/src/queues/journal/queue-journal.ts";
 import { ModelQueue } from "../../packages/server/src/queues/journal/testing/model-queue.ts";
 import { openQueues, type OpenQueues } from "../../packages/server/src/queues/open-queues.ts";
 import { DEFAULT_SETTINGS } from "../../packages/server/src/queues/settings.ts";

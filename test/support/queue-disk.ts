@@ -2,7 +2,7 @@
 import { dirname } from "node:path";
 import { ManualClock } from "@sluice/rpc/testing";
 import type { JournalOwner } from "../../packages/server/src/queues/contract.ts";
-import { openJournal, type QueueJournal } from "../../packages/server/src/queues/journal/journal.ts";
+import { openQueueJournal, type QueueJournal } from "../../packages/server/src/queues/journal/queue-journal.ts";
 import { siteOf } from "./crash-simulation.ts";
 import { seededRandom } from "./crash-random.ts";
 import { FakeFileSystem, type Fate } from "./fake-file-system.ts";
@@ -88,5 +88,5 @@ export class Disk {
 /** The journal of the one queue. */
 export function openSmall({ fake, clock }: Disk, owner: JournalOwner): Promise<QueueJournal> {
   const { fileSystem } = fake;
-  return openJournal({ folder: "/data/queues/tax", name: "tax", fileSystem, clock, owner, options: SMALL });
+  return openQueueJournal({ folder: "/data/queues/tax", name: "tax", fileSystem, clock, owner, options: SMALL });
 }

@@ -11,7 +11,7 @@ import type {
 } from "../../packages/server/src/queues/contract.ts";
 import { createEngine } from "../../packages/server/src/queues/engine/queue.ts";
 import { newJob } from "../../packages/server/src/queues/engine/testing/queue-fixture.ts";
-import type { QueueJournal } from "../../packages/server/src/queues/journal/journal.ts";
+import type { QueueJournal } from "../../packages/server/src/queues/journal/queue-journal.ts";
 import { DEFAULT_SETTINGS } from "../../packages/server/src/queues/settings.ts";
 import { type Death, Disk, openSmall, type Outcome } from "./queue-disk.ts";
 

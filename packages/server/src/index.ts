@@ -12,7 +12,7 @@ export {
 export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
-export { recordFrameCodec } from "./queues/journal/frame-codec.ts";
+export { queueFrameCodec } from "./queues/journal/queue-journal.ts";
 export { openServer, type Server, type ServerCounts } from "./server.ts";
 export type { Surroundings } from "./surroundings.ts";
 export { type BackupRequest, backUp, type LogBackup, restoreBackup } from "./store/backup.ts";

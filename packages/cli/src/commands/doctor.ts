@@ -5,7 +5,7 @@ import {
   entryFrameCodec,
   examineDataFolder,
   nodeFileSystem,
-  recordFrameCodec,
+  queueFrameCodec,
   systemClock,
 } from "@sluice/server";
 import { Command, Option } from "commander";
@@ -62,7 +62,7 @@ async function examine(folder: string, { repair }: DoctorOptions, context: Comma
       folder,
       fileSystem: nodeFileSystem,
       codec: entryFrameCodec,
-      queueCodec: recordFrameCodec,
+      queueCodec: queueFrameCodec,
       clock: systemClock,
       repair,
       onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),

@@ -13,59 +13,21 @@
 // Q3. A refusal (disk full, quota, limit) is thrown by `append` before anything has changed.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { JournalRecord, JournalRecordSchema } from "@sluice/api";
+import type { Journal as RecordJournal, JournalOwner as RecordOwner, Place } from "../journal/contract.ts";
 import type { Clock } from "../store/contract.ts";
 
-/** Where a record lies in the journal: its sequence in the log. Ascending, with holes for nobody to see. */
-export type Place = number;
+export type { Place } from "../journal/contract.ts";
 
 export type NewRecord = MessageInitShape<typeof JournalRecordSchema>;
 
-/** The durable half of a queue. */
-export interface Journal extends AsyncDisposable {
-  /**
-   * Adds a record to the next group commit. Never waits.
-   * @throws DiskFull, LogReadOnly, QuotaExceeded, LimitExceeded: nothing was added
-   */
-  append(record: NewRecord): Place;
-  /** Bytes that the last appended record takes on disk: what `replay` would say of it. */
-  readonly appendedBytes: number;
-  /** Resolves when everything up to `place` is durable; undefined: it is already. Rejects when the journal has failed. */
-  durable(place: Place): Promise<void> | undefined;
-  /**
-   * Whether new jobs of so many bytes fit now: some room is kept for the records that end jobs. What was admitted may be
-   * appended in the same turn without a refusal. @throws as `append`
-   */
-  admit(bytes: number): void;
-  /** Resolves when bytes that are not durable yet have become fewer; undefined: there is room for `bytes` now. */
-  room(bytes: number): Promise<void> | undefined;
-  /**
-   * The stored bytes of `Job` of the JobAdded record at this place: to be copied into a Delivery. At once when they are in
-   * memory. The bytes stay valid. Rejects with DataLoss when they do not match their checksum.
-   */
-  job(place: Place): Uint8Array | Promise<Uint8Array>;
-  /** Called once, when nothing more can be appended or made durable. */
-  onFailure(listener: (error: Error) => void): void;
-  readonly diskBytes: number;
-}
+/** The durable half of a queue: its bodies are the stored bytes of `Job` in JobAdded records, to be copied into a Delivery. */
+export type Journal = RecordJournal<NewRecord>;
 
-/** What the journal asks of the engine. */
-export interface JournalOwner {
-  /**
-   * A record that was there when the journal was opened, in order. `bytes`: what its JobAdded takes on disk. Of a job's
-   * body and headers nothing is read: the journal may leave them out.
-   */
-  replay(record: JournalRecord, place: Place, bytes: number): void;
-  /**
-   * A record is about to be removed, with all before it. Answers the records that must stand in its place at the end, in the
-   * state of now: the job with its snapshot when it is still there and this is its place; else none. The `job` of the answer
-   * is the very object of `record`, so its stored bytes may be copied.
-   */
-  carry(record: JournalRecord, place: Place): readonly NewRecord[];
-  /** What was carried has its new place. */
-  carried(record: NewRecord, place: Place, bytes: number): void;
-  /** Of jobs that are there, as their JobAdded records take on disk. Space returns when the journal takes twice as much. */
-  readonly liveBytes: number;
-}
+/**
+ * What the journal asks of the engine: of a job's body and headers nothing is read. A JobAdded is carried when the job is
+ * still there and this is its place.
+ */
+export type JournalOwner = RecordOwner<JournalRecord, NewRecord>;
 
 /** A lease, inside: `number` is the job's. */
 export interface JobLease {
@@ -175,7 +137,7 @@ export interface JobFailure {
   readonly reason: string;
 }
 
-/** A job as the engine knows it; the rest of it is at `place`: `journal.job(place)`. */
+/** A job as the engine knows it; the rest of it is at `place`: `journal.body(place)`. */
 export interface JobStatus {
   readonly number: number;
   readonly jobId: string;

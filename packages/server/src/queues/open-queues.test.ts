@@ -5,7 +5,7 @@ import { examineDataFolder } from "../store/doctor.ts";
 import { createLogger } from "../telemetry/logger.ts";
 import { createEngine } from "./engine/queue.ts";
 import { newJob } from "./engine/testing/queue-fixture.ts";
-import { recordFrameCodec } from "./journal/frame-codec.ts";
+import { queueFrameCodec } from "./journal/queue-journal.ts";
 import { JournalPlace } from "./journal/testing/journal-place.ts";
 import { openQueues, type OpenQueues } from "./open-queues.ts";
 import { DEFAULT_SETTINGS } from "./settings.ts";
@@ -225,8 +225,8 @@ test("the doctor examines the journals of queues", async () => {
       folder,
       fileSystem,
       clock,
-      codec: recordFrameCodec,
-      queueCodec: recordFrameCodec,
+      codec: queueFrameCodec,
+      queueCodec: queueFrameCodec,
       repair: false,
     });
   expect(await examine()).toMatchObject({ isHealthy: true, logs: [], queues: [{ name: "tax", entries: 22 }] });

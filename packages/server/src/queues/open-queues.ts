@@ -12,17 +12,17 @@
 //     all others are served. One that cannot be opened for another reason is tried again, later and later.
 // C3. What the queues keep in memory is bounded for all of them together.
 import { AlreadyExists, DataLoss, LimitExceeded, NotFound, SluiceError } from "../errors.ts";
+import { DiskSpace } from "../journal/disk-space.ts";
+import type { JournalOptions } from "../journal/options.ts";
+import { RecordBatches } from "../journal/record-batch.ts";
+import { shareOf } from "../journal/share.ts";
 import type { Clock, Timer } from "../store/contract.ts";
 import type { DataFolder } from "../store/data-folder.ts";
 import { makeFolderIn } from "../store/data-folder.ts";
 import { errorCode, type FileSystem } from "../store/file-system.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { EngineBeforeOpen, EngineOptions, OpenQueue, QueueCatalog, QueueEngine, Settings } from "./contract.ts";
-import { DiskSpace } from "./journal/disk-space.ts";
-import { openJournal, type QueueJournal } from "./journal/journal.ts";
-import type { JournalOptions } from "./journal/options.ts";
-import { RecordBatches } from "./journal/record-batch.ts";
-import { shareOf } from "./journal/share.ts";
+import { openQueueJournal, type QueueJournal, queueRecords } from "./journal/queue-journal.ts";
 import { removeTree } from "./remove-tree.ts";
 import { isQueueName } from "./requests.ts";
 
@@ -107,7 +107,7 @@ class FolderQueues implements OpenQueues {
   readonly #request: OpenQueuesRequest;
   readonly #entries = new Map<string, Entry>();
   readonly #space: DiskSpace;
-  readonly #batches = new RecordBatches();
+  readonly #batches = new RecordBatches(queueRecords);
   /** Of each queue that could not be opened or failed: the next pause. */
   readonly #pauses = new Map<string, number>();
   /** What runs, and was not asked for by a call that waits for it. */
@@ -259,7 +259,7 @@ class FolderQueues implements OpenQueues {
   async #openQueue(name: string, folderName: string, count: number, settings?: Settings): Promise<ServedQueue> {
     const { fileSystem, clock, random, createEngine, logger } = this.#request;
     const before = createEngine({ name, clock, random });
-    const journal = await openJournal({
+    const journal = await openQueueJournal({
       folder: this.#path(folderName),
       name,
       fileSystem,

@@ -100,7 +100,7 @@ export async function jobView(
   status: JobStatus,
   { journal, bodyBytes }: { readonly journal: Journal; readonly bodyBytes: number },
 ): Promise<MessageInitShape<typeof JobViewSchema>> {
-  const job: Job = fromBinary(JobSchema, await journal.job(status.place));
+  const job: Job = fromBinary(JobSchema, await journal.body(status.place));
   const bodySize = BigInt(job.body.length);
   if (job.body.length > bodyBytes) job.body = job.body.slice(0, bodyBytes);
   return {

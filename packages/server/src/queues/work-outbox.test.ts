@@ -9,7 +9,7 @@ import { workFrame } from "./work-frames.ts";
 import { WorkOutbox } from "./work-outbox.ts";
 import type { LeaseList } from "./work-requests.ts";
 
-class FakeJournal implements Pick<Journal, "durable" | "job"> {
+class FakeJournal implements Pick<Journal, "durable" | "body"> {
   durableThrough: Place = 0;
   /** Bodies that are on disk alone: their reads wait here. */
   readonly reads = new Map<Place, PromiseWithResolvers<Uint8Array>>();
@@ -21,7 +21,7 @@ class FakeJournal implements Pick<Journal, "durable" | "job"> {
     return new Promise((resolve, reject) => this.#waiting.push({ place, resolve, reject }));
   }
 
-  job(place: Place): Uint8Array | Promise<Uint8Array> {
+  body(place: Place): Uint8Array | Promise<Uint8Array> {
     if (!this.onDisk.has(place)) return jobAt(place);
     const read = this.reads.get(place) ?? Promise.withResolvers<Uint8Array>();
     this.reads.set(place, read);

@@ -261,7 +261,7 @@ export class WorkOutbox implements FrameSource {
   #load(waiting: WaitingDelivery): void {
     let job: Uint8Array | Promise<Uint8Array>;
     try {
-      job = this.#journal.job(waiting.place);
+      job = this.#journal.body(waiting.place);
     } catch (error) {
       waiting.isLoading = true;
       queueMicrotask(() => this.#onUnreadable(waiting, error));

@@ -165,7 +165,7 @@ describe("cleaning", () => {
     expect(moved.length).toBeGreaterThan(0);
     for (const [number, at] of moved) {
       const now = queue.jobs.get(number)!.place;
-      expect(Buffer.from(await journal.job(at))).toEqual(Buffer.from(await journal.job(now)));
+      expect(Buffer.from(await journal.body(at))).toEqual(Buffer.from(await journal.body(now)));
     }
   });
 

@@ -5,17 +5,18 @@ import { JobSchema, JournalRecordSchema } from "@sluice/api";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { NewRecord } from "../contract.ts";
-import { findJob, RecordReader } from "./decode.ts";
-import { recordFrameCodec } from "./frame-codec.ts";
-import { CHECKSUM_BYTES, FRAME_HEADER_BYTES } from "./layout.ts";
-import { RecordBatch } from "./record-batch.ts";
+import { CHECKSUM_BYTES, FRAME_HEADER_BYTES } from "../../journal/layout.ts";
+import { RecordBatch } from "../../journal/record-batch.ts";
+import { findJob, QueueRecordReader } from "./decode.ts";
+import { KindEncoder } from "./encode.ts";
+import { queueFrameCodec } from "./queue-journal.ts";
 import { arbitraryAdded, arbitraryRecord, stored } from "./testing/arbitrary-records.ts";
 
 const EPOCH = 3;
 const FIRST = 2 ** 31;
 
 function frameOf(record: NewRecord, jobBytes?: Uint8Array): Buffer {
-  const batch = new RecordBatch();
+  const batch = new RecordBatch(new KindEncoder());
   batch.begin(FIRST, EPOCH);
   batch.add(record, Number.POSITIVE_INFINITY, jobBytes);
   return Buffer.from(batch.frame(FIRST));
@@ -38,7 +39,7 @@ describe("a record", () => {
   });
 
   test("is read as protobuf-es reads it, without body and headers", () => {
-    const reader = new RecordReader();
+    const reader = new QueueRecordReader();
     fc.assert(
       fc.property(arbitraryRecord, (record) => {
         const frame = frameOf(record);
@@ -56,7 +57,7 @@ describe("a record", () => {
   });
 
   test("says where its job lies, which can be stored again without being read", () => {
-    const reader = new RecordReader();
+    const reader = new QueueRecordReader();
     fc.assert(
       fc.property(arbitraryAdded, (record) => {
         if (record.kind?.case !== "added" || record.kind.value.job === undefined) return;
@@ -65,7 +66,7 @@ describe("a record", () => {
         const { kind } = fromBinary(JournalRecordSchema, frame.subarray(FRAME_HEADER_BYTES));
         expect(kind).toMatchObject({ case: "added", value: { job: fromBinary(JobSchema, job!) } });
         reader.read(frame, FRAME_HEADER_BYTES, frame.length);
-        expect(frame.subarray(reader.jobStart, reader.jobEnd)).toEqual(job);
+        expect(frame.subarray(reader.bodyStart, reader.bodyEnd)).toEqual(job);
         const again = { kind: { case: "added", value: { ...record.kind.value, job: {} } } } as NewRecord;
         expect(frameOf(again, job)).toEqual(frame);
       }),
@@ -80,7 +81,7 @@ describe("a record", () => {
   });
 
   test("without a kind is refused, and changes nothing", () => {
-    const batch = new RecordBatch();
+    const batch = new RecordBatch(new KindEncoder());
     batch.begin(1, 1);
     expect(() => batch.add({}, 1000)).toThrow("it is of no kind");
     expect(batch.count).toBe(0);
@@ -88,7 +89,7 @@ describe("a record", () => {
   });
 
   test("that is too large is not added", () => {
-    const batch = new RecordBatch();
+    const batch = new RecordBatch(new KindEncoder());
     batch.begin(1, 1);
     const record = { kind: { case: "added" as const, value: { number: 1n, job: { body: new Uint8Array(1000) } } } };
     expect(batch.add(record, 1000)).toBe(0);
@@ -103,7 +104,7 @@ describe("a stored frame", () => {
     fc.assert(
       fc.property(arbitraryRecord, (record) => {
         const frame = frameOf(record);
-        const place = recordFrameCodec.describe(Buffer.concat([Buffer.alloc(9), frame]), 9, 9 + frame.length);
+        const place = queueFrameCodec.describe(Buffer.concat([Buffer.alloc(9), frame]), 9, 9 + frame.length);
         expect(place).toMatchObject({ sequence: FIRST, epoch: EPOCH, severity: 0, label: "", producer: "" });
       }),
       { numRuns: 200 },
@@ -115,7 +116,7 @@ describe("a stored frame", () => {
       fc.property(arbitraryRecord, fc.nat(), (record, bit) => {
         const frame = frameOf(record);
         frame[Math.floor(bit / 8) % frame.length]! ^= 1 << (bit % 8);
-        expect(recordFrameCodec.describe(frame, 0, frame.length)).toBeUndefined();
+        expect(queueFrameCodec.describe(frame, 0, frame.length)).toBeUndefined();
       }),
       { numRuns: 500 },
     );
@@ -123,7 +124,7 @@ describe("a stored frame", () => {
 
   test("proves nothing when its end is missing, or it has other fields", () => {
     const frame = frameOf({ kind: { case: "returned", value: { number: 5n } } });
-    for (let end = 0; end < frame.length; end++) expect(recordFrameCodec.describe(frame, 0, end)).toBeUndefined();
+    for (let end = 0; end < frame.length; end++) expect(queueFrameCodec.describe(frame, 0, end)).toBeUndefined();
     for (const fields of [
       [],
       [104, 1],
@@ -133,10 +134,10 @@ describe("a stored frame", () => {
       [82, 0, 104, 1, 112, 1],
       [10, 0, 104, 1, 112, 1, 112, 1],
     ]) {
-      expect(recordFrameCodec.describe(proven(fields), 0, proven(fields).length), fields.join()).toBeUndefined();
+      expect(queueFrameCodec.describe(proven(fields), 0, proven(fields).length), fields.join()).toBeUndefined();
     }
     const good = proven([10, 0, 104, 1, 112, 1]);
-    expect(recordFrameCodec.describe(good, 0, good.length)).toMatchObject({ sequence: 1, epoch: 1 });
+    expect(queueFrameCodec.describe(good, 0, good.length)).toMatchObject({ sequence: 1, epoch: 1 });
   });
 });
 

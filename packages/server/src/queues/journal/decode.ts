@@ -13,7 +13,9 @@ import {
   JournalRecordSchema,
 } from "@sluice/api";
 import { WireReader } from "../../stream/wire.ts";
-import { FRAME_HEADER_BYTES, RecordTag } from "./layout.ts";
+import type { RecordReader } from "../../journal/contract.ts";
+import { FRAME_HEADER_BYTES } from "../../journal/layout.ts";
+import { RecordTag } from "./layout.ts";
 
 const NO_BODY = new Uint8Array(0);
 
@@ -27,22 +29,22 @@ const TEXTS_MAX = 1024;
 const TEXT_BYTES_MAX = 64;
 
 /** Reads one record after the other. */
-export class RecordReader {
+export class QueueRecordReader implements RecordReader<JournalRecord> {
   readonly #wire = new WireReader();
   /** The bytes that are being read, as a Buffer: made once for all records of a run. */
   #buffer: Buffer = Buffer.alloc(0);
   readonly #texts = new Map<number, { readonly bytes: Buffer; readonly text: string }>();
   /** Where the stored job of the JobAdded that was read last lies; 0, 0: it has none. */
-  jobStart = 0;
-  jobEnd = 0;
+  bodyStart = 0;
+  bodyEnd = 0;
 
   /** The record of a message that proved itself. @throws when its content is none */
   read(bytes: Uint8Array, start: number, end: number): JournalRecord {
     this.#hold(bytes);
     const wire = this.#wire;
     wire.open(bytes, start, end);
-    this.jobStart = 0;
-    this.jobEnd = 0;
+    this.bodyStart = 0;
+    this.bodyEnd = 0;
     const kind = this.#readKind(wire.tag());
     if (kind === undefined) return fromBinary(JournalRecordSchema, this.#buffer.subarray(start, end));
     wire.tag();
@@ -87,8 +89,8 @@ export class RecordReader {
       if (tag === 8) number = this.#unsigned();
       else if (tag === 18) {
         const outerEnd = wire.enter();
-        this.jobStart = wire.pos;
-        this.jobEnd = wire.end;
+        this.bodyStart = wire.pos;
+        this.bodyEnd = wire.end;
         job = this.#readJob();
         wire.leave(outerEnd);
       } else if (tag === 26) {

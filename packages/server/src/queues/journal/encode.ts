@@ -15,6 +15,7 @@ import {
   QueueStateSchema,
 } from "@sluice/api";
 import { varintSize, writeVarint, writeVarint64 } from "../../stream/wire.ts";
+import type { RecordEncoder } from "../../journal/contract.ts";
 import type { NewRecord } from "../contract.ts";
 import { RecordTag } from "./layout.ts";
 
@@ -32,7 +33,7 @@ const wide = new BigInt64Array(1);
 const halves = new Int32Array(wide.buffer);
 
 /** Measures a record, then writes it where there is room. Used again for each. */
-export class KindEncoder {
+export class KindEncoder implements RecordEncoder<NewRecord> {
   #record: NewRecord = {};
   #tag = 0;
   /** Of the kind's message. */

@@ -98,8 +98,8 @@ describe("a journal", () => {
     const underway = queue.add(300);
     await turn();
     const gathered = queue.add(300);
-    const read = (place: number) => Promise.resolve(journal.job(place)).then((bytes) => fromBinary(JobSchema, bytes));
-    expect(journal.job(old[0]!.place)).toBeInstanceOf(Promise);
+    const read = (place: number) => Promise.resolve(journal.body(place)).then((bytes) => fromBinary(JobSchema, bytes));
+    expect(journal.body(old[0]!.place)).toBeInstanceOf(Promise);
     for (const [{ number, place: at }, size] of [
       [old[0]!, 3000],
       [durable, 300],
@@ -109,9 +109,9 @@ describe("a journal", () => {
       const { jobId, body } = await read(at);
       expect([jobId, Buffer.from(body).toString()]).toEqual([String(number), bodyOf(number, size).toString()]);
     }
-    for (const { place: at } of [durable, underway, gathered]) expect(journal.job(at)).toBeInstanceOf(Uint8Array);
+    for (const { place: at } of [durable, underway, gathered]) expect(journal.body(at)).toBeInstanceOf(Uint8Array);
     // The batch's memory is used again; what was given stays.
-    const kept = await journal.job(gathered.place);
+    const kept = await journal.body(gathered.place);
     place.isHeld = false;
     place.release();
     for (let i = 0; i < 50; i++) await journal.durable(queue.add(300).place);
@@ -125,7 +125,7 @@ describe("a journal", () => {
     const { number } = queue.add(10);
     const ended = queue.end(number);
     await journal.durable(ended);
-    await expect(journal.job(ended)).rejects.toThrow("do not prove themselves");
+    await expect(journal.body(ended)).rejects.toThrow("do not prove themselves");
   });
 
   test("takes many records that are larger than a batch together, and bodies that are larger than one", async () => {
@@ -333,7 +333,7 @@ describe("damage", () => {
     const [name] = await segmentNames(place);
     await flip(`${place.folder}/queue/${name}`, 300);
     const outcomes = await Promise.allSettled(
-      [...opened.queue.jobs.values()].map(async (job) => opened.journal.job(job.place)),
+      [...opened.queue.jobs.values()].map(async (job) => opened.journal.body(job.place)),
     );
     const failed = outcomes.filter(({ status }) => status === "rejected");
     expect(failed).toHaveLength(1);

@@ -1,13 +1,4 @@
-// How a record lies in its frame (docs/formats/queue.md), for those who write and read it without a decoder:
-//
-//   frame    flag 0, length (4 bytes, big-endian), message
-//   message  kind (one field, 1 to 8, a message), sequence, epoch, checksum
-//
-// L1. Exactly these four fields, in this order. The checksum is CRC-32 (IEEE) of all message bytes before its tag.
-
-export const FRAME_HEADER_BYTES = 5;
-/** Tag and value of the checksum. */
-export const CHECKSUM_BYTES = 5;
+// The kinds of a queue's records (docs/formats/queue.md); how a record lies in its frame says the journal's layout.
 
 /** Tags of JournalRecord: field number × 8 + wire type. */
 export const RecordTag = {
@@ -19,10 +10,4 @@ export const RecordTag = {
   REDRIVEN: 50,
   QUEUE: 58,
   DEDUP: 66,
-  SEQUENCE: 104,
-  EPOCH: 112,
-  CHECKSUM: 125,
 } as const;
-
-/** Tag and value of sequence (2^53) and epoch (2^32), and the checksum. */
-export const STAMP_BYTES_MAX = 9 + 6 + CHECKSUM_BYTES;

@@ -42,7 +42,7 @@ export class MemoryJournal implements Journal {
     return undefined;
   }
 
-  job(place: Place): Uint8Array {
+  body(place: Place): Uint8Array {
     return this.#records[place - this.#first]!;
   }
 

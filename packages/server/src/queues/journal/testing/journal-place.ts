@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { ManualClock } from "@sluice/rpc/testing";
 import type { File, FileSystem } from "../../../store/file-system.ts";
 import { nodeFileSystem } from "../../../store/file-system-node.ts";
-import { openJournal, type OpenJournalRequest, type QueueJournal } from "../journal.ts";
-import type { JournalOptions } from "../options.ts";
+import type { JournalOptions } from "../../../journal/options.ts";
+import { type OpenQueueJournal, openQueueJournal, type QueueJournal } from "../queue-journal.ts";
 import { ModelQueue } from "./model-queue.ts";
 
 export interface OpenedModel extends AsyncDisposable {
@@ -47,9 +47,9 @@ export class JournalPlace implements AsyncDisposable {
   }
 
   /** Opens the journal with an empty model that the records fill, and writes the record of this opening. */
-  async open(options: Partial<JournalOptions> = {}, request: Partial<OpenJournalRequest> = {}): Promise<OpenedModel> {
+  async open(options: Partial<JournalOptions> = {}, request: Partial<OpenQueueJournal> = {}): Promise<OpenedModel> {
     const queue = new ModelQueue();
-    const journal = await openJournal({
+    const journal = await openQueueJournal({
       folder: `${this.folder}/queue`,
       name: "tax",
       fileSystem: this.fileSystem,

@@ -114,7 +114,7 @@ export class ModelQueue implements JournalOwner {
   async check(journal: Journal): Promise<string[]> {
     const wrong: string[] = [];
     for (const [number, { place }] of this.jobs) {
-      const { jobId, body } = fromBinary(JobSchema, await journal.job(place));
+      const { jobId, body } = fromBinary(JobSchema, await journal.body(place));
       if (jobId !== String(number)) wrong.push(`job ${number} is job ${jobId} on disk`);
       if (!bodyOf(number, body.length).equals(body)) wrong.push(`job ${number} has another body`);
     }

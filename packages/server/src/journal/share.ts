@@ -1,4 +1,4 @@
-// What one of several queues may take of the memory that there is for all of them.
+// What one of several journals may take of the memory that there is for all of them.
 import { DEFAULT_JOURNAL_OPTIONS, type JournalOptions } from "./options.ts";
 
 const MIB = 1024 * 1024;
@@ -9,11 +9,11 @@ const TAILS_BYTES = 64 * MIB;
 const HISTORIES_BYTES = 128 * MIB;
 const OPEN_FILES = 512;
 
-/** @param queues how many share it */
-export function shareOf(queues: number): Partial<JournalOptions> {
+/** @param journals how many share it */
+export function shareOf(journals: number): Partial<JournalOptions> {
   const { segmentBytes, tailBytes, historyBytesMax, openFilesMax } = DEFAULT_JOURNAL_OPTIONS;
   const share = (whole: number, least: number, most: number) =>
-    Math.min(most, Math.max(least, Math.floor(whole / Math.max(1, queues))));
+    Math.min(most, Math.max(least, Math.floor(whole / Math.max(1, journals))));
   return {
     segmentBytes: share(SEGMENTS_BYTES, segmentBytes / 8, segmentBytes),
     tailBytes: share(TAILS_BYTES, tailBytes / 8, tailBytes),

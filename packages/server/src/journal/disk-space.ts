@@ -1,10 +1,10 @@
-// What is free on the disk that holds the queues, so that a refusal comes before anything has changed (Q3). Owned by
-// whoever opened the queues; one for all of them.
+// What is free on the disk that holds journals, so that a refusal comes before anything has changed. Owned by
+// whoever opened them; one for all of them.
 //
-// D1. Between two measurements, what queues have appended since counts as taken.
+// D1. Between two measurements, what journals have appended since counts as taken.
 // D2. A disk that does not say what it has free refuses nothing: the write itself will tell.
-import type { Clock, Timer } from "../../store/contract.ts";
-import type { FileSystem } from "../../store/file-system.ts";
+import type { Clock, Timer } from "../store/contract.ts";
+import type { FileSystem } from "../store/file-system.ts";
 
 /** While somebody appends, or was refused. */
 const MEASURE_MS = 1000;

@@ -3,11 +3,10 @@
 // R1. A batch is filled, handed to the log, and used again when the log has no more to do with it (`RecordBatches`).
 // R2. Adding either adds a whole record or changes nothing.
 import { crc32 } from "node:zlib";
-import type { Batch } from "../../store/contract.ts";
-import { writeVarint } from "../../stream/wire.ts";
-import type { NewRecord, Place } from "../contract.ts";
-import { KindEncoder } from "./encode.ts";
-import { CHECKSUM_BYTES, FRAME_HEADER_BYTES, RecordTag, STAMP_BYTES_MAX } from "./layout.ts";
+import type { Batch } from "../store/contract.ts";
+import { writeVarint } from "../stream/wire.ts";
+import type { Place, RecordEncoder, RecordFormat } from "./contract.ts";
+import { CHECKSUM_BYTES, FRAME_HEADER_BYTES, STAMP_BYTES_MAX, StampTag } from "./layout.ts";
 
 /** A batch of so much is handed to the log although nothing has made room for it yet. */
 const FULL_BYTES = 512 * 1024;
@@ -18,9 +17,7 @@ const FIRST_RECORDS = 128;
 /** Bytes of a shorter record are summed up in JavaScript: a native call costs more. */
 const NATIVE_SUM_BYTES = 48;
 
-const encoder = new KindEncoder();
-
-export class RecordBatch {
+export class RecordBatch<New> {
   /** Place of the first record. */
   first = 0;
   count = 0;
@@ -34,6 +31,11 @@ export class RecordBatch {
   #severities = new Uint8Array(FIRST_RECORDS);
   #labels = new Uint32Array(FIRST_RECORDS);
   #done: PromiseWithResolvers<void> | undefined;
+  readonly #encoder: RecordEncoder<New>;
+
+  constructor(encoder: RecordEncoder<New>) {
+    this.#encoder = encoder;
+  }
 
   /** Place of the last record. */
   get last(): Place {
@@ -64,22 +66,22 @@ export class RecordBatch {
 
   /**
    * Adds a record; answers the bytes of its frame. 0: it would have more than `bytesMax`, and was not added.
-   * `jobBytes`: the stored job of a JobAdded, in place of `job`.
+   * `body`: as it is stored, in place of the record's own.
    */
-  add(record: NewRecord, bytesMax: number, jobBytes?: Uint8Array): number {
-    const size = FRAME_HEADER_BYTES + encoder.measure(record, jobBytes) + STAMP_BYTES_MAX;
+  add(record: New, bytesMax: number, body?: Uint8Array): number {
+    const size = FRAME_HEADER_BYTES + this.#encoder.measure(record, body) + STAMP_BYTES_MAX;
     if (size > bytesMax) return 0;
     this.#reserve(size);
     const bytes = this.#bytes;
     const start = this.#used;
     const message = start + FRAME_HEADER_BYTES;
-    let at = encoder.write(bytes, message);
-    bytes[at++] = RecordTag.SEQUENCE;
+    let at = this.#encoder.write(bytes, message);
+    bytes[at++] = StampTag.SEQUENCE;
     at = writeVarint(bytes, at, this.first + this.count);
-    bytes[at++] = RecordTag.EPOCH;
+    bytes[at++] = StampTag.EPOCH;
     at = writeVarint(bytes, at, this.#epoch);
     const checksum = sumOf(bytes, message, at);
-    bytes[at] = RecordTag.CHECKSUM;
+    bytes[at] = StampTag.CHECKSUM;
     bytes.writeUInt32LE(checksum, at + 1);
     at += CHECKSUM_BYTES;
     bytes[start] = 0;
@@ -150,18 +152,23 @@ function grown(column: Uint32Array, room: number): Uint32Array<ArrayBuffer> {
   return larger;
 }
 
-/** Batches that wait to be used again: one set for all queues of a server. */
-export class RecordBatches {
-  readonly #free: RecordBatch[] = [];
+/** Batches that wait to be used again: one set for all journals of a server that have the same records. */
+export class RecordBatches<New> {
+  readonly #free: RecordBatch<New>[] = [];
+  readonly #encoder: RecordEncoder<New>;
 
-  take(first: Place, epoch: number): RecordBatch {
-    const batch = this.#free.pop() ?? new RecordBatch();
+  constructor(format: RecordFormat<unknown, New>) {
+    this.#encoder = format.createEncoder();
+  }
+
+  take(first: Place, epoch: number): RecordBatch<New> {
+    const batch = this.#free.pop() ?? new RecordBatch<New>(this.#encoder);
     batch.begin(first, epoch);
     return batch;
   }
 
   /** Nobody reads it any more. */
-  give(batch: RecordBatch): void {
+  give(batch: RecordBatch<New>): void {
     if (this.#free.length < FREE_MAX && batch.memory <= 2 * FULL_BYTES) this.#free.push(batch);
   }
 }

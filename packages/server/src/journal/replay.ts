@@ -1,32 +1,32 @@
 // Hands the records of a journal to its owner when it is opened.
 //
 // P1. All of them, in their order, from the oldest that is there. One that does not prove itself ends it with DataLoss.
-// P2. A server that opens a queue anew serves others meanwhile: the event loop is free between two slices.
-import type { FileSystem } from "../../store/file-system.ts";
-import type { GapRun } from "../../store/contract.ts";
-import type { Log } from "../../store/log.ts";
-import { findSegments } from "../../store/segment-files.ts";
-import { DataLoss } from "../../errors.ts";
-import type { JournalOwner } from "../contract.ts";
-import { RecordReader } from "./decode.ts";
+// P2. A server that opens a journal anew serves others meanwhile: the event loop is free between two slices.
+import type { FileSystem } from "../store/file-system.ts";
+import type { GapRun } from "../store/contract.ts";
+import type { Log } from "../store/log.ts";
+import { findSegments } from "../store/segment-files.ts";
+import { DataLoss } from "../errors.ts";
+import type { JournalOwner, JournalSubject, RecordFormat } from "./contract.ts";
 import { FRAME_HEADER_BYTES } from "./layout.ts";
-import { nextTurn } from "../../stream/turn.ts";
+import { nextTurn } from "../stream/turn.ts";
 
-/** A millisecond or so, the engine included. */
+/** A millisecond or so, its owner included. */
 const SLICE_BYTES = 128 * 1024;
 
 /** Resolves with how many records there were. @throws DataLoss */
-export async function replayRecords(
+export async function replayRecords<Stored, New>(
   log: Log,
   journal: {
     readonly folder: string;
-    readonly name: string;
+    readonly subject: JournalSubject;
     readonly fileSystem: FileSystem;
-    readonly owner: JournalOwner;
+    readonly owner: JournalOwner<Stored, New>;
+    readonly format: RecordFormat<Stored, New>;
   },
 ): Promise<number> {
   const { reader } = log;
-  const records = new RecordReader();
+  const records = journal.format.createReader();
   const scan = reader.scan(reader.first - 1);
   let count = 0;
   let sliceBytes = 0;
@@ -54,7 +54,11 @@ export async function replayRecords(
 }
 
 async function damaged(
-  { folder, name, fileSystem }: { readonly folder: string; readonly name: string; readonly fileSystem: FileSystem },
+  {
+    folder,
+    subject,
+    fileSystem,
+  }: { readonly folder: string; readonly subject: JournalSubject; readonly fileSystem: FileSystem },
   { first, last }: GapRun,
 ): Promise<DataLoss> {
   const names = await fileSystem.list(folder);
@@ -62,7 +66,7 @@ async function damaged(
   const file = names.find((each) => each.endsWith(".frames") && Number(each.split(".")[0]) === segment);
   const which = first === last ? `record ${first}` : `records ${first} to ${last}`;
   return new DataLoss(
-    `Cannot open queue "${name}": ${which} in ${folder}/${file ?? "a file that is gone"} ${first === last ? "does not prove itself" : "do not prove themselves"}; restore the file, or delete the queue`,
-    { queue: name, file: `${folder}/${file ?? ""}`, first: String(first), last: String(last) },
+    `Cannot open ${subject.label}: ${which} in ${folder}/${file ?? "a file that is gone"} ${first === last ? "does not prove itself" : "do not prove themselves"}; restore the file, or ${subject.remedy}`,
+    { ...subject.facts, file: `${folder}/${file ?? ""}`, first: String(first), last: String(last) },
   );
 }

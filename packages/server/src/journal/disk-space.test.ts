@@ -1,6 +1,6 @@
 import { ManualClock } from "@sluice/rpc/testing";
 import { expect, test } from "vitest";
-import { nodeFileSystem } from "../../store/file-system-node.ts";
+import { nodeFileSystem } from "../store/file-system-node.ts";
 import { DiskSpace } from "./disk-space.ts";
 
 function openSpace(freeBytes: () => Promise<number>) {

@@ -1,20 +1,19 @@
-// Gives the space of finished jobs back: what is still alive in the oldest segment is appended again, then the segment goes.
+// Gives the space of what is gone back: what is still alive in the oldest segment is appended again, then the segment goes.
 //
-// C1. Wanted while the journal takes more than twice what its live jobs take, and two segments: what is left of a queue
-//     that is empty. Only the oldest segment goes, so whatever is said of a job lies behind the job's own record, and
-//     records that end jobs need not be carried.
+// C1. Wanted while the journal takes more than twice what is alive in it, and two segments: what is left when nothing is.
+//     Only the oldest segment goes, so whatever is said of a thing lies behind the thing's own record, and records that
+//     end things need not be carried.
 // C2. A segment goes when all that was carried out of it is durable, never before. After a crash between the two, both are
 //     there; the later one counts.
 // C3. In slices: the event loop is free between two of them. So fast, and no faster, unless the journal is much too large.
 // C4. A round through all segments that gave nothing back is the last one until a segment's worth was appended: what is
-//     alive beside jobs (the queue itself, dedup ids) may take more than C1 allows.
-import type { Clock, EntryRun, Timer } from "../../store/contract.ts";
-import type { Log } from "../../store/log.ts";
-import type { JournalOwner, NewRecord, Place } from "../contract.ts";
+//     alive and not counted (the queue itself, dedup ids) may take more than C1 allows.
+import type { Clock, EntryRun, Timer } from "../store/contract.ts";
+import type { Log } from "../store/log.ts";
+import type { JournalOwner, Place, RecordFormat, RecordReader } from "./contract.ts";
 import type { DiskSpace } from "./disk-space.ts";
-import { RecordReader } from "./decode.ts";
-import { FRAME_HEADER_BYTES, RecordTag } from "./layout.ts";
-import { nextTurn } from "../../stream/turn.ts";
+import { FRAME_HEADER_BYTES } from "./layout.ts";
+import { nextTurn } from "../stream/turn.ts";
 
 /** About a millisecond. */
 const SLICE_BYTES = 128 * 1024;
@@ -24,16 +23,17 @@ const HURRY_SHARE = 1.5;
 const MOVES_KEPT = 4;
 const RETRY_MS = 5_000;
 
-export interface CleanerParts {
+export interface CleanerParts<Stored, New> {
   readonly log: Log;
   readonly clock: Clock;
-  readonly owner: JournalOwner;
+  readonly owner: JournalOwner<Stored, New>;
+  readonly format: RecordFormat<Stored, New>;
   readonly space: DiskSpace;
   readonly options: { readonly segmentBytes: number; readonly cleanBytesPerSecond: number };
   readonly onFault: ((text: string) => void) | undefined;
   /** What the cleaner asks of the journal. */
   readonly journal: {
-    carry(record: NewRecord, jobBytes: Uint8Array | undefined): Place;
+    carry(record: New, body: Uint8Array | undefined): Place;
     readonly appendedBytes: number;
     readonly diskBytes: number;
     room(bytes: number): Promise<void> | undefined;
@@ -41,10 +41,10 @@ export interface CleanerParts {
   };
 }
 
-export class Cleaner {
-  readonly #parts: CleanerParts;
-  readonly #records = new RecordReader();
-  /** Where jobs went that were carried, a map for each of the last segments, oldest first. */
+export class Cleaner<Stored, New> {
+  readonly #parts: CleanerParts<Stored, New>;
+  readonly #records: RecordReader<Stored>;
+  /** Where bodies went that were carried, a map for each of the last segments, oldest first. */
   readonly #moves: Map<Place, Place>[] = [];
   #running: Promise<void> | undefined;
   #isClosed = false;
@@ -60,8 +60,9 @@ export class Cleaner {
   #freshBytes = 0;
   #restUntil = 0;
 
-  constructor(parts: CleanerParts) {
+  constructor(parts: CleanerParts<Stored, New>) {
     this.#parts = parts;
+    this.#records = parts.format.createReader();
   }
 
   /** So many bytes have become durable: looks whether there is something to do. */
@@ -75,7 +76,7 @@ export class Cleaner {
       });
   }
 
-  /** Where the job is now that was at this place. */
+  /** Where the body is now that was at this place. */
   placeOf(place: Place): Place {
     if (place >= this.#parts.log.reader.first) return place;
     let now = place;
@@ -167,20 +168,20 @@ export class Cleaner {
 
   /** C3. One slice, in one turn: what the owner answers is true when it is appended. Answers the last new place. */
   #carryRun(run: EntryRun, last: Place, moves: Map<Place, Place>): Place | undefined {
-    const { owner, journal } = this.#parts;
+    const { owner, journal, format } = this.#parts;
     const count = Math.min(run.count, last - run.first + 1);
     let moved: Place | undefined;
     for (let i = 0; i < count; i++) {
       const message = run.starts[i]! + FRAME_HEADER_BYTES;
-      if (!isCarried(run.bytes[message]!)) continue;
+      if (!format.isCarried(run.bytes[message]! >> 3)) continue;
       const place = run.first + i;
       const record = this.#records.read(run.bytes, message, run.starts[i + 1]!);
-      const jobBytes = run.bytes.subarray(this.#records.jobStart, this.#records.jobEnd);
+      const body = run.bytes.subarray(this.#records.bodyStart, this.#records.bodyEnd);
       for (const answer of owner.carry(record, place)) {
-        const isJob = answer.kind?.case === "added";
-        moved = journal.carry(answer, isJob ? jobBytes : undefined);
+        const hasBody = format.hasBody(answer);
+        moved = journal.carry(answer, hasBody ? body : undefined);
         this.#freshBytes -= journal.appendedBytes;
-        if (isJob) moves.set(place, moved);
+        if (hasBody) moves.set(place, moved);
         owner.carried(answer, moved, journal.appendedBytes);
       }
     }
@@ -216,9 +217,4 @@ export class Cleaner {
       this.wake();
     }, RETRY_MS);
   }
-}
-
-/** Only these records stand for something that outlasts them; all others speak of jobs. */
-function isCarried(tag: number): boolean {
-  return tag === RecordTag.ADDED || tag === RecordTag.QUEUE || tag === RecordTag.DEDUP;
 }

@@ -1,4 +1,4 @@
-// The journal of one queue: what was decided, durable. A log of the store, whose entries are records.
+// What was decided, durable. A log of the store, whose entries are records.
 //
 //   append → RecordBatch → writer.append (group commit) → durable
 //   openJournal → openLog → replay.ts → JournalOwner
@@ -7,46 +7,45 @@
 // J1. Records of a turn, and all that come while a commit runs, go to disk together: one batch on its way, one being filled.
 // J2. `append` either adds a whole record or has changed nothing. What it has taken becomes durable, or the journal fails as
 //     a whole: `onFailure` once, `durable` rejects, nothing more is appended.
-// J3. `admit` refuses earlier than `append`: while the disk is nearly full, jobs can still be ended.
+// J3. `admit` refuses earlier than `append`: while the disk is nearly full, things can still be ended.
 // J4. A place that was carried forward leads to where its record is now, while somebody may still hold it.
-import type { Clock, Run } from "../../store/contract.ts";
-import type { FileSystem } from "../../store/file-system.ts";
-import type { Log } from "../../store/log.ts";
-import { DataLoss, LimitExceeded, SluiceError } from "../../errors.ts";
-import type { Journal, JournalOwner, NewRecord, Place } from "../contract.ts";
+import type { Clock, Run } from "../store/contract.ts";
+import type { FileSystem } from "../store/file-system.ts";
+import type { Log } from "../store/log.ts";
+import { DataLoss, LimitExceeded, SluiceError } from "../errors.ts";
 import { Cleaner } from "./cleaner.ts";
-import { findJob } from "./decode.ts";
+import type { Journal, JournalOwner, JournalSubject, Place, RecordFormat } from "./contract.ts";
 import { DiskSpace } from "./disk-space.ts";
 import { DEFAULT_JOURNAL_OPTIONS, type JournalOptions } from "./options.ts";
 import { openRecordLog } from "./record-log.ts";
 import { type RecordBatch, RecordBatches } from "./record-batch.ts";
 import { replayRecords } from "./replay.ts";
 
-/** This part of the reserve stays for cleaning: the rest is for records that end jobs. */
+/** This part of the reserve stays for cleaning: the rest is for records that end things. */
 const FLOOR_SHARE = 8;
-/** After a record or a job was refused for want of room in memory: a commit takes milliseconds. */
+/** After something was refused for want of room in memory: a commit takes milliseconds. */
 const RETRY_AFTER_MS = 100;
 const DISK_RETRY_AFTER_MS = 5_000;
 const NOTHING = new Uint8Array(0);
 
-export interface OpenJournalRequest {
+export interface OpenJournalRequest<Stored, New> {
   /** Of this journal alone; made when it is missing. */
   readonly folder: string;
-  /** Of the queue. */
-  readonly name: string;
+  readonly subject: JournalSubject;
+  readonly format: RecordFormat<Stored, New>;
   readonly fileSystem: FileSystem;
   readonly clock: Clock;
-  readonly owner: JournalOwner;
+  readonly owner: JournalOwner<Stored, New>;
   readonly options?: Partial<JournalOptions>;
-  /** Shared by the queues of a server; without them the journal has its own. */
+  /** Shared by the journals of a server; without them this one has its own. */
   readonly space?: DiskSpace;
-  readonly batches?: RecordBatches;
+  readonly batches?: RecordBatches<New>;
   /** Hears of what goes wrong in the background, in a sentence. */
   readonly onFault?: (text: string) => void;
 }
 
 /** An open journal. Disposing brings what was appended to disk, and ends the background work. */
-export interface QueueJournal extends Journal {
+export interface OpenJournal<New> extends Journal<New> {
   /** Records that were replayed. */
   readonly replayed: number;
   /** Resolves when nothing is being cleaned, nor has to be; rejects never. */
@@ -55,9 +54,9 @@ export interface QueueJournal extends Journal {
 
 /**
  * Opens a journal, or makes it, and replays what is in it. @throws DataLoss when a record that had been durable does not
- * prove itself: a queue is what all of its records make of it; what the file system says
+ * prove itself: its owner is what all of the records make of it; what the file system says
  */
-export async function openJournal(request: OpenJournalRequest): Promise<QueueJournal> {
+export async function openJournal<Stored, New>(request: OpenJournalRequest<Stored, New>): Promise<OpenJournal<New>> {
   const options = { ...DEFAULT_JOURNAL_OPTIONS, ...request.options };
   await using opening = new AsyncDisposableStack();
   const { folder, fileSystem, clock } = request;
@@ -78,14 +77,16 @@ interface RoomWaiter {
   readonly resolve: () => void;
 }
 
-class LogJournal implements QueueJournal {
+class LogJournal<Stored, New> implements OpenJournal<New> {
   readonly replayed: number;
-  readonly #name: string;
+  readonly #subject: JournalSubject;
+  readonly #format: RecordFormat<Stored, New>;
+  readonly #owner: JournalOwner<Stored, New>;
   readonly #options: JournalOptions;
   readonly #log: Log;
   readonly #space: DiskSpace;
-  readonly #batches: RecordBatches;
-  readonly #cleaner: Cleaner;
+  readonly #batches: RecordBatches<New>;
+  readonly #cleaner: Cleaner<Stored, New>;
   readonly #resources: AsyncDisposableStack;
   readonly #listeners: ((error: Error) => void)[] = [];
   #state: State = { kind: "open" };
@@ -93,16 +94,16 @@ class LogJournal implements QueueJournal {
   #next: Place;
   #durable: Place;
   /** Given to the log, in order. */
-  readonly #underway: RecordBatch[] = [];
+  readonly #underway: RecordBatch<New>[] = [];
   /** Being filled. */
-  #open: RecordBatch | undefined;
+  #open: RecordBatch<New> | undefined;
   #isScheduled = false;
   #pendingBytes = 0;
   #appendedBytes = 0;
   #waiters: RoomWaiter[] = [];
 
   constructor(parts: {
-    request: OpenJournalRequest;
+    request: OpenJournalRequest<Stored, New>;
     options: JournalOptions;
     log: Log;
     space: DiskSpace;
@@ -110,17 +111,19 @@ class LogJournal implements QueueJournal {
     resources: AsyncDisposableStack;
   }) {
     const { request, options, log, space } = parts;
-    const { name, clock, owner, onFault } = request;
+    const { subject, format, clock, owner, onFault } = request;
     this.replayed = parts.replayed;
-    this.#name = name;
+    this.#subject = subject;
+    this.#format = format;
+    this.#owner = owner;
     this.#options = options;
     this.#log = log;
     this.#space = space;
-    this.#batches = request.batches ?? new RecordBatches();
+    this.#batches = request.batches ?? new RecordBatches(format);
     this.#resources = parts.resources;
     this.#next = log.writer.next;
     this.#durable = this.#next - 1;
-    this.#cleaner = new Cleaner({ log, clock, owner, space, options, onFault, journal: this });
+    this.#cleaner = new Cleaner({ log, clock, owner, format, space, options, onFault, journal: this });
     this.#cleaner.wake();
   }
 
@@ -133,7 +136,7 @@ class LogJournal implements QueueJournal {
     return this.#appendedBytes;
   }
 
-  append(record: NewRecord): Place {
+  append(record: New): Place {
     this.#assertOpen();
     const { reserveBytes, pendingBytesMax } = this.#options;
     if (this.#space.free < reserveBytes / FLOOR_SHARE) throw this.#nearlyFull();
@@ -141,10 +144,10 @@ class LogJournal implements QueueJournal {
     return this.#add(record, this.#options.recordBytesMax, undefined);
   }
 
-  /** Appends what the owner carries forward, below every bound but that of the disk. `jobBytes`: of a job, as it is stored. */
-  carry(record: NewRecord, jobBytes: Uint8Array | undefined): Place {
+  /** Appends what the owner carries forward, below every bound but that of the disk. `body`: as it is stored. */
+  carry(record: New, body: Uint8Array | undefined): Place {
     this.#assertOpen();
-    return this.#add(record, Number.POSITIVE_INFINITY, jobBytes);
+    return this.#add(record, Number.POSITIVE_INFINITY, body);
   }
 
   admit(bytes: number): void {
@@ -170,13 +173,13 @@ class LogJournal implements QueueJournal {
     return Promise.reject(new RangeError(`Cannot wait for record ${place}: the next one is ${this.#next}`));
   }
 
-  job(place: Place): Uint8Array | Promise<Uint8Array> {
+  body(place: Place): Uint8Array | Promise<Uint8Array> {
     const now = this.#cleaner.placeOf(place);
     const pending = now > this.#durable ? this.#pending(now) : undefined;
     // The batch will be used again.
-    if (pending !== undefined) return this.#jobIn(Uint8Array.from(pending.frame(now)), now);
+    if (pending !== undefined) return this.#bodyIn(Uint8Array.from(pending.frame(now)), now);
     const run = this.#log.reader.scan(now - 1).next(1);
-    return run instanceof Promise ? run.then((read) => this.#jobOf(read, place)) : this.#jobOf(run, place);
+    return run instanceof Promise ? run.then((read) => this.#bodyOf(read, place)) : this.#bodyOf(run, place);
   }
 
   onFailure(listener: (error: Error) => void): void {
@@ -204,9 +207,9 @@ class LogJournal implements QueueJournal {
     await this.#resources.disposeAsync();
   }
 
-  #add(record: NewRecord, bytesMax: number, jobBytes: Uint8Array | undefined): Place {
+  #add(record: New, bytesMax: number, body: Uint8Array | undefined): Place {
     const batch = (this.#open ??= this.#batches.take(this.#next, this.#log.writer.epoch));
-    const bytes = batch.add(record, bytesMax, jobBytes);
+    const bytes = batch.add(record, bytesMax, body);
     if (bytes === 0) throw this.#tooLarge();
     const place = this.#next++;
     this.#appendedBytes = bytes;
@@ -243,10 +246,11 @@ class LogJournal implements QueueJournal {
     }
   }
 
-  #committed(batch: RecordBatch): void {
+  #committed(batch: RecordBatch<New>): void {
     this.#underway.shift();
     this.#durable = batch.last;
     this.#pendingBytes -= batch.bytes;
+    this.#owner.committed?.(batch.last);
     batch.resolve();
     this.#batches.give(batch);
     this.#admitWaiters();
@@ -261,9 +265,9 @@ class LogJournal implements QueueJournal {
     const why = cause instanceof Error ? cause.message : String(cause);
     const error = new SluiceError(
       "unavailable",
-      `Cannot go on with queue "${this.#name}": its journal failed: ${why}`,
+      `Cannot go on with ${this.#subject.label}: its journal failed: ${why}`,
       {
-        reason: "QUEUE_JOURNAL_FAILED",
+        reason: `${this.#subject.code}_JOURNAL_FAILED`,
         retryAfterMs: 1000,
       },
       { cause },
@@ -281,29 +285,29 @@ class LogJournal implements QueueJournal {
   #assertOpen(): void {
     if (this.#state.kind === "open") return;
     if (this.#state.kind === "failed") throw this.#state.error;
-    throw new SluiceError("unavailable", `Cannot use queue "${this.#name}": it is closed`, {
-      reason: "QUEUE_CLOSED",
+    throw new SluiceError("unavailable", `Cannot use ${this.#subject.label}: it is closed`, {
+      reason: `${this.#subject.code}_CLOSED`,
       retryAfterMs: 1000,
     });
   }
 
-  #pending(place: Place): RecordBatch | undefined {
+  #pending(place: Place): RecordBatch<New> | undefined {
     const batch = this.#underway.find(({ last }) => place <= last) ?? this.#open;
     return batch !== undefined && place >= batch.first && place <= batch.last ? batch : undefined;
   }
 
-  #jobOf(run: Run | undefined, place: Place): Uint8Array | Promise<Uint8Array> {
+  #bodyOf(run: Run | undefined, place: Place): Uint8Array | Promise<Uint8Array> {
     // J4. Carried forward and dropped while it was read.
     const isGone = run?.kind === "gap" && run.reason === "retention";
-    if (isGone && this.#cleaner.placeOf(place) !== place) return this.job(place);
-    return this.#jobIn(run?.kind === "entries" ? run.bytes : NOTHING, place);
+    if (isGone && this.#cleaner.placeOf(place) !== place) return this.body(place);
+    return this.#bodyIn(run?.kind === "entries" ? run.bytes : NOTHING, place);
   }
 
-  #jobIn(frame: Uint8Array, place: Place): Uint8Array | Promise<Uint8Array> {
-    const job = findJob(frame);
-    if (job !== undefined) return job;
-    const what = `the job of record ${place} of queue "${this.#name}"`;
-    const facts = { queue: this.#name, record: String(place) };
+  #bodyIn(frame: Uint8Array, place: Place): Uint8Array | Promise<Uint8Array> {
+    const body = this.#format.findBody(frame);
+    if (body !== undefined) return body;
+    const what = `the body of record ${place} of ${this.#subject.label}`;
+    const facts = { ...this.#subject.facts, record: String(place) };
     return Promise.reject(new DataLoss(`Cannot read ${what}: its bytes do not prove themselves`, facts));
   }
 
@@ -325,7 +329,7 @@ class LogJournal implements QueueJournal {
   #nearlyFull(): SluiceError {
     this.#space.watch();
     const left = `the disk has ${Math.max(0, this.#space.free)} bytes left`;
-    return new SluiceError("unavailable", `Cannot append to queue "${this.#name}": ${left}; free space`, {
+    return new SluiceError("unavailable", `Cannot append to ${this.#subject.label}: ${left}; free space`, {
       reason: "DISK_FULL",
       retryAfterMs: DISK_RETRY_AFTER_MS,
     });
@@ -334,7 +338,7 @@ class LogJournal implements QueueJournal {
   #tooMuchPending(): LimitExceeded {
     const { pendingBytesMax } = this.#options;
     return new LimitExceeded(
-      `Cannot append to queue "${this.#name}": ${this.#pendingBytes} bytes wait for the disk, the limit is ${pendingBytesMax}`,
+      `Cannot append to ${this.#subject.label}: ${this.#pendingBytes} bytes wait for the disk, the limit is ${pendingBytesMax}`,
       "bytes waiting for the disk",
       { retryAfterMs: RETRY_AFTER_MS },
     );
@@ -343,7 +347,7 @@ class LogJournal implements QueueJournal {
   #tooLarge(): LimitExceeded {
     const { recordBytesMax } = this.#options;
     return new LimitExceeded(
-      `Cannot append a record to queue "${this.#name}": it would take more than ${recordBytesMax} bytes`,
+      `Cannot append a record to ${this.#subject.label}: it would take more than ${recordBytesMax} bytes`,
       "bytes of a record",
     );
   }
