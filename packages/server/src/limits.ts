@@ -58,6 +58,33 @@ export interface Limits {
   readonly seriesMax: number;
   /** Open subscriptions to metrics. */
   readonly subscriptionsMax: number;
+  /** One notification as it is handed out. */
+  readonly notificationBytesMax: number;
+  /** Notifications of one Publish, and ids of one request that changes them. */
+  readonly notificationBatchMax: number;
+  /** Users and topics that one notification names. */
+  readonly recipientsMax: number;
+  /** UTF-8 bytes of a user's, a topic's or a device's name, of a collapse key and of an idempotency key. */
+  readonly notificationNameBytesMax: number;
+  /** Users with an inbox: each costs some 250 bytes of memory. */
+  readonly usersMax: number;
+  /** Topics, and how many of them a user may join. */
+  readonly topicsMax: number;
+  readonly topicsPerUserMax: number;
+  /** Devices remembered of a user; beyond it the one that was away for longest is forgotten. */
+  readonly devicesPerUserMax: number;
+  /** Of an inbox: what was for its user directly. Policies may be stricter. */
+  readonly inboxItemsMax: number;
+  readonly inboxBytesMax: number;
+  /** All that is for users directly, of all inboxes together: each costs some 48 bytes of memory. */
+  readonly inboxItemsTotalMax: number;
+  /** Of a topic, and of what is for everyone: the oldest go. */
+  readonly sharedItemsMax: number;
+  readonly sharedBytesMax: number;
+  /** Idempotency keys and request ids that are remembered, for a day at most. */
+  readonly rememberedKeysMax: number;
+  /** Open subscriptions to notifications, and open watches of presence. */
+  readonly devicesMax: number;
   /** Connections open at once; further ones are closed at once. Each costs a socket and up to some 100 KiB. */
   readonly connectionsMax: number;
   /** Calls that one connection may have open; one above is refused, and the client sends it later. */
@@ -94,6 +121,21 @@ export const DEFAULT_LIMITS: Limits = {
   watchRemovalsMax: 50_000,
   seriesMax: 100_000,
   subscriptionsMax: 100_000,
+  notificationBytesMax: 64 * 1024,
+  notificationBatchMax: 10_000,
+  recipientsMax: 10_000,
+  notificationNameBytesMax: 256,
+  usersMax: 2_000_000,
+  topicsMax: 100_000,
+  topicsPerUserMax: 1000,
+  devicesPerUserMax: 100,
+  inboxItemsMax: 100_000,
+  inboxBytesMax: 64 * 1024 * 1024,
+  inboxItemsTotalMax: 20_000_000,
+  sharedItemsMax: 1_000_000,
+  sharedBytesMax: 1024 ** 3,
+  rememberedKeysMax: 1_000_000,
+  devicesMax: 100_000,
   connectionsMax: 10_000,
   callsPerConnectionMax: 1000,
 };

@@ -151,6 +151,82 @@ export const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.subscriptionsMax,
   }),
+  notificationBytesMax: setting(byteSize("1KiB", "1MiB"), {
+    description: "One notification, as it is handed out.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.notificationBytesMax),
+  }),
+  notificationBatchMax: setting(count(1, 1_000_000), {
+    description: "Notifications of one Publish, and ids of one request that changes or deletes them.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.notificationBatchMax,
+  }),
+  recipientsMax: setting(count(1, 1_000_000), {
+    description: "Users and topics that one notification names.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.recipientsMax,
+  }),
+  notificationNameBytesMax: setting(byteSize("16B", "4KiB"), {
+    description:
+      "Length in UTF-8 of the name of a user, a topic or a device, of a collapse key and of an idempotency key.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.notificationNameBytesMax),
+  }),
+  usersMax: setting(count(1, 1_000_000_000), {
+    description: "Users with an inbox. Each costs some 250 bytes of memory.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.usersMax,
+  }),
+  topicsMax: setting(count(1, 100_000_000), {
+    description: "Topics of notifications.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.topicsMax,
+  }),
+  topicsPerUserMax: setting(count(1, 1_000_000), {
+    description: "Topics that one user has joined.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.topicsPerUserMax,
+  }),
+  devicesPerUserMax: setting(count(1, 100_000), {
+    description: "Devices remembered of a user; beyond it the one that was away for longest is forgotten.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.devicesPerUserMax,
+  }),
+  inboxItemsMax: setting(count(1, 100_000_000), {
+    description: "Notifications in one inbox that were for its user directly. Policies may be stricter, not laxer.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.inboxItemsMax,
+  }),
+  inboxBytesMax: setting(byteSize("1KiB", "1024GiB"), {
+    description: "The same in bytes.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.inboxBytesMax),
+  }),
+  inboxItemsTotalMax: setting(count(1, 1_000_000_000), {
+    description: "Notifications for users directly in all inboxes together. Each costs some 48 bytes of memory.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.inboxItemsTotalMax,
+  }),
+  sharedItemsMax: setting(count(1, 1_000_000_000), {
+    description: "Notifications kept of a topic, and of what is for everyone; beyond it the oldest go.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.sharedItemsMax,
+  }),
+  sharedBytesMax: setting(byteSize("1KiB", "1024TiB"), {
+    description: "The same in bytes.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.sharedBytesMax),
+  }),
+  rememberedKeysMax: setting(count(1, 1_000_000_000), {
+    description: "Idempotency keys and request ids of notifications that are remembered, each for a day at most.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.rememberedKeysMax,
+  }),
+  devicesMax: setting(count(1, 100_000_000), {
+    description: "Subscriptions to notifications and watches of presence open at the same time.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.devicesMax,
+  }),
   connectionsMax: setting(count(1, 1_000_000), {
     description: "Connections open at the same time; further ones are closed at once.",
     placeholder: "number",

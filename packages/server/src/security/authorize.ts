@@ -22,9 +22,9 @@ export interface Subject {
  */
 export type Action = "describe" | "read" | "write" | "consume" | "administer";
 
-/** What is touched. The name is the resource's own: of a log "default", of a file its path, of a service its full protobuf name. */
+/** What is touched. The name is the resource's own: of a log "default", of a file its path, of an inbox its user, of a service its full protobuf name. */
 export interface Resource {
-  readonly type: "log" | "file" | "queue" | "metrics" | "service";
+  readonly type: "log" | "file" | "queue" | "metrics" | "inbox" | "topic" | "service";
   readonly name: string;
 }
 
