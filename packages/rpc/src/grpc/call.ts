@@ -228,6 +228,7 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
       this.observer?.answered?.(this.host.wheel.nowMs - this.startMs);
     }
     if (this.observer?.sent !== undefined) this.observer.sent(countFrames(frames), frames.length);
+    if (this.observer?.wrote !== undefined) this.observer.wrote(frames.length);
   }
 
   #answerWithStream(answer: unknown): void {

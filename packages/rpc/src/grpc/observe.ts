@@ -18,8 +18,10 @@ export interface CallObserver {
   received?(messages: number, bytes: number): void;
   /** The first message was given to the transport, `afterMs` after the call's headers had arrived. */
   answered?(afterMs: number): void;
-  /** Messages were given to the transport; `bytes` with the frames' headers. */
+  /** Messages were given to the transport; `bytes` with the frames' headers. Counting them costs a look at each. */
   sent?(messages: number, bytes: number): void;
+  /** The same without a count of the messages: the cost does not depend on how many there are. */
+  wrote?(bytes: number): void;
   /** The call ended; `durationMs` since its headers arrived. */
   ended?(code: Code, durationMs: number): void;
 }

@@ -1,15 +1,18 @@
 // The metrics service: subscriptions to all series, and what programs write.
 import type { MetricsRequest, MetricsService, OtlpMetricsService, SeedMetricsService } from "@sluice/api";
-import type { Call, FrameSource, ServiceHandlers } from "@sluice/rpc";
+import type { Call, FrameSource, HttpHandlers, ServiceHandlers } from "@sluice/rpc";
 import type { Limits } from "../limits.ts";
 import { type Authorize, subjectOf } from "../security/authorize.ts";
 import type { Clock } from "../store/contract.ts";
+import type { Reporter } from "../telemetry/instrument.ts";
+import { createMetricsHttpHandlers } from "./expose-http.ts";
 import { listMetrics, listSeries } from "./listing.ts";
 import { MetricsIngest } from "./otlp.ts";
+import { OWN_ORIGIN, OwnMetrics } from "./own-metrics.ts";
 import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
 import { SeriesTable } from "./series.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import { SystemMetrics } from "./system.ts";
+import { SYSTEM_ORIGIN, SystemMetrics } from "./system.ts";
 
 export interface MetricsServiceOptions {
   readonly authorize: Authorize;
@@ -23,7 +26,11 @@ export interface MetricsServiceHandle extends Disposable {
   readonly seedHandlers: ServiceHandlers<typeof SeedMetricsService>;
   /** Of OpenTelemetry's service. */
   readonly otlpHandlers: ServiceHandlers<typeof OtlpMetricsService>;
+  /** Of /metrics and /federate. */
+  readonly httpHandlers: HttpHandlers;
   readonly subscriptions: number;
+  /** What it reports are metrics like any other from now on. */
+  addReporter(reporter: Reporter): void;
   /** Ends all subscriptions with UNAVAILABLE; new ones are refused. */
   drain(): void;
 }
@@ -36,7 +43,11 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
   const table = new SeriesTable({ clock, seriesMax: limits.seriesMax, silentMs: SILENT_MS });
   const system = new SystemMetrics({ table, clock });
   const ingest = new MetricsIngest(table);
-  const refresh = (matchesName: (name: string) => boolean): void => system.refresh(matchesName);
+  const own = new OwnMetrics({ table, clock });
+  const refresh = (matchesName: (name: string) => boolean): void => {
+    system.refresh(matchesName);
+    own.refresh(matchesName);
+  };
   const subscriptions = new Subscriptions({ table, clock, limits, refresh });
 
   function stream(isVersioned: boolean): (request: MetricsRequest, call: Call) => FrameSource {
@@ -68,9 +79,17 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
         return await ingest.export(request);
       },
     },
+    httpHandlers: createMetricsHttpHandlers({
+      authorize,
+      limits,
+      all: () => table.all(),
+      isOwn: ({ description: { origin } }) => origin === SYSTEM_ORIGIN || origin === OWN_ORIGIN,
+      refresh: () => refresh(() => true),
+    }),
     get subscriptions() {
       return subscriptions.size;
     },
+    addReporter: (reporter) => own.add(reporter),
     drain: () => subscriptions.drain(),
     [Symbol.dispose]() {
       subscriptions[Symbol.dispose]();

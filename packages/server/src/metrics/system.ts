@@ -1,7 +1,7 @@
 // The machine and this process as metrics: OpenTelemetry's names (opentelemetry.io/docs/specs/semconv/system), and the short
 // ones `cpu`, `memory`, `disk`, `network`, `load`, each one number that says how it is now.
 //
-// Y1. Measured only when somebody is about to be told of it, and not more often than every REFRESH_MS_MIN.
+// Y1. Measured only when somebody is about to be told of it, and not more often than some times a second (measured-series.ts).
 // Y2. No process is started. What may wait for a disk or a network (the space of file systems) is asked for beside, and is
 //     as old as the answer.
 import { readdirSync, readFileSync } from "node:fs";
@@ -9,7 +9,8 @@ import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, loadavg, totalmem } from "node:os";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Clock } from "../store/contract.ts";
-import type { MetricType, SeriesTable } from "./series.ts";
+import { MeasuredSeries, type Facts as NamedFacts, type Labels } from "./measured-series.ts";
+import type { SeriesTable } from "./series.ts";
 import {
   type CpuTimes,
   parseCpuTimes,
@@ -30,16 +31,11 @@ export interface SystemMetricsOptions {
   readonly readFile?: ReadSystemFile;
 }
 
-const REFRESH_MS_MIN = 100;
+/** `SeriesDescription.origin` of all of them. */
+export const SYSTEM_ORIGIN = "system";
 const SPACE_MS = 5_000;
 
-interface Facts {
-  readonly type: MetricType;
-  readonly unit: string;
-  readonly description: string;
-  readonly rateScale?: number;
-  readonly rateMax?: number;
-}
+type Facts = Omit<NamedFacts, "name">;
 
 const counter = (unit: string, description: string): Facts => ({ type: "counter", unit, description });
 const gauge = (unit: string, description: string): Facts => ({ type: "gauge", unit, description });
@@ -60,23 +56,17 @@ const DISK_OPERATIONS = counter("{operation}", "Reads and writes of a disk");
 const NETWORK_IO = counter("By", "Bytes received and sent by a network interface");
 const SPACE = gauge("By", "Space of a file system by what becomes of it");
 
-type Labels = readonly (readonly [string, string])[];
-
 export class SystemMetrics implements Disposable {
-  readonly #table: SeriesTable;
+  readonly #series: MeasuredSeries;
   readonly #clock: Clock;
   readonly #readFile: ReadSystemFile;
   /** It costs a timer of 10 ms: nobody pays for it who never asks. */
   #eventLoop: ReturnType<typeof monitorEventLoopDelay> | undefined;
   readonly #startNs: bigint;
-  readonly #names = new Set<string>();
-  readonly #lookedAtMs = (): number => this.#refreshedMs;
-  #refreshedMs = -Infinity;
   #spaceMs = -Infinity;
-  #nowNs = 0n;
 
   constructor({ table, clock, readFile = readIfThere }: SystemMetricsOptions) {
-    this.#table = table;
+    this.#series = new MeasuredSeries({ table, clock, origin: SYSTEM_ORIGIN });
     this.#clock = clock;
     this.#readFile = readFile;
     this.#startNs = clock.nowNs();
@@ -85,16 +75,14 @@ export class SystemMetrics implements Disposable {
 
   /** Measures now, if a metric of it is asked for and it has not just been done. */
   refresh(matchesName: (name: string) => boolean): void {
-    const nowMs = this.#clock.monotonicMs();
-    if (nowMs - this.#refreshedMs < REFRESH_MS_MIN || !this.#isAsked(matchesName)) return;
+    if (!this.#series.isDue(matchesName)) return;
     this.#watchEventLoop();
     this.#measure();
   }
 
   #measure(): void {
     const nowMs = this.#clock.monotonicMs();
-    this.#refreshedMs = nowMs;
-    this.#nowNs = this.#clock.nowNs();
+    this.#series.begin();
     this.#measureCpu();
     this.#measureMemory();
     this.#measureDisks();
@@ -117,22 +105,8 @@ export class SystemMetrics implements Disposable {
     this.#eventLoop.enable();
   }
 
-  #isAsked(matchesName: (name: string) => boolean): boolean {
-    for (const name of this.#names) if (matchesName(name)) return true;
-    return false;
-  }
-
   #write(name: string, facts: Facts, value: number, labels: Labels = []): void {
-    this.#names.add(name);
-    const key = `system ${name} ${labels.flat().join(" ")}`;
-    const point = { value, timestampNs: this.#nowNs, startNs: 0n };
-    this.#table.write(key, point, () => ({
-      ...facts,
-      name,
-      labels: labels.toSorted(byName),
-      origin: "system",
-      lookedAtMs: this.#lookedAtMs,
-    }));
+    this.#series.write({ ...facts, name }, value, labels);
   }
 
   #measureCpu(): void {
@@ -250,7 +224,7 @@ export class SystemMetrics implements Disposable {
     const { rss, heapUsed } = process.memoryUsage();
     this.#write("process.memory.usage", gauge("By", "Resident memory of this server"), rss);
     this.#write("nodejs.heap.used", gauge("By", "Heap in use by this server"), heapUsed);
-    const uptime = Number(this.#nowNs - this.#startNs) / 1e9;
+    const uptime = Number(this.#series.nowNs - this.#startNs) / 1e9;
     this.#write("process.uptime", gauge("s", "Since this server was started"), uptime);
     const delay = gauge("s", "How late the event loop of this server is, since the last measurement");
     this.#write("nodejs.eventloop.delay.p99", delay, (this.#eventLoop?.percentile(99) ?? 0) / 1e9);
@@ -280,10 +254,6 @@ export class SystemMetrics implements Disposable {
     }
     this.#write("disk", gauge("%", "How full the fullest file system is"), fullest);
   }
-}
-
-function byName([a]: readonly [string, string], [b]: readonly [string, string]): number {
-  return a < b ? -1 : 1;
 }
 
 function readIfThere(path: string): string | undefined {
