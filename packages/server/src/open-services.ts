@@ -23,6 +23,7 @@ import { createQueueService, type QueueServiceHandle } from "./queues/service.ts
 import { type Authorize, SERVER_SUBJECT } from "./security/authorize.ts";
 import type { DataFolder } from "./store/data-folder.ts";
 import type { Surroundings } from "./surroundings.ts";
+import { logReporter, queueReporter } from "./telemetry/server-metrics.ts";
 
 export interface OpenServicesRequest {
   readonly config: Config;
@@ -63,6 +64,8 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
   const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
   const queues = createQueueService({ catalog, authorize, clock, limits });
   const metrics = opened.use(createMetricsService({ authorize, clock, limits }));
+  metrics.addReporter(logReporter({ logs: served, delivered: logs.delivered }));
+  metrics.addReporter(queueReporter(() => catalog.list()));
 
   const parts = opened.move();
   return {

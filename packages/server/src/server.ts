@@ -9,10 +9,12 @@ import {
   createServer,
   healthHandlers,
   HealthRegistry,
+  type HttpHandlers,
   type HttpRequest,
   type Interceptor,
   listen,
   type Listener,
+  type RpcError,
   type RpcServer,
   serveHealth,
   type ServedService,
@@ -26,6 +28,7 @@ import { UPLOADS_PATH } from "./files/tus.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
 import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
+import { METRICS_PATH } from "./metrics/expose-http.ts";
 import { type OpenServices, openServices } from "./open-services.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
 import { isUnforeseen, statusOf } from "./status.ts";
@@ -34,7 +37,9 @@ import { openDataFolder } from "./store/data-folder.ts";
 import { errorCode } from "./store/file-system.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { createCallLog } from "./telemetry/call-log.ts";
+import { CallMetrics, observeBoth } from "./telemetry/call-metrics.ts";
 import type { Logger } from "./telemetry/logger.ts";
+import { heldReporter } from "./telemetry/server-metrics.ts";
 
 /** An entry as a producer gives it. */
 export type NewEntry = MessageInitShape<typeof LogEntrySchema>;
@@ -88,17 +93,19 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     await openDataFolder({ folder: config.data, fileSystem }).catch(explainFolder(config.data)),
   );
   const services = opened.use(await openServices({ config, folder, authorize, surroundings }));
-  const { logs, files } = services;
+  const { logs, files, metrics } = services;
   const health = new HealthRegistry(services.served.map(({ desc }) => desc.typeName));
   const descriptive = [serveHealth(health)];
   descriptive.push(...serveReflection([...services.served, ...descriptive]));
-  const observe = createCallLog(logger);
+  const calls = new CallMetrics();
+  metrics.addReporter(calls.report);
+  const callLog = createCallLog(logger);
   const rpc = createServer({
     services: [...services.served, ...descriptive],
     interceptors: [authorizeDescription(descriptive, authorize)],
     limits: { ...config.grpc, messageBytesMax: config.limits.messageBytesMax },
     clock,
-    ...(observe === undefined ? {} : { observe }),
+    observe: callLog === undefined ? calls.observe : observeBoth(calls.observe, callLog),
     ...errorsFor(logger),
   });
   const certificates =
@@ -106,13 +113,15 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const listeners = await openListeners(rpc, {
     ...config,
     certificates,
-    web: { ...plainHttp(config, { logs, files, health, logger }), origins: config.webOrigins },
+    web: { ...plainHttp(config, { logs, files, metrics, health, logger }), origins: config.webOrigins },
     clock,
     environment: surroundings.environment ?? {},
   });
   // Closed last, on the way down: what it says is asked for until then. Until here it would be too early to say anything.
   for (const listener of listeners) opened.use(listener);
-  const healthListener = config.healthListen && opened.use(await openHealthListener(config, { health, logger, clock }));
+  const scraped = { [METRICS_PATH]: metrics.httpHandlers[METRICS_PATH]! };
+  const healthListener =
+    config.healthListen && opened.use(await openHealthListener(config, { health, scraped, logger, clock }));
   // Scripts wait for these: they are said whatever the level is.
   const always = logger.child({}, { level: "info" });
   for (const { address } of listeners) always.info({ event: "listening", address }, `listening on ${address}`);
@@ -120,15 +129,17 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
     const { address } = healthListener;
     always.info({ event: "listening-health", address }, `listening for health on ${address}`);
   }
-  return new RunningServer({ listeners, healthListener, rpc, services, health, opened: opened.move() });
+  const server = new RunningServer({ listeners, healthListener, rpc, services, health, opened: opened.move() });
+  metrics.addReporter(heldReporter(() => server.counts()));
+  return server;
 }
 
 /** What is served beside gRPC. */
 function plainHttp(
   config: Config,
-  parts: Pick<OpenServices, "logs" | "files"> & { health: HealthRegistry; logger: Logger },
+  parts: Pick<OpenServices, "logs" | "files" | "metrics"> & { health: HealthRegistry; logger: Logger },
 ): WebOptions {
-  const { logs, files, health, logger } = parts;
+  const { logs, files, metrics, health, logger } = parts;
   const onError = webErrors(logger);
   const otlp = createOtlpHttpHandler({
     exportLogs: (subject, request) => logs.exportOtlp(subject, request),
@@ -141,23 +152,30 @@ function plainHttp(
   return {
     handlers: {
       ...healthHandlers(health),
+      ...metrics.httpHandlers,
       [OTLP_LOGS_PATH]: otlp,
       [FILES_PATH]: files.httpHandler,
       [UPLOADS_PATH]: files.tusHandler,
       [UPLOADS_PATH.slice(0, -1)]: files.tusHandler,
     },
-    mapError: (error) => (isUnforeseen(error) ? undefined : statusOf(error)),
+    mapError: foreseen,
     onError,
   };
 }
 
-/** Another server, which knows of nothing but health: a probe cannot show a certificate. */
+/** Another server, which knows of nothing but health and its own metrics: what asks for those cannot show a certificate. */
 async function openHealthListener(
   { healthListen, connections, http2, http1 }: Config,
-  { health, logger, clock }: { health: HealthRegistry; logger: Logger; clock: Clock },
+  parts: {
+    readonly health: HealthRegistry;
+    readonly scraped: HttpHandlers;
+    readonly logger: Logger;
+    readonly clock: Clock;
+  },
 ): Promise<Listener> {
+  const { health, scraped, logger, clock } = parts;
   try {
-    const web = { handlers: healthHandlers(health), onError: webErrors(logger) };
+    const web = { handlers: { ...healthHandlers(health), ...scraped }, mapError: foreseen, onError: webErrors(logger) };
     const server = createServer({ services: [serveHealth(health)], clock });
     return await listen(server, { ...healthListen, web, http2: { ...connections, limits: http2 }, http1, clock });
   } catch (error) {
@@ -252,6 +270,11 @@ function authorizeDescription(descriptive: readonly ServedService[], authorize: 
     const name = call.method.parent.typeName;
     if (names.has(name)) authorize(subjectOf(call), "describe", { type: "service", name });
   };
+}
+
+/** The status of what was foreseen. */
+function foreseen(error: unknown): RpcError | undefined {
+  return isUnforeseen(error) ? undefined : statusOf(error);
 }
 
 /** A plain handler failed in a way that nobody foresaw. */

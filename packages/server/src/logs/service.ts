@@ -79,6 +79,8 @@ export interface LogServiceHandle {
   drain(): void;
   /** How many streams follow now. */
   readonly followers: number;
+  /** What has left in streams, oldest first, since the start. */
+  readonly delivered: Followers["delivered"];
   /** Bytes of requests to write that came and are not appended yet. */
   readonly writingBytes: number;
 }
@@ -215,6 +217,7 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
     get followers() {
       return followers.count;
     },
+    delivered: followers.delivered,
     get writingBytes() {
       return targets.budget.held;
     },

@@ -120,7 +120,10 @@ export class Follow implements FrameSource, Follower, Beating {
         this.#isAtHead = true;
         return undefined;
       }
-      if (!(run instanceof Promise) && run.kind === "entries") return run.bytes;
+      if (!(run instanceof Promise) && run.kind === "entries") {
+        this.#followers.delivered.entries += run.count;
+        return run.bytes;
+      }
       this.#receive(run);
       return this.#pullStep(maxBytes);
     } catch (error) {
@@ -277,6 +280,7 @@ export class Follow implements FrameSource, Follower, Beating {
     }
     const isCut = run.count > this.#remaining;
     const bytes = isCut ? run.bytes.subarray(0, run.starts[this.#remaining]) : run.bytes;
+    this.#followers.delivered.entries += isCut ? this.#remaining : run.count;
     this.#remaining = isCut ? 0 : this.#remaining - run.count;
     this.#endHistory();
     return bytes;
@@ -287,6 +291,7 @@ export class Follow implements FrameSource, Follower, Beating {
     const manner = this.#manner;
     const { bytes, count } = sieve.take(Math.min(this.#remaining, manner?.entriesMax ?? Number.POSITIVE_INFINITY));
     this.#remaining -= count;
+    this.#followers.delivered.entries += count;
     // What is read of history is no part of what a sample may have.
     if (this.#isLive) manner?.pace?.took(count, this.#followers.clock.monotonicMs());
     if (sieve.isEmpty) this.#endHistory();
@@ -433,6 +438,7 @@ export class Follow implements FrameSource, Follower, Beating {
   #tell(gap: GapControl): void {
     const isExpired = gap.reason === "retention" || gap.reason === "epoch";
     if (this.#controls === undefined || (this.#isStrict && isExpired)) throw gapError(this.reader, gap);
+    this.#followers.delivered.gaps++;
     this.#sendFirst(this.#controls.gap(gap));
   }
 }

@@ -29,6 +29,8 @@ export class Followers {
   readonly heartbeats: Heartbeats;
   /** Of all that search, followers or not. */
   readonly shares = new TurnShares();
+  /** What has left for readers since the start, of all logs. */
+  readonly delivered = { entries: 0, gaps: 0 };
   readonly #max: number;
   readonly #hubs = new Map<LogReader, Hub>();
   #count = 0;
