@@ -1,7 +1,7 @@
 // A file, or a part of it, as a stream that is pulled: DownloadFile.
 //
-// D1. One block is read ahead: while the transport sends one, the next is read. So a slow reader costs two blocks, and
-//     its backpressure reaches the disk.
+// D1. One block is read ahead: the read of the next begins when one is taken, before any of that is sent. So disk and socket
+//     work at the same time, a slow reader costs two blocks, and its backpressure reaches the disk.
 // D2. A block is handed on when, after it was read, the descriptor still has the version that the call began with; else
 //     the call ends with the offset reached.
 // D3. The last chunk leaves when the hash of all bytes is known: of the file, where it is known; else of what was read,
@@ -220,7 +220,7 @@ export class Download implements FrameSource {
     const block = await this.#seat.read(last.offset + last.length - this.#next, async () => {
       const begun = new Block(chunks, this.#form, this.#resources.pool);
       const isWhole = await this.#file.hold(() => begun.read(this.#file.fd));
-      await this.#verify(isWhole);
+      this.#verify(isWhole);
       return begun;
     });
     this.#addToHash(block);
@@ -263,8 +263,8 @@ export class Download implements FrameSource {
   }
 
   /** D2 */
-  async #verify(isWhole: boolean): Promise<void> {
-    const now = await this.#file.currentVersion();
+  #verify(isWhole: boolean): void {
+    const now = this.#file.currentVersion();
     const { path, isFollowing } = this.#options;
     if (isFollowing ? now.size < this.#next : !hasSameContents(now, this.#version)) {
       throw new FileChanged(path.text, this.#next, now.size < this.#version.size ? "cut" : "changed");
@@ -291,7 +291,7 @@ export class Download implements FrameSource {
   /** At the end of a file that is followed: whether there is more, and whether it still is the file. */
   async #look(): Promise<void> {
     const { path } = this.#options;
-    const now = await this.#file.currentVersion();
+    const now = this.#file.currentVersion();
     if (now.size < this.#next) throw new FileChanged(path.text, this.#next, "cut");
     if (now.size === this.#next && !(await this.#isStillThere())) {
       throw new FileChanged(path.text, this.#next, "replaced");

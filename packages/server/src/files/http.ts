@@ -234,7 +234,7 @@ async function readBlock({ file, path, seat }: Sending, { start, end }: ByteRang
       if (bytesRead === 0) throw new FileChanged(path.text, start, "cut");
       done += bytesRead;
     }
-    const now = await file.currentVersion();
+    const now = file.currentVersion();
     if (!hasSameContents(now, file.version)) throw new FileChanged(path.text, start, "changed");
     return block;
   });

@@ -5,10 +5,10 @@
 // OI2. Elsewhere the file is opened first; then its real path must be the one that was asked for, and what lies there
 //      must be the file that is open, by device and inode.
 // OI3. A device, FIFO or socket is never opened for reading: on Linux O_PATH opens nothing, elsewhere lstat comes first.
-// OI4. What was opened a moment ago is looked at, and a descriptor that only stands for a place is closed, without the threads
+// OI4. What is open is looked at, and a descriptor that only stands for a place is closed, without the threads
 //      for files: neither waits for a disk, and the way to a thread and back costs ten times as much.
 // OI5. What is not there, not inside, a link, or not for this user: PERMISSION_DENIED, one text for all.
-import { close, closeSync, constants, fstat, fstatSync, open, type BigIntStats } from "node:fs";
+import { close, closeSync, constants, fstatSync, open, type BigIntStats } from "node:fs";
 import { lstat, mkdir, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
@@ -19,7 +19,6 @@ import { type FileVersion, isSameFile, versionOf } from "./file-version.ts";
 
 const openFd = promisify(open);
 const closeFd = promisify(close);
-const statFd = promisify<number, { bigint: true }, BigIntStats>(fstat);
 
 /** Linux' open(2), not among Node's constants; the same number on all architectures that Node runs on. */
 const O_PATH = 0o10000000;
@@ -38,9 +37,10 @@ export class OpenFile implements AsyncDisposable {
     this.version = versionOf(stats);
   }
 
-  /** The version that the descriptor has now. */
-  async currentVersion(): Promise<FileVersion> {
-    return versionOf(await this.hold(() => statFd(this.fd, { bigint: true })));
+  /** The version that the descriptor has now (OI4). @throws DOMException AbortError when it was closed before */
+  currentVersion(): FileVersion {
+    if (this.#closing !== undefined) throw hasClosed();
+    return versionOf(fstatSync(this.fd, { bigint: true }));
   }
 
   /**
@@ -48,7 +48,7 @@ export class OpenFile implements AsyncDisposable {
    * @throws DOMException AbortError when it was closed before
    */
   async hold<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closing !== undefined) throw new DOMException("The file was closed", "AbortError");
+    if (this.#closing !== undefined) throw hasClosed();
     this.#held++;
     try {
       return await work();
@@ -74,6 +74,10 @@ export class OpenFile implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function hasClosed(): DOMException {
+  return new DOMException("The file was closed", "AbortError");
 }
 
 const isDescriptorWalk = process.platform === "linux";

@@ -44,6 +44,24 @@ class Readers {
   }
 }
 
+test("whose turn it is begins to read before `read` returns, so that the disk works while its caller sends", async () => {
+  const turns = new Turns(new ManualClock());
+  const begun: number[] = [];
+  const ends = Promise.withResolvers<void>();
+  const readers = Array.from({ length: 4 }, (_, i) => turns.join(`10.0.0.${i}:1`));
+  const reads = readers.map((seat, i) =>
+    seat.read(KIB, () => {
+      begun.push(i);
+      return ends.promise;
+    }),
+  );
+  expect(begun).toEqual([0, 1, 2]);
+  ends.resolve();
+  await Promise.all(reads);
+  expect(begun).toEqual([0, 1, 2, 3]);
+  for (const seat of readers) seat.leave();
+});
+
 describe("fairness", () => {
   // Without a rate three reads run at once, and one download has one of them at most. In order of arrival it would be 0.02.
   test.each([

@@ -199,14 +199,23 @@ export class Seat {
     this.#table = table;
   }
 
-  /** Reads when it is its turn. @throws DOMException AbortError when it left before that; what `work` throws */
-  async read<T>(byteCount: number, work: () => Promise<T>): Promise<T> {
-    await this.#turn(byteCount);
-    try {
-      return await work();
-    } finally {
-      this.#table.done();
-    }
+  /**
+   * Reads when it is its turn: before this returns, if that is now, so that a disk reads while its caller sends.
+   * @throws DOMException AbortError when it left before that; what `work` throws
+   */
+  read<T>(byteCount: number, work: () => Promise<T>): Promise<T> {
+    if (this.#isLeft) return Promise.reject(hasLeft());
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const begin = (): void => {
+      this.#waiting = undefined;
+      Promise.try(work)
+        .finally(() => this.#table.done())
+        .then(resolve, reject);
+    };
+    const entry = { byteCount, begin };
+    this.#waiting = { entry, refuse: reject };
+    this.#table.enter(entry);
+    return promise;
   }
 
   /** TU4. A read that runs goes on. Idempotent. */
@@ -219,19 +228,6 @@ export class Seat {
       refuse(hasLeft());
     }
     this.#table.leave();
-  }
-
-  #turn(byteCount: number): Promise<void> {
-    if (this.#isLeft) return Promise.reject(hasLeft());
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const begin = (): void => {
-      this.#waiting = undefined;
-      resolve();
-    };
-    const entry = { byteCount, begin };
-    this.#waiting = { entry, refuse: reject };
-    this.#table.enter(entry);
-    return promise;
   }
 }
 
