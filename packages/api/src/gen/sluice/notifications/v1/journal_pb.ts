@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file sluice/notifications/v1/journal.proto.
  */
 export const file_sluice_notifications_v1_journal: GenFile = /*@__PURE__*/
-  fileDesc("CiVzbHVpY2Uvbm90aWZpY2F0aW9ucy92MS9qb3VybmFsLnByb3RvEhdzbHVpY2Uubm90aWZpY2F0aW9ucy52MSLsBQoSTm90aWZpY2F0aW9uUmVjb3JkEjcKCXB1Ymxpc2hlZBgBIAEoCzIiLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlB1Ymxpc2hlZEgAEjEKA2R1ZRgCIAEoCzIiLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLkJlY2FtZUR1ZUgAEjIKBXN0YXRlGAMgASgLMiEuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuU3RhdGVTZXRIABIzCgdyZW1vdmVkGAQgASgLMiAuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUmVtb3ZlZEgAEjcKB3RvdWNoZWQYBSABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyVG91Y2hlZEgAEjgKBnRvcGljcxgGIAEoCzImLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlRvcGljc0NoYW5nZWRIABI4CgZkZXZpY2UYByABKAsyJi5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5EZXZpY2VDaGFuZ2VkSAASOAoGcG9saWN5GAggASgLMiYuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUG9saWN5Q2hhbmdlZEgAEjcKB2RlbGV0ZWQYCSABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyRGVsZXRlZEgAEjQKBGl0ZW0YCiABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5DYXJyaWVkSXRlbUgAEjUKBHVzZXIYCyABKAsyJS5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyU25hcHNob3RIABI5CgZzZXJ2ZXIYDCABKAsyJy5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5TZXJ2ZXJTbmFwc2hvdEgAEhAKCHNlcXVlbmNlGA0gASgEEg0KBWVwb2NoGA4gASgNEhAKCGNoZWNrc3VtGA8gASgHQgYKBGtpbmQixQEKCVB1Ymxpc2hlZBI7Cgxub3RpZmljYXRpb24YASABKAsyJS5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Ob3RpZmljYXRpb24SEAoIdXNlcl9pZHMYAiADKAkSDgoGdG9waWNzGAMgAygJEhAKCGV2ZXJ5b25lGAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIOCgZ0dGxfbXMYBiABKAMSEgoKZGVsaXZlcl9hdBgHIAEoAxIKCgJhdBgIIAEoAyI0CglCZWNhbWVEdWUSCgoCaWQYASABKAQSDwoHdXNlcl9pZBgCIAEoCRIKCgJhdBgDIAEoAyKNAgoIU3RhdGVTZXQSDwoHdXNlcl9pZBgBIAEoCRILCgNpZHMYAiADKAQSDwoHdGhyb3VnaBgDIAMoBBIRCgRzZWVuGAQgASgISACIAQESEQoEcmVhZBgFIAEoCEgBiAEBEhUKCGFyY2hpdmVkGAYgASgISAKIAQESGgoNc25vb3plZF91bnRpbBgHIAEoA0gDiAEBEhIKCnJlcXVlc3RfaWQYCCABKAkSGAoLaWZfcmV2aXNpb24YCSABKARIBIgBARIKCgJhdBgKIAEoA0IHCgVfc2VlbkIHCgVfcmVhZEILCglfYXJjaGl2ZWRCEAoOX3Nub296ZWRfdW50aWxCDgoMX2lmX3JldmlzaW9uImsKB1JlbW92ZWQSNgoGcmVhc29uGAEgASgOMiYuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUmVtb3ZhbFJlYXNvbhILCgNpZHMYAiADKAQSDwoHdXNlcl9pZBgDIAEoCRIKCgJhdBgEIAEoAyIqCgtVc2VyVG91Y2hlZBIPCgd1c2VyX2lkGAEgASgJEgoKAmF0GAIgASgDIkoKDVRvcGljc0NoYW5nZWQSDwoHdXNlcl9pZBgBIAEoCRIOCgZqb2luZWQYAiADKAkSDAoEbGVmdBgDIAMoCRIKCgJhdBgEIAEoAyKRAQoNRGV2aWNlQ2hhbmdlZBIPCgd1c2VyX2lkGAEgASgJEhEKCWRldmljZV9pZBgCIAEoCRIPCgdyZW1vdmVkGAMgASgIEgsKA2FjaxgEIAMoBBIyCgh3ZWJfcHVzaBgFIAEoCzIgLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLldlYlB1c2gSCgoCYXQYBiABKAMiOQoHV2ViUHVzaBIQCghlbmRwb2ludBgBIAEoCRIOCgZwMjU2ZGgYAiABKAkSDAoEYXV0aBgDIAEoCSJRCg1Qb2xpY3lDaGFuZ2VkEg8KB3VzZXJfaWQYASABKAkSLwoGcG9saWN5GAIgASgLMh8uc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUG9saWN5Ih4KC1VzZXJEZWxldGVkEg8KB3VzZXJfaWQYASABKAkiwgEKC0NhcnJpZWRJdGVtEgoKAmlkGAEgASgEEhAKCHNlcXVlbmNlGAIgASgEEjUKCXB1Ymxpc2hlZBgDIAEoCzIiLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlB1Ymxpc2hlZBISCgpleHBpcmVzX2F0GAQgASgDEjQKB2hvbGRlcnMYBSADKAsyIy5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5JdGVtSG9sZGVyEhQKDGRlbGl2ZXJlZF9hdBgGIAEoAyJ7CgpJdGVtSG9sZGVyEg8KB3VzZXJfaWQYASABKAkSOQoFc3RhdGUYAiABKAsyKi5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Ob3RpZmljYXRpb25TdGF0ZRIPCgdjaGFuZ2VkGAMgASgEEhAKCHNlcXVlbmNlGAQgASgEItMCCgxVc2VyU25hcHNob3QSDwoHdXNlcl9pZBgBIAEoCRINCgVzaW5jZRgCIAEoBBI4CgttZW1iZXJzaGlwcxgDIAMoCzIjLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLk1lbWJlcnNoaXASOAoHZGV2aWNlcxgEIAMoCzInLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLkRldmljZVNuYXBzaG90Ei8KBnBvbGljeRgFIAEoCzIfLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlBvbGljeRIUCgxyZWFkX3Rocm91Z2gYBiADKAQSFAoMc2Vlbl90aHJvdWdoGAcgAygEEhgKEGFyY2hpdmVkX3Rocm91Z2gYCCADKAQSOAoGc3RhdGVzGAkgAygLMiguc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuU2hhcmVkSXRlbVN0YXRlIjkKCk1lbWJlcnNoaXASDQoFdG9waWMYASABKAkSDQoFc2luY2UYAiABKAQSDQoFdW50aWwYAyABKAQidwoORGV2aWNlU25hcHNob3QSEQoJZGV2aWNlX2lkGAEgASgJEgsKA2FjaxgCIAMoBBIyCgh3ZWJfcHVzaBgDIAEoCzIgLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLldlYlB1c2gSEQoJbGFzdF9zZWVuGAQgASgDImkKD1NoYXJlZEl0ZW1TdGF0ZRIKCgJpZBgBIAEoBBI5CgVzdGF0ZRgCIAEoCzIqLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLk5vdGlmaWNhdGlvblN0YXRlEg8KB2NoYW5nZWQYAyABKAQihwEKDlNlcnZlclNuYXBzaG90Eg4KBnRvcGljcxgBIAMoCRIvCgZwb2xpY3kYAiABKAsyHy5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Qb2xpY3kSNAoEa2V5cxgDIAMoCzImLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlJlbWVtYmVyZWRLZXkiNwoNUmVtZW1iZXJlZEtleRILCgNrZXkYASABKAkSCgoCaWQYAiABKAQSDQoFdW50aWwYAyABKANiBnByb3RvMw", [file_sluice_notifications_v1_notifications]);
+  fileDesc("CiVzbHVpY2Uvbm90aWZpY2F0aW9ucy92MS9qb3VybmFsLnByb3RvEhdzbHVpY2Uubm90aWZpY2F0aW9ucy52MSLsBQoSTm90aWZpY2F0aW9uUmVjb3JkEjcKCXB1Ymxpc2hlZBgBIAEoCzIiLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlB1Ymxpc2hlZEgAEjEKA2R1ZRgCIAEoCzIiLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLkJlY2FtZUR1ZUgAEjIKBXN0YXRlGAMgASgLMiEuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuU3RhdGVTZXRIABIzCgdyZW1vdmVkGAQgASgLMiAuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUmVtb3ZlZEgAEjcKB3RvdWNoZWQYBSABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyVG91Y2hlZEgAEjgKBnRvcGljcxgGIAEoCzImLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlRvcGljc0NoYW5nZWRIABI4CgZkZXZpY2UYByABKAsyJi5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5EZXZpY2VDaGFuZ2VkSAASOAoGcG9saWN5GAggASgLMiYuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUG9saWN5Q2hhbmdlZEgAEjcKB2RlbGV0ZWQYCSABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyRGVsZXRlZEgAEjQKBGl0ZW0YCiABKAsyJC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5DYXJyaWVkSXRlbUgAEjUKBHVzZXIYCyABKAsyJS5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Vc2VyU25hcHNob3RIABI5CgZzZXJ2ZXIYDCABKAsyJy5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5TZXJ2ZXJTbmFwc2hvdEgAEhAKCHNlcXVlbmNlGA0gASgEEg0KBWVwb2NoGA4gASgNEhAKCGNoZWNrc3VtGA8gASgHQgYKBGtpbmQi3QEKCVB1Ymxpc2hlZBI7Cgxub3RpZmljYXRpb24YASABKAsyJS5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Ob3RpZmljYXRpb24SEAoIdXNlcl9pZHMYAiADKAkSDgoGdG9waWNzGAMgAygJEhAKCGV2ZXJ5b25lGAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIOCgZ0dGxfbXMYBiABKAMSEgoKZGVsaXZlcl9hdBgHIAEoAxIKCgJhdBgIIAEoAxIWCg50dGxfbXNfYnlfdXNlchgJIAMoAyI0CglCZWNhbWVEdWUSCgoCaWQYASABKAQSDwoHdXNlcl9pZBgCIAEoCRIKCgJhdBgDIAEoAyKNAgoIU3RhdGVTZXQSDwoHdXNlcl9pZBgBIAEoCRILCgNpZHMYAiADKAQSDwoHdGhyb3VnaBgDIAMoBBIRCgRzZWVuGAQgASgISACIAQESEQoEcmVhZBgFIAEoCEgBiAEBEhUKCGFyY2hpdmVkGAYgASgISAKIAQESGgoNc25vb3plZF91bnRpbBgHIAEoA0gDiAEBEhIKCnJlcXVlc3RfaWQYCCABKAkSGAoLaWZfcmV2aXNpb24YCSABKARIBIgBARIKCgJhdBgKIAEoA0IHCgVfc2VlbkIHCgVfcmVhZEILCglfYXJjaGl2ZWRCEAoOX3Nub296ZWRfdW50aWxCDgoMX2lmX3JldmlzaW9uIrcBCgdSZW1vdmVkEjYKBnJlYXNvbhgBIAEoDjImLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLlJlbW92YWxSZWFzb24SCwoDaWRzGAIgAygEEg8KB3VzZXJfaWQYAyABKAkSCgoCYXQYBCABKAMSEgoKcHJpb3JpdGllcxgFIAMoDRIRCglzZXF1ZW5jZXMYBiADKAQSEwoLcmVwbGFjZWRfYnkYByABKAQSDgoGdG9waWNzGAggAygJIioKC1VzZXJUb3VjaGVkEg8KB3VzZXJfaWQYASABKAkSCgoCYXQYAiABKAMiSgoNVG9waWNzQ2hhbmdlZBIPCgd1c2VyX2lkGAEgASgJEg4KBmpvaW5lZBgCIAMoCRIMCgRsZWZ0GAMgAygJEgoKAmF0GAQgASgDIpEBCg1EZXZpY2VDaGFuZ2VkEg8KB3VzZXJfaWQYASABKAkSEQoJZGV2aWNlX2lkGAIgASgJEg8KB3JlbW92ZWQYAyABKAgSCwoDYWNrGAQgAygEEjIKCHdlYl9wdXNoGAUgASgLMiAuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuV2ViUHVzaBIKCgJhdBgGIAEoAyI5CgdXZWJQdXNoEhAKCGVuZHBvaW50GAEgASgJEg4KBnAyNTZkaBgCIAEoCRIMCgRhdXRoGAMgASgJIlEKDVBvbGljeUNoYW5nZWQSDwoHdXNlcl9pZBgBIAEoCRIvCgZwb2xpY3kYAiABKAsyHy5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5Qb2xpY3kiHgoLVXNlckRlbGV0ZWQSDwoHdXNlcl9pZBgBIAEoCSLCAQoLQ2FycmllZEl0ZW0SCgoCaWQYASABKAQSEAoIc2VxdWVuY2UYAiABKAQSNQoJcHVibGlzaGVkGAMgASgLMiIuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUHVibGlzaGVkEhIKCmV4cGlyZXNfYXQYBCABKAMSNAoHaG9sZGVycxgFIAMoCzIjLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLkl0ZW1Ib2xkZXISFAoMZGVsaXZlcmVkX2F0GAYgASgDInsKCkl0ZW1Ib2xkZXISDwoHdXNlcl9pZBgBIAEoCRI5CgVzdGF0ZRgCIAEoCzIqLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLk5vdGlmaWNhdGlvblN0YXRlEg8KB2NoYW5nZWQYAyABKAQSEAoIc2VxdWVuY2UYBCABKAQi0wIKDFVzZXJTbmFwc2hvdBIPCgd1c2VyX2lkGAEgASgJEg0KBXNpbmNlGAIgASgEEjgKC21lbWJlcnNoaXBzGAMgAygLMiMuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuTWVtYmVyc2hpcBI4CgdkZXZpY2VzGAQgAygLMicuc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuRGV2aWNlU25hcHNob3QSLwoGcG9saWN5GAUgASgLMh8uc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUG9saWN5EhQKDHJlYWRfdGhyb3VnaBgGIAMoBBIUCgxzZWVuX3Rocm91Z2gYByADKAQSGAoQYXJjaGl2ZWRfdGhyb3VnaBgIIAMoBBI4CgZzdGF0ZXMYCSADKAsyKC5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5TaGFyZWRJdGVtU3RhdGUiOQoKTWVtYmVyc2hpcBINCgV0b3BpYxgBIAEoCRINCgVzaW5jZRgCIAEoBBINCgV1bnRpbBgDIAEoBCKHAQoORGV2aWNlU25hcHNob3QSEQoJZGV2aWNlX2lkGAEgASgJEgsKA2FjaxgCIAMoBBIyCgh3ZWJfcHVzaBgDIAEoCzIgLnNsdWljZS5ub3RpZmljYXRpb25zLnYxLldlYlB1c2gSEQoJbGFzdF9zZWVuGAQgASgDEg4KBm1pc3NlZBgFIAMoBCKtAQoPU2hhcmVkSXRlbVN0YXRlEgoKAmlkGAEgASgEEjkKBXN0YXRlGAIgASgLMiouc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuTm90aWZpY2F0aW9uU3RhdGUSDwoHY2hhbmdlZBgDIAEoBBIOCgZoaWRkZW4YBCABKAgSEAoIc2VxdWVuY2UYBSABKAQSEAoIcHJpb3JpdHkYBiABKAUSDgoGdG9waWNzGAcgAygJIpQBCg5TZXJ2ZXJTbmFwc2hvdBIOCgZ0b3BpY3MYASADKAkSLwoGcG9saWN5GAIgASgLMh8uc2x1aWNlLm5vdGlmaWNhdGlvbnMudjEuUG9saWN5EjQKBGtleXMYAyADKAsyJi5zbHVpY2Uubm90aWZpY2F0aW9ucy52MS5SZW1lbWJlcmVkS2V5EgsKA2VyYRgEIAEoDSI3Cg1SZW1lbWJlcmVkS2V5EgsKA2tleRgBIAEoCRIKCgJpZBgCIAEoBBINCgV1bnRpbBgDIAEoA2IGcHJvdG8z", [file_sluice_notifications_v1_notifications]);
 
 /**
  * @generated from message sluice.notifications.v1.NotificationRecord
@@ -177,6 +177,13 @@ export type Published = Message<"sluice.notifications.v1.Published"> & {
    * @generated from field: int64 at = 8;
    */
   at: bigint;
+
+  /**
+   * Of each of `user_ids`, where their policies differ; else `ttl_ms` is everybody's.
+   *
+   * @generated from field: repeated int64 ttl_ms_by_user = 9;
+   */
+  ttlMsByUser: bigint[];
 };
 
 /**
@@ -282,7 +289,7 @@ export const StateSetSchema: GenMessage<StateSet> = /*@__PURE__*/
   messageDesc(file_sluice_notifications_v1_journal, 3);
 
 /**
- * Expired, or deleted by the user.
+ * Gone from the inbox of a user; or from topics or everyone, then of one priority.
  *
  * @generated from message sluice.notifications.v1.Removed
  */
@@ -298,7 +305,7 @@ export type Removed = Message<"sluice.notifications.v1.Removed"> & {
   ids: bigint[];
 
   /**
-   * Empty: of everybody's inbox.
+   * Empty: from `topics` or everyone.
    *
    * @generated from field: string user_id = 3;
    */
@@ -308,6 +315,32 @@ export type Removed = Message<"sluice.notifications.v1.Removed"> & {
    * @generated from field: int64 at = 4;
    */
   at: bigint;
+
+  /**
+   * Of `ids`, in their order; of the last delivery.
+   *
+   * @generated from field: repeated uint32 priorities = 5;
+   */
+  priorities: number[];
+
+  /**
+   * @generated from field: repeated uint64 sequences = 6;
+   */
+  sequences: bigint[];
+
+  /**
+   * Of REPLACED: the newer one.
+   *
+   * @generated from field: uint64 replaced_by = 7;
+   */
+  replacedBy: bigint;
+
+  /**
+   * As they were published to. None, and no user: everyone.
+   *
+   * @generated from field: repeated string topics = 8;
+   */
+  topics: string[];
 };
 
 /**
@@ -684,6 +717,13 @@ export type DeviceSnapshot = Message<"sluice.notifications.v1.DeviceSnapshot"> &
    * @generated from field: int64 last_seen = 4;
    */
   lastSeen: bigint;
+
+  /**
+   * Removed since `ack` and not told yet, by reason from 1 to 4.
+   *
+   * @generated from field: repeated uint64 missed = 5;
+   */
+  missed: bigint[];
 };
 
 /**
@@ -711,6 +751,30 @@ export type SharedItemState = Message<"sluice.notifications.v1.SharedItemState">
    * @generated from field: uint64 changed = 3;
    */
   changed: bigint;
+
+  /**
+   * The user deleted it, or has it by itself (it was snoozed, or was for them directly, too).
+   *
+   * @generated from field: bool hidden = 4;
+   */
+  hidden: boolean;
+
+  /**
+   * Of the item.
+   *
+   * @generated from field: uint64 sequence = 5;
+   */
+  sequence: bigint;
+
+  /**
+   * @generated from field: int32 priority = 6;
+   */
+  priority: number;
+
+  /**
+   * @generated from field: repeated string topics = 7;
+   */
+  topics: string[];
 };
 
 /**
@@ -740,6 +804,13 @@ export type ServerSnapshot = Message<"sluice.notifications.v1.ServerSnapshot"> &
    * @generated from field: repeated sluice.notifications.v1.RememberedKey keys = 3;
    */
   keys: RememberedKey[];
+
+  /**
+   * Drawn when the journal was made: a part of cursors.
+   *
+   * @generated from field: uint32 era = 4;
+   */
+  era: number;
 };
 
 /**
