@@ -5,6 +5,7 @@
 import { CounterMode, type PointCause } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
+import { quantilesOf, writeQuantiles } from "./quantile.ts";
 import { type Point, PointTag, type Series } from "./series.ts";
 
 /** Of one series; replaced, never changed, so that a copy of the map is a copy. */
@@ -21,6 +22,8 @@ export interface RoundOptions {
 export interface BaselineOptions {
   readonly counterMode: CounterMode;
   readonly suppressRedundant: boolean;
+  /** Of histograms and summaries. Default: none. */
+  readonly quantiles?: readonly number[];
 }
 
 export class Baseline {
@@ -47,7 +50,7 @@ export class Baseline {
 
   /** Frames of what is to be told now. */
   encode(all: Iterable<Series>, sink: ByteSink, { cause, isResend }: RoundOptions): void {
-    const { suppressRedundant, counterMode } = this.#options;
+    const { suppressRedundant, counterMode, quantiles = [] } = this.#options;
     for (const series of all) {
       const sent = this.#sent.get(series);
       const isNewer = sent === undefined || series.updates > sent.updates;
@@ -62,6 +65,12 @@ export class Baseline {
       sink.raw(series.head, 0, series.head.length);
       if (sent === undefined) sink.raw(series.introduction, 0, series.introduction.length);
       encodePoint(sink, point, rate);
+      if (quantiles.length > 0 && point.shape !== undefined) {
+        const isOfInterval = counterMode === CounterMode.DELTA || counterMode === CounterMode.RATE;
+        const before = sent?.point ?? series.previous;
+        const since = isOfInterval && before !== point ? before.shape : undefined;
+        writeQuantiles(sink, quantilesOf(point.shape, since, quantiles));
+      }
       if (isStale) sink.varintField(PointTag.STALE, 1);
       sink.varintField(PointTag.COALESCED, Math.max(1, series.updates - (sent?.updates ?? series.updates - 1)));
       sink.varintField(PointTag.CAUSE, cause);

@@ -26,12 +26,16 @@ export interface MetricsQuery extends SeriesQuery {
   /** 0: no bound of its own. */
   readonly seriesMax: number;
   readonly hasControls: boolean;
+  /** Of histograms and summaries, 0 to 1. */
+  readonly quantiles: readonly number[];
 }
 
 const INTERVAL_MS_MIN = 10;
 const INTERVAL_MS_MAX = 24 * 60 * 60 * 1000;
 const DEFAULT_INTERVAL_MS = 1000;
 const HEARTBEAT_MS = 30_000;
+/** Each is computed for each point that is told. */
+const QUANTILES_MAX = 16;
 const MODES = new Set<number>(Object.values(MetricsMode));
 const COUNTER_MODES = new Set<number>(Object.values(CounterMode));
 
@@ -47,6 +51,14 @@ export function parseMetricsQuery(request: MetricsRequest, limits: Limits, isVer
   if (intervalMs > INTERVAL_MS_MAX && ownMs === undefined) {
     const description = `is ${intervalSeconds}, more than a day (${INTERVAL_MS_MAX / 1000})`;
     violations.push({ field: "interval_seconds", description });
+  }
+  for (const [i, quantile] of request.quantiles.entries()) {
+    if (quantile >= 0 && quantile <= 1) continue;
+    violations.push({ field: `quantiles[${i}]`, description: `is ${quantile}, not 0 to 1` });
+  }
+  if (request.quantiles.length > QUANTILES_MAX) {
+    const description = `are ${request.quantiles.length}: the limit is ${QUANTILES_MAX}`;
+    violations.push({ field: "quantiles", description });
   }
   if (!MODES.has(mode)) violations.push({ field: "mode", description: `is ${mode}, no mode` });
   if (!COUNTER_MODES.has(counterMode)) {
@@ -64,6 +76,7 @@ export function parseMetricsQuery(request: MetricsRequest, limits: Limits, isVer
     counterMode,
     seriesMax: request.maxSeries,
     hasControls: isVersioned || request.controlFrames,
+    quantiles: request.quantiles,
   };
 }
 

@@ -72,8 +72,9 @@ export class Subscriptions implements Disposable {
 
   #selectionOf(query: MetricsQuery): { readonly selection: Selection; readonly key: string } {
     const { table, clock, limits, refresh } = this.#options;
-    const { intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax } = query;
-    const key = JSON.stringify([query.key, intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax]);
+    const { intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax, quantiles } = query;
+    const manner = [intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax, quantiles];
+    const key = JSON.stringify([query.key, ...manner]);
     const known = this.#selections.get(key);
     if (known !== undefined) return { selection: known, key };
     refresh(query.matchesName);
