@@ -48,6 +48,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/queue.ts")).queueCommand,
   },
   {
+    name: "sidecar",
+    summary: "give the jobs of a queue to a service in any language, beside it",
+    load: async () => (await import("./commands/sidecar.ts")).sidecarCommand,
+  },
+  {
     name: "applications",
     summary: "list who has written",
     load: async () => (await import("./commands/applications.ts")).applicationsCommand,

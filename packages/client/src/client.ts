@@ -140,6 +140,18 @@ export function connect(address: string, options: ClientOptions = {}): SluiceCli
   return new ChannelClient(address, options);
 }
 
+/** How a channel is opened with these options. */
+export function channelOptionsOf(options: ClientOptions): ChannelOptions {
+  const { tls, authority, connectTimeoutMs = CONNECT_TIMEOUT_MS, keepalive = KEEPALIVE } = options;
+  return {
+    backoff: CHANNEL_BACKOFF,
+    connectTimeoutMs,
+    http2: { keepalive, limits: { handshakeTimeoutMs: connectTimeoutMs } },
+    ...(tls === undefined ? {} : { tls }),
+    ...(authority === undefined ? {} : { authority }),
+  };
+}
+
 class ChannelClient implements SluiceClient {
   readonly address: string;
   readonly queues: QueueClient;
@@ -161,14 +173,7 @@ class ChannelClient implements SluiceClient {
     this.#random = options.random ?? systemRandom;
     this.#closeTimeoutMs = options.closeTimeoutMs ?? CLOSE_TIMEOUT_MS;
     const decoder = new EntryDecoder();
-    const connectTimeoutMs = options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
-    const how: ChannelOptions = {
-      backoff: CHANNEL_BACKOFF,
-      connectTimeoutMs,
-      http2: { keepalive: options.keepalive ?? KEEPALIVE, limits: { handshakeTimeoutMs: connectTimeoutMs } },
-      ...(options.tls === undefined ? {} : { tls: options.tls }),
-      ...(options.authority === undefined ? {} : { authority: options.authority }),
-    };
+    const how = channelOptionsOf(options);
     const codecs = [codecOf(LogBatchSchema, { decode: (bytes) => decodeBatch(bytes, decoder) })];
     this.#channel = openChannel(address, { ...how, codecs });
     this.#logs = createClient(LogService, this.#channel);

@@ -43,6 +43,15 @@ export {
 export { QueueWorker } from "./queue-worker.ts";
 export type { QueueWorkerOptions } from "./queue-worker-options.ts";
 export type { RetryPolicy, UnaryOptions } from "./retry.ts";
+export { parsePushUrl, type PushOptions } from "./sidecar/push.ts";
+export {
+  openSidecar,
+  type Sidecar,
+  type SidecarDrained,
+  type SidecarEvent,
+  type SidecarOptions,
+} from "./sidecar/sidecar.ts";
+export type { SidecarCounts } from "./sidecar/sidecar-counts.ts";
 export { type Clock, pause, type Random, systemClock, systemRandom, type Timer } from "./time.ts";
 
 // What the calls are made of, so that a program needs no other package.
@@ -73,6 +82,8 @@ export {
   Code,
   codeName,
   ErrorInfoSchema,
+  type ListenAddress,
+  ListenError,
   QuotaFailureSchema,
   ResourceInfoSchema,
   RetryInfoSchema,

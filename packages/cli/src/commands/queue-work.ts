@@ -1,6 +1,6 @@
 // `sluice queue work`: runs a program for each job.
 import { connect, type JobHandler, RejectJob, ReturnJob, WorkerDrained } from "@sluice/client";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { openPrograms, type ProgramEnd, type Programs } from "../queue/run-program.ts";
 import {
   addOutputOption,
@@ -14,6 +14,7 @@ import {
 import { EXIT } from "../exit-codes.ts";
 import { reasonOf } from "../failure.ts";
 import { plural } from "../terminal.ts";
+import { parseSlots } from "./slots-argument.ts";
 import { parseDurationMs } from "./time-argument.ts";
 
 interface WorkOptions {
@@ -137,10 +138,4 @@ function outcomeOf({ exitCode }: ProgramEnd): "done" | "return" | "reject" | "re
 function describeEnd({ exitCode, signal, lastWords }: ProgramEnd): string {
   const how = signal === null ? `exit code ${exitCode}` : `ended by ${signal}`;
   return lastWords === "" ? how : `${how}: ${lastWords}`;
-}
-
-function parseSlots(text: string): number {
-  const count = Number(text);
-  if (Number.isInteger(count) && count >= 1 && count <= 10_000) return count;
-  throw new InvalidArgumentError("Give a whole number from 1 to 10,000.");
 }

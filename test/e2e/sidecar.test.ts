@@ -1,0 +1,336 @@
+// `sluice sidecar` in a process of its own, between a server and workers: what it holds, and what becomes of jobs when one of the
+// three is lost.
+import { connect, type JobHandler, type SluiceClient } from "@sluice/client";
+import { JobState, ResultCode } from "@sluice/api";
+import { Code } from "@sluice/rpc";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { openFaultProxy } from "../support/fault-proxy.ts";
+import { openQueueClient } from "../support/queue-client.ts";
+import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { type SidecarProcess, startSidecar } from "../support/sidecar-process.ts";
+import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+
+let folder: TemporaryFolder;
+let server: ServerProcess;
+let client: SluiceClient;
+
+beforeAll(async () => {
+  folder = await openTemporaryFolder("sidecar");
+  server = await startServer([], { folder: folder.path });
+  client = connect(server.address);
+}, 60_000);
+
+afterAll(async () => {
+  await client.close();
+  await server[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
+const texts = (count: number) => Array.from({ length: count }, (_, i) => ({ body: String(i + 1) }));
+
+async function openSidecar(queue: string, upstream = server.address, words: string[] = []): Promise<SidecarProcess> {
+  const sidecar = await startSidecar(["--upstream", upstream, "--queue", queue, ...words], { folder: folder.path });
+  onTestFinished(() => sidecar[Symbol.asyncDispose]());
+  return sidecar;
+}
+
+/** A client of the sidecar: its worker is one as of a server. */
+function openWorkerClient(address: string): SluiceClient {
+  const local = connect(address, { closeTimeoutMs: 0 });
+  onTestFinished(() => local.close());
+  return local;
+}
+
+/** Handlers that the test ends. */
+function openHandler() {
+  const running = new Map<string, () => void>();
+  const begun: string[] = [];
+  const handler: JobHandler = async (job) => {
+    begun.push(job.text());
+    await new Promise<void>((resolve) => running.set(job.text(), resolve));
+    running.delete(job.text());
+  };
+  const finish = (text: string) => running.get(text)?.();
+  return { handler, begun, running, finish, finishAll: () => [...running.values()].forEach((end) => end()) };
+}
+
+test("what the server may send is what the workers have free: nothing waits in the sidecar, and others get the jobs", async () => {
+  await client.queues.create("free");
+  const sidecar = await openSidecar("free");
+  const local = openWorkerClient(sidecar.address);
+  const [one, two] = [openHandler(), openHandler()];
+  local.queues.worker("free", one.handler, { slots: 3, heartbeat: "loop" });
+  const second = local.queues.worker("free", two.handler, { slots: 5, heartbeat: "loop" });
+  await expect.poll(() => countsOf("free")).toMatchObject({ credit: 8n, workers: 2 });
+  await client.queues.enqueue("free", texts(20));
+  await expect.poll(() => one.begun.length + two.begun.length).toBe(8);
+  expect(await countsOf("free")).toMatchObject({ running: 8n, offered: 0n, waiting: 12n, credit: 0n });
+  // A worker elsewhere gets what waits, and the urgent job before it.
+  await client.queues.enqueue("free", { body: "urgent", priority: 7 });
+  const other = openHandler();
+  const elsewhere = client.queues.worker("free", other.handler, { slots: 1, heartbeat: "loop" });
+  await expect.poll(() => other.begun).toEqual(["urgent"]);
+  // A slot that becomes free is worth one job.
+  one.finish(one.begun[0]!);
+  await expect.poll(() => one.begun.length).toBe(4);
+  expect(await countsOf("free")).toMatchObject({ running: 9n, waiting: 11n, done: 1n, credit: 0n });
+  const drained = second.drain();
+  two.finishAll();
+  await drained;
+  await expect.poll(() => countsOf("free")).toMatchObject({ done: 6n, running: 4n, workers: 2, credit: 0n });
+  const ended = elsewhere.drain();
+  other.finishAll();
+  await ended;
+});
+
+test("offers in front of a worker are taken back through it, for an urgent job and for an idle worker", async () => {
+  await client.queues.create("offers");
+  await client.queues.enqueue("offers", texts(20));
+  const sidecar = await openSidecar("offers");
+  const slow = openHandler();
+  const slowWorker = openWorkerClient(sidecar.address).queues.worker("offers", slow.handler, {
+    slots: 1,
+    window: 10,
+    heartbeat: "loop",
+  });
+  await expect.poll(() => [slow.begun, slowWorker.waiting]).toEqual([["1"], 9]);
+  const fast = openHandler();
+  const fastWorker = client.queues.worker("offers", fast.handler, { slots: 2, heartbeat: "loop" });
+  await expect.poll(() => fast.begun.length).toBe(2);
+  const [urgent] = await client.queues.enqueue("offers", { body: "urgent", priority: 7 });
+  await expect
+    .poll(async () => (await client.queues.explain("offers", urgent!.jobId)).job?.state)
+    .toBe(JobState.OFFERED);
+  slow.finish("1");
+  await expect.poll(() => slow.begun[1]).toBe("urgent");
+  await client.queues.purge("offers");
+  const ended = Promise.all([slowWorker.drain(), fastWorker.drain()]);
+  slow.finishAll();
+  fast.finishAll();
+  await ended;
+  expect(await countsOf("offers")).toMatchObject({ offered: 0n, running: 0n, workers: 0 });
+});
+
+test("the server is lost: workers go on, and what they ended meanwhile counts when it is back", async () => {
+  await client.queues.create("lost");
+  await client.queues.enqueue("lost", texts(5));
+  await using proxy = await openFaultProxy({ target: () => server.address });
+  const sidecar = await openSidecar("lost", proxy.address);
+  const jobs = openHandler();
+  const lost: string[] = [];
+  let losses = 0;
+  const worker = openWorkerClient(sidecar.address).queues.worker("lost", jobs.handler, {
+    slots: 2,
+    window: 4,
+    heartbeat: "loop",
+    onDisconnected: () => losses++,
+    onLeaseLost: ({ message }) => lost.push(message),
+  });
+  await expect.poll(() => [jobs.begun.length, worker.waiting]).toEqual([2, 2]);
+  proxy.refuse(true);
+  proxy.breakAll("reset");
+  await sidecar.waitFor("stderr", /trying again in .* what runs goes on/u);
+  // The offers are the server's again, and the worker knows.
+  await expect.poll(() => worker.waiting).toBe(0);
+  jobs.finish("1");
+  await expect.poll(() => worker.running).toBe(1);
+  proxy.refuse(false);
+  await sidecar.waitFor("stderr", /is back$/mu);
+  await expect.poll(() => jobs.begun.length).toBe(3);
+  for (let count = 4; count <= 5; count++) {
+    jobs.finishAll();
+    await expect.poll(() => jobs.begun.length).toBeGreaterThanOrEqual(count);
+  }
+  jobs.finishAll();
+  await expect.poll(() => countsOf("lost")).toMatchObject({ done: 5n, failures: 0n, waiting: 0n });
+  expect([losses, lost, jobs.begun.toSorted()]).toEqual([0, [], ["1", "2", "3", "4", "5"]]);
+  await worker.drain();
+});
+
+test("the server is killed and started anew: jobs that ran meanwhile are acknowledged once", async () => {
+  await using place = await openTemporaryFolder("sidecar-killed");
+  let own = await startServer([], { folder: place.path });
+  const { address } = own;
+  {
+    await using first = connect(address);
+    await first.queues.create("killed");
+    await first.queues.enqueue("killed", texts(3));
+  }
+  const sidecar = await openSidecar("killed", address);
+  const jobs = openHandler();
+  const lost: string[] = [];
+  const worker = openWorkerClient(sidecar.address).queues.worker("killed", jobs.handler, {
+    slots: 3,
+    heartbeat: "loop",
+    onLeaseLost: ({ message }) => lost.push(message),
+  });
+  await expect.poll(() => jobs.begun.length).toBe(3);
+  own.kill("SIGKILL");
+  await own.ended();
+  await sidecar.waitFor("stderr", /what runs goes on/u);
+  jobs.finish("1");
+  jobs.finish("2");
+  await expect.poll(() => worker.running).toBe(1);
+  own = await startServer(["--listen", address], { folder: place.path });
+  await using second = connect(address);
+  const counts = async () => (await second.queues.get("killed")).counts!;
+  await expect.poll(counts).toMatchObject({ done: 2n, running: 1n, waiting: 0n });
+  jobs.finish("3");
+  await expect.poll(counts).toMatchObject({ done: 3n, failures: 0n, running: 0n });
+  expect([jobs.begun, lost]).toEqual([["1", "2", "3"], []]);
+  await worker.drain();
+  await own[Symbol.asyncDispose]();
+});
+
+test("a worker is lost: what it had is at others at once, and counts as no failure", async () => {
+  await client.queues.create("gone", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
+  const sidecar = await openSidecar("gone");
+  const queues = openQueueClient(sidecar.address);
+  const worker = queues.work({ queue: "gone", explicitStart: true, flow: { seen: 0n, window: 3 } });
+  await client.queues.enqueue("gone", texts(3));
+  const offers = await worker.deliveries(3);
+  await worker.startJobs([offers[0]!.lease!, offers[1]!.lease!]);
+  expect(await worker.ack([offers[1]!.lease!])).toMatchObject([{ code: ResultCode.OK }]);
+  expect(await countsOf("gone")).toMatchObject({ offered: 1n, running: 1n, done: 1n });
+  // As when its process is killed: the connection is gone without a word.
+  await queues.channel.close();
+  await expect.poll(() => countsOf("gone")).toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
+});
+
+test("the sidecar is killed: its workers' jobs go to others after the grace time", async () => {
+  await client.queues.create("orphans", { settings: { graceMs: 300 } });
+  await client.queues.enqueue("orphans", texts(2));
+  const sidecar = await openSidecar("orphans");
+  const jobs = openHandler();
+  const worker = openWorkerClient(sidecar.address).queues.worker("orphans", jobs.handler, {
+    slots: 2,
+    heartbeat: "loop",
+  });
+  await expect.poll(() => jobs.begun.length).toBe(2);
+  sidecar.kill("SIGKILL");
+  await expect.poll(() => countsOf("orphans")).toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
+  // And in a new one at the same address the worker goes on.
+  await openSidecar("orphans", server.address, ["--listen", sidecar.address]);
+  await expect.poll(() => worker.isConnected).toBe(true);
+  jobs.finishAll();
+  await expect.poll(() => jobs.begun.length).toBe(4);
+  jobs.finishAll();
+  await expect.poll(() => countsOf("orphans")).toMatchObject({ done: 2n, waiting: 0n });
+  await worker.drain();
+});
+
+test("SIGTERM: no new jobs, those that run may end, and it says how many are left", async () => {
+  await client.queues.create("ending");
+  await client.queues.enqueue("ending", texts(4));
+  const sidecar = await openSidecar("ending", server.address, ["--grace", "1m", "--health-listen", "127.0.0.1:0"]);
+  const [, health] = await sidecar.waitFor("stderr", /^listening for health on (\S+)$/mu);
+  const jobs = openHandler();
+  let losses = 0;
+  openWorkerClient(sidecar.address).queues.worker("ending", jobs.handler, {
+    slots: 2,
+    window: 4,
+    heartbeat: "loop",
+    onDisconnected: () => losses++,
+  });
+  await expect.poll(() => jobs.begun.length).toBe(2);
+  expect((await fetch(`http://${health}/readyz`)).status).toBe(200);
+  sidecar.kill("SIGTERM");
+  await sidecar.waitFor("stderr", /^Waiting up to 60 s for 2 jobs/mu);
+  await sidecar.waitFor("stderr", /^draining: 2 jobs running/mu);
+  expect((await fetch(`http://${health}/readyz`)).status).toBe(503);
+  await expect.poll(() => countsOf("ending")).toMatchObject({ offered: 0n, running: 2n, waiting: 2n, credit: 0n });
+  jobs.finishAll();
+  expect(await sidecar.ended()).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/^stopped$/mu) as unknown });
+  expect(await countsOf("ending")).toMatchObject({ done: 2n, waiting: 2n, running: 0n, workers: 0 });
+  expect(losses).toBe(1);
+});
+
+test("SIGTERM: when the grace is over, what still runs goes back to the queue, and its worker hears of it", async () => {
+  await client.queues.create("grace", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
+  await client.queues.enqueue("grace", texts(2));
+  const sidecar = await openSidecar("grace", server.address, ["--grace", "100ms"]);
+  const jobs = openHandler();
+  const lost: string[] = [];
+  openWorkerClient(sidecar.address).queues.worker("grace", jobs.handler, {
+    slots: 2,
+    heartbeat: "loop",
+    onLeaseLost: ({ jobId }) => lost.push(jobId),
+  });
+  await expect.poll(() => jobs.begun.length).toBe(2);
+  sidecar.kill("SIGTERM");
+  expect(await sidecar.ended()).toMatchObject({
+    exitCode: 0,
+    stderr: expect.stringContaining("The grace was over: 2 jobs went back to the queue") as unknown,
+  });
+  expect(await countsOf("grace")).toMatchObject({ waiting: 2n, running: 0n, failures: 0n });
+  await expect.poll(() => lost.toSorted()).toEqual(["1", "2"]);
+});
+
+test("SIGTERM while the server is away: it says what could not be told, and what to do", async () => {
+  await client.queues.create("away");
+  await client.queues.enqueue("away", texts(1));
+  await using proxy = await openFaultProxy({ target: () => server.address });
+  const sidecar = await openSidecar("away", proxy.address, ["--grace", "100ms"]);
+  const jobs = openHandler();
+  const worker = openWorkerClient(sidecar.address).queues.worker("away", jobs.handler, { slots: 1, heartbeat: "loop" });
+  await expect.poll(() => jobs.begun.length).toBe(1);
+  proxy.refuse(true);
+  proxy.breakAll("reset");
+  await sidecar.waitFor("stderr", /what runs goes on/u);
+  jobs.finishAll();
+  await expect.poll(() => worker.running).toBe(0);
+  sidecar.kill("SIGTERM");
+  const { exitCode, stderr } = await sidecar.ended();
+  expect(exitCode).toBe(3);
+  expect(stderr).toMatch(/could not be told of 1 job that ended\n {2}They go to others when their leases end/u);
+});
+
+test("its health, its metrics, and what it refuses, each with what to do", async () => {
+  await client.queues.create("probe");
+  const sidecar = await openSidecar("probe");
+  await using queues = openQueueClient(sidecar.address);
+  const worker = queues.work({ queue: "", flow: { seen: 0n, window: 2 } });
+  await client.queues.enqueue("probe", texts(1));
+  const [delivery] = await worker.deliveries(1);
+  const metrics = await (await fetch(`http://${sidecar.address}/metrics`)).text();
+  expect(metrics).toContain('sluice_sidecar_free_slots{queue="probe"} 1\n');
+  expect(metrics).toContain('sluice_sidecar_jobs{queue="probe",state="running"} 1\n');
+  expect(metrics).toContain("# TYPE sluice_sidecar_ended_total counter\n");
+  expect((await fetch(`http://${sidecar.address}/healthz`)).status).toBe(200);
+  const extended = await queues.queues.extendLeases({ queue: "", leases: [delivery!.lease!], leaseMs: 60_000 });
+  expect(extended.results).toMatchObject([{ code: ResultCode.OK }]);
+  await worker.ack([delivery!.lease!]);
+  worker.halfClose();
+  expect(await worker.ending()).toBeUndefined();
+  // Its own words, and the server's.
+  await expect(queues.queues.extendLeases({ queue: "other" })).rejects.toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: 'queue: this sidecar is one of the queue "probe": name that one or none, not "other"',
+  });
+  const other = queues.work({ queue: "other" });
+  expect(await other.ending()).toMatchObject({ code: Code.INVALID_ARGUMENT });
+  const greedy = queues.work({ queue: "probe", flow: { seen: 0n, window: 10_001 } });
+  expect(await greedy.ending()).toMatchObject({
+    code: Code.RESOURCE_EXHAUSTED,
+    message: 'Cannot set a window of 10001 at queue "probe": the limit is 10000',
+  });
+  await expect(queues.queues.enqueue({ queue: "probe" })).rejects.toMatchObject({ code: Code.UNIMPLEMENTED });
+  const gone = await openSidecar("no-such-queue");
+  await using strangers = openQueueClient(gone.address);
+  expect(await strangers.work({ queue: "" }).ending()).toMatchObject({ code: Code.NOT_FOUND });
+  await gone.waitFor("stderr", /^The server turned a worker away: Cannot find the queue "no-such-queue"/mu);
+});
+
+test("over a Unix socket", async () => {
+  await client.queues.create("unix");
+  await client.queues.enqueue("unix", texts(1));
+  const address = `unix:${folder.path}/sidecar.sock`;
+  const sidecar = await openSidecar("unix", server.address, ["--listen", address]);
+  expect(sidecar.address).toBe(address);
+  const done: string[] = [];
+  const worker = openWorkerClient(address).queues.worker("unix", (job) => void done.push(job.text()), { slots: 1 });
+  await expect.poll(() => countsOf("unix")).toMatchObject({ done: 1n });
+  await worker.drain();
+  expect(done).toEqual(["1"]);
+});
