@@ -3,6 +3,7 @@
 export * from "./gen/sluice/files/v1/files_pb.ts";
 export * from "./gen/sluice/logs/v1/logs_pb.ts";
 export * from "./gen/sluice/metrics/v1/metrics_pb.ts";
+export * from "./gen/sluice/metrics/v1/journal_pb.ts";
 export * from "./gen/sluice/queues/v1/queues_pb.ts";
 export * from "./gen/sluice/queues/v1/journal_pb.ts";
 export * from "./gen/sluice/notifications/v1/notifications_pb.ts";
@@ -50,7 +51,11 @@ export {
   type HistogramDataPoint,
   type ExponentialHistogramDataPoint,
   type SummaryDataPoint,
+  NumberDataPointSchema,
   type NumberDataPoint,
+  MetricSchema as OtlpMetricSchema,
+  ResourceMetricsSchema,
+  ScopeMetricsSchema,
   type Metric as OtlpMetric,
   type ResourceMetrics,
 } from "./gen/opentelemetry/proto/metrics/v1/metrics_pb.ts";

@@ -56,6 +56,8 @@ export interface Limits {
   readonly watchRemovalsMax: number;
   /** Series of metrics: each costs about a KiB of memory. */
   readonly seriesMax: number;
+  /** Of them, those that one subject brought; without authentication everybody is one. The rest is for the machine's own. */
+  readonly seriesPerSubjectMax: number;
   /** Open subscriptions to metrics. */
   readonly subscriptionsMax: number;
   /** One notification as it is handed out. */
@@ -119,7 +121,8 @@ export const DEFAULT_LIMITS: Limits = {
   watchEntriesMax: 200_000,
   watchHintsMax: 8192,
   watchRemovalsMax: 50_000,
-  seriesMax: 100_000,
+  seriesMax: 150_000,
+  seriesPerSubjectMax: 120_000,
   subscriptionsMax: 100_000,
   notificationBytesMax: 64 * 1024,
   notificationBatchMax: 10_000,

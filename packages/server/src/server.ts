@@ -27,7 +27,7 @@ import { FILES_PATH } from "./files/http.ts";
 import { UPLOADS_PATH } from "./files/tus.ts";
 import { openCertificates } from "./http/certificates.ts";
 import { explainListen, openListeners } from "./http/open-listeners.ts";
-import { createOtlpHttpHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
+import { createOtlpLogsHandler, OTLP_LOGS_PATH } from "./logs/otlp-http.ts";
 import { METRICS_PATH } from "./metrics/expose-http.ts";
 import { type OpenServices, openServices } from "./open-services.ts";
 import { type Authorize, allowAll, SERVER_SUBJECT, subjectOf } from "./security/authorize.ts";
@@ -141,18 +141,20 @@ function plainHttp(
 ): WebOptions {
   const { logs, files, metrics, health, logger } = parts;
   const onError = webErrors(logger);
-  const otlp = createOtlpHttpHandler({
+  const statusOfWeb = (error: unknown, request: HttpRequest) => {
+    if (isUnforeseen(error)) onError(error, request);
+    return statusOf(error);
+  };
+  const otlp = createOtlpLogsHandler({
     exportLogs: (subject, request) => logs.exportOtlp(subject, request),
     messageBytesMax: config.limits.messageBytesMax,
-    statusOf(error, request) {
-      if (isUnforeseen(error)) onError(error, request);
-      return statusOf(error);
-    },
+    statusOf: statusOfWeb,
   });
   return {
     handlers: {
       ...healthHandlers(health),
       ...metrics.httpHandlers,
+      ...metrics.entrances.httpHandlers(statusOfWeb),
       [OTLP_LOGS_PATH]: otlp,
       [FILES_PATH]: files.httpHandler,
       [UPLOADS_PATH]: files.tusHandler,

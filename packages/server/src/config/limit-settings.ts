@@ -146,6 +146,11 @@ export const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.seriesMax,
   }),
+  seriesPerSubjectMax: setting(count(1, 100_000_000), {
+    description: "Of them, those that one subject may bring; without authentication everybody is one.",
+    placeholder: "number",
+    default: DEFAULT_LIMITS.seriesPerSubjectMax,
+  }),
   subscriptionsMax: setting(count(1, 100_000_000), {
     description: "Subscriptions to metrics open at the same time.",
     placeholder: "number",

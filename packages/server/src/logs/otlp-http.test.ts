@@ -1,6 +1,6 @@
 import { Code, type HttpRequest, retryAfter, RpcError } from "@sluice/rpc";
 import { expect, test } from "vitest";
-import { createOtlpHttpHandler } from "./otlp-http.ts";
+import { createOtlpLogsHandler } from "./otlp-http.ts";
 
 /** A request as the port hands it on. */
 function post(language: "json" | "x-protobuf"): HttpRequest {
@@ -29,7 +29,7 @@ test.each([
   ["a denial", Code.PERMISSION_DENIED, undefined, 403, undefined],
   ["what nobody foresaw", Code.INTERNAL, undefined, 500, undefined],
 ])("%s has the status that makes exporters do the right thing", async (_, code, retryMs, status, retryAfterS) => {
-  const handler = createOtlpHttpHandler({
+  const handler = createOtlpLogsHandler({
     messageBytesMax: 1000,
     exportLogs: () => Promise.reject(new Error("no")),
     statusOf: () => new RpcError(code, "said so", retryMs === undefined ? {} : { details: [retryAfter(retryMs)] }),

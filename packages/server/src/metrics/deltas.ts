@@ -1,7 +1,6 @@
 // Delta becomes cumulative: what a producer says of the time since its last point is added to what it has said before.
+// Here two of them are added; delta-sums.ts says which.
 //
-// D1. One state for each series that sends deltas; it goes with its series.
-// D2. Points are added in the order of their times; one that is not newer than the last is not added.
 // The merging of exponential histograms is that of the metrics data model: opentelemetry.io/docs/specs/otel/metrics/data-model
 // ("All Ways to Merge Exponential Histograms": to the lower scale of the two).
 import { create, type MessageShape } from "@bufbuild/protobuf";
@@ -11,15 +10,37 @@ import {
   ExponentialHistogramDataPointSchema,
   type HistogramDataPoint,
   HistogramDataPointSchema,
+  type NumberDataPoint,
 } from "@sluice/api";
 
 type Buckets = MessageShape<typeof ExponentialHistogramDataPoint_BucketsSchema>;
 
 /** What has been added up so far. */
 export type Accumulated =
-  | { readonly kind: "number"; readonly value: number; readonly startNs: bigint }
+  | AccumulatedNumber
   | { readonly kind: "histogram"; readonly point: HistogramDataPoint }
   | { readonly kind: "exponential"; readonly point: ExponentialHistogramDataPoint };
+
+export interface AccumulatedNumber {
+  readonly kind: "number";
+  readonly value: number;
+  /** Of whole numbers; exact. */
+  readonly intValue: bigint | undefined;
+  /** Unix ns. */
+  readonly startNs: bigint;
+}
+
+export function addNumbers(
+  sum: AccumulatedNumber | undefined,
+  { value: more, startTimeUnixNano }: NumberDataPoint,
+): AccumulatedNumber {
+  const startNs = sum?.startNs ?? startTimeUnixNano;
+  if (more.case === "asInt" && (sum === undefined || sum.intValue !== undefined)) {
+    const intValue = (sum?.intValue ?? 0n) + more.value;
+    return { kind: "number", value: Number(intValue), intValue, startNs };
+  }
+  return { kind: "number", value: (sum?.value ?? 0) + Number(more.value ?? 0), intValue: undefined, startNs };
+}
 
 /** The sum of two histograms; undefined: their bounds differ, so the counting begins anew. */
 export function addHistograms(sum: HistogramDataPoint, more: HistogramDataPoint): HistogramDataPoint | undefined {

@@ -1,4 +1,4 @@
-import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   AggregationTemporality,
   ExportMetricsServiceRequestSchema,
@@ -9,17 +9,28 @@ import {
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import fc from "fast-check";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, inject, test } from "vitest";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { Baseline } from "./baseline.ts";
+import { MetricIntake } from "./intake.ts";
 import { MetricsIngest } from "./otlp.ts";
+import { SeriesGuard } from "./series-guard.ts";
 import { SeriesTable } from "./series.ts";
+
+/** What each test has of its own. */
+function openIngest(own: SeriesTable): MetricsIngest {
+  const guard = new SeriesGuard({ table: own, clock: new ManualClock(), perSubjectMax: 5 });
+  return new MetricsIngest({ table: own, intake: new MetricIntake({ table: own }), guard });
+}
+
+const encode = (request: Request): Uint8Array =>
+  toBinary(ExportMetricsServiceRequestSchema, create(ExportMetricsServiceRequestSchema, request));
 
 let table: SeriesTable;
 let ingest: MetricsIngest;
 beforeEach(() => {
   table = new SeriesTable({ clock: new ManualClock(), seriesMax: 5, silentMs: 300_000 });
-  ingest = new MetricsIngest(table);
+  ingest = openIngest(table);
 });
 afterEach(() => {
   ingest[Symbol.dispose]();
@@ -34,7 +45,7 @@ const text = (key: string, value: string) => ({ key, value: { value: { case: "st
 
 async function send(metrics: Metrics, resource = [text("service.name", "shop"), text("host.name", "h1")]) {
   const request = { resourceMetrics: [{ resource: { attributes: resource }, scopeMetrics: [{ metrics }] }] };
-  return await ingest.export(create(ExportMetricsServiceRequestSchema, request));
+  return await ingest.export(encode(request), "somebody");
 }
 
 /** Every series, as a subscriber gets it. */
@@ -156,15 +167,13 @@ test("delta histograms add up to what one cumulative histogram would be, at any 
   await fc.assert(
     fc.asyncProperty(fc.array(buckets, { minLength: 1, maxLength: 5 }), async (deltas) => {
       using own = new SeriesTable({ clock: new ManualClock(), seriesMax: 5, silentMs: 300_000 });
-      using ownIngest = new MetricsIngest(own);
+      using ownIngest = openIngest(own);
       for (const [i, { scale, offset, counts }] of deltas.entries()) {
         const count = counts.reduce((all, each) => all + each, 0n);
         const point = { timeUnixNano: T + BigInt(i), scale, count, positive: { offset, bucketCounts: counts } };
         const value = { aggregationTemporality: AggregationTemporality.DELTA, dataPoints: [point] };
         const metrics = [{ name: "h", data: { case: "exponentialHistogram" as const, value } }];
-        await ownIngest.export(
-          create(ExportMetricsServiceRequestSchema, { resourceMetrics: [{ scopeMetrics: [{ metrics }] }] }),
-        );
+        await ownIngest.export(encode({ resourceMetrics: [{ scopeMetrics: [{ metrics }] }] }), "somebody");
       }
       const lowest = Math.min(...deltas.map(({ scale }) => scale));
       const expected = new Map<number, bigint>();
@@ -212,7 +221,7 @@ test.each([
     async () => await send([gauge(9)]),
     "temperature: this series has another value for the same time",
   ],
-  ["no time", async () => await send([gauge(1, 0n)]), "temperature: time_unix_nano is not set"],
+  ["no time", async () => await send([gauge(1, 0n)]), "temperature: its time is not set"],
   ["no name", async () => await send([{ ...gauge(1), name: "" }]), "a metric: its name is empty"],
   [
     "a label of 64 KiB",
@@ -222,7 +231,7 @@ test.each([
   [
     "too many series",
     async () => await send(Array.from({ length: 6 }, (_, i) => gauge(1, T, [text("user", String(i))]))),
-    'Cannot take a new series of "temperature": the server has 5 of them',
+    'Cannot take a new series of "temperature": the subject "somebody" has 5 series, its limit; use labels with fewer values; its label "user" has the most values: 4',
   ],
 ])("%s is counted and told, and the rest is taken", async (_, act, reason) => {
   await send([gauge(1)]);
@@ -230,6 +239,100 @@ test.each([
   expect(partialSuccess?.rejectedDataPoints).toBeGreaterThan(0n);
   expect(partialSuccess?.errorMessage).toContain(reason);
   expect(points()[0]).toMatchObject({ value: 1 });
+});
+
+test("known series are written although there can be no new ones, whoever brings them", async () => {
+  await send(Array.from({ length: 5 }, (_, i) => gauge(1, T, [text("user", String(i))])));
+  const again = Array.from({ length: 7 }, (_, i) => gauge(2, T + 1n, [text("user", String(i))]));
+  expect((await send(again)).partialSuccess).toMatchObject({ rejectedDataPoints: 2n });
+  expect(points().map(({ value }) => value)).toEqual([2, 2, 2, 2, 2]);
+});
+
+test("series that look alike on the wire but for a byte, a source or the order of attributes", async () => {
+  const [a, b] = [text("a", "x"), text("b", "y")];
+  for (const time of [T, T + 1n, T + 2n]) {
+    await send([gauge(1, time, [a, b]), gauge(2, time, [text("a", "z"), b])]);
+    await send([gauge(3, time, [a, b])], [text("service.name", "other")]);
+    expect(await send([gauge(1, time, [b, a])])).toEqual({}); // the first one again
+  }
+  expect(points().map(({ value, timestamp }) => [value, timestamp])).toEqual([1, 2, 3].map((value) => [value, T + 2n]));
+});
+
+test("NaN and the infinities are values", async () => {
+  const odd = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0];
+  for (const [i, value] of odd.entries()) {
+    expect(await send([gauge(value, T + BigInt(i))])).toEqual({});
+    expect(await send([gauge(value, T + BigInt(i))])).toEqual({});
+    expect(points()[0]?.value).toBe(value);
+  }
+});
+
+test("exemplars of numbers are handed on", async () => {
+  const exemplars = [{ timeUnixNano: T, value: { case: "asDouble" as const, value: 9 }, traceId: Uint8Array.of(1, 2) }];
+  const metric = gauge(1);
+  Object.assign(metric.data.value.dataPoints[0]!, { exemplars });
+  await send([metric]);
+  expect(points()).toMatchObject([{ value: 1, exemplars }]);
+});
+
+test.each([
+  ["garbage", () => Uint8Array.of(0xff, 0xff, 0xff)],
+  ["a request that is cut off", () => encode(whole).subarray(0, 40)],
+  ["a point that is cut off", () => cutPoint(encode(whole))],
+  ["attributes that are no text", () => withByte(encode(whole), "room", 0xff)],
+])("%s is refused as a whole", async (_, bytes) => {
+  await expect(ingest.export(bytes(), "somebody")).rejects.toMatchObject({ kind: "invalid-argument" });
+  expect(points()).toEqual([]);
+});
+const whole: Request = {
+  resourceMetrics: [{ scopeMetrics: [{ metrics: [gauge(1, T, [text("room", "a")])] }] }],
+};
+
+/** With the length of an attribute beyond the end of its point. */
+function cutPoint(bytes: Uint8Array): Uint8Array {
+  const at = Buffer.from(bytes).indexOf("room") - 3;
+  return bytes.map((byte, i) => (i === at ? byte + 100 : byte));
+}
+
+function withByte(bytes: Uint8Array, place: string, byte: number): Uint8Array {
+  return bytes.with(Buffer.from(bytes).indexOf(place), byte);
+}
+
+test("any stream of deltas, with repeats, late ones and ends, is what was counted since the last end", async () => {
+  const step = fc.record({
+    more: fc.bigInt({ min: -5n, max: 100n }),
+    kind: fc.constantFrom("new", "again", "late", "end"),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 30 }), async (steps) => {
+      using own = new SeriesTable({ clock: new ManualClock(), seriesMax: 5, silentMs: 300_000 });
+      using ownIngest = openIngest(own);
+      const deliver = async (value: bigint, time: bigint, flags = 0) => {
+        const metric = sum(value, time, AggregationTemporality.DELTA);
+        Object.assign(metric.data.value.dataPoints[0]!, { flags });
+        const bytes = encode({ resourceMetrics: [{ scopeMetrics: [{ metrics: [metric] }] }] });
+        return await ownIngest.export(bytes, "somebody");
+      };
+      let now = T;
+      let expected: bigint | undefined;
+      let last: bigint | undefined;
+      for (const { more, kind } of steps) {
+        if (kind === "new" || last === undefined || expected === undefined) {
+          expected = (expected ?? 0n) + more;
+          last = more;
+          expect(await deliver(more, (now += 10n))).toEqual({});
+        } else if (kind === "again") await deliver(last, now);
+        else if (kind === "late") await deliver(more, now - 5n);
+        else {
+          await deliver(0n, (now += 10n), 1);
+          expected = undefined;
+        }
+      }
+      const [series] = own.all();
+      expect(series?.isStale ? undefined : series?.point.intValue).toBe(expected);
+    }),
+    { numRuns: Math.ceil(200 * inject("propertyScale")) },
+  );
 });
 
 test("the same request again is no error", async () => {

@@ -4,294 +4,290 @@
 //     resource. Resource, scope, unit, type and temporality tell series apart besides.
 // T2. Every data point is taken or counted in partial_success, with the reason of the first that was not. A repeat of the
 //     newest point is taken, so that a request that is sent again is no error.
-// T3. Deltas are added up (deltas.ts): a series of Sluice always counts from its start.
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+// T3. Deltas are added up (delta-sums.ts): a series of Sluice always counts from its start.
+// T4. A number of a known series is read in place: its series is found by the bytes of its attributes (series-cache.ts).
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
-  AggregationTemporality,
-  type AnyValue,
   DataPointFlags,
   ExponentialHistogramDataPointSchema,
-  type ExportMetricsServiceRequest,
   type ExportMetricsServiceResponseSchema,
   HistogramDataPointSchema,
   type KeyValue,
-  MetricPointSchema,
-  type OtlpMetric,
-  type ResourceMetrics,
+  NumberDataPointSchema,
+  SummaryDataPointSchema,
 } from "@sluice/api";
-import { SluiceError } from "../errors.ts";
 import { nextTurn } from "../stream/turn.ts";
-import { type Accumulated, addExponential, addHistograms } from "./deltas.ts";
-import type { MetricType, Point, Series, SeriesDescription, SeriesTable } from "./series.ts";
+import { bigintOf, WireReader } from "../stream/wire.ts";
+import { DeltaSums, type OtlpPoint, plainPoint } from "./delta-sums.ts";
+import { findProblem, keyOf, type LabelPairs, refusalOf, sortedLabels } from "./incoming.ts";
+import type { IntakeBatch, MetricIntake, Verdict } from "./intake.ts";
+import { malformed, OtlpSources, type Part, type Source, textOf } from "./otlp-source.ts";
+import { SeriesCache } from "./series-cache.ts";
+import type { SeriesGuard } from "./series-guard.ts";
+import type { Point, Series, SeriesTable } from "./series.ts";
 
-const SERVICE_LABELS = ["service.name", "service.namespace", "service.instance.id"];
-const NAME_BYTES_MAX = 1024;
-const LABELS_MAX = 128;
-const LABEL_BYTES_MAX = 16 * 1024;
 /** Points that are taken in one go: some milliseconds. */
 const CHUNK_POINTS = 1000;
 
 type ExportResponse = MessageInitShape<typeof ExportMetricsServiceResponseSchema>;
 
-/** A data point of any of OTLP's types. */
-interface DataPoint {
-  readonly attributes: readonly KeyValue[];
-  readonly startTimeUnixNano: bigint;
-  readonly timeUnixNano: bigint;
-  readonly flags: number;
+export interface MetricsIngestOptions {
+  readonly table: SeriesTable;
+  readonly intake: MetricIntake;
+  readonly guard: SeriesGuard;
 }
 
-/** What the points of one Metric share. */
-interface Source {
-  readonly metric: OtlpMetric;
-  readonly type: MetricType;
-  readonly isDelta: boolean;
-  readonly serviceLabels: readonly (readonly [string, string])[];
-  readonly origin: string;
+/** One request on its way. */
+interface Run {
+  readonly bytes: Uint8Array;
+  readonly batch: IntakeBatch;
+  readonly subject: string;
+  total: number;
+  refused: number;
+  firstRefusal: string;
 }
 
 export class MetricsIngest implements Disposable {
   readonly #table: SeriesTable;
-  /** Of series that send deltas, by key (D1). */
-  readonly #sums = new Map<string, Accumulated>();
-  readonly #listening: Disposable;
+  readonly #intake: MetricIntake;
+  readonly #guard: SeriesGuard;
+  readonly #deltas: DeltaSums;
+  readonly #cache = new SeriesCache();
+  readonly #sources = new OtlpSources(() => this.#cache.clear());
+  readonly #numbers = new NumberReader();
 
-  constructor(table: SeriesTable) {
+  constructor({ table, intake, guard }: MetricsIngestOptions) {
     this.#table = table;
-    this.#listening = table.listen({
-      onAdded() {},
-      onPoint() {},
-      onRemoved: ({ key }: Series) => void this.#sums.delete(key),
-    });
+    this.#intake = intake;
+    this.#guard = guard;
+    this.#deltas = new DeltaSums(table);
   }
 
-  async export({ resourceMetrics }: ExportMetricsServiceRequest): Promise<ExportResponse> {
-    const refused = new Refusals();
-    let total = 0;
-    for (const each of resourceMetrics) {
-      for (const source of sourcesOf(each)) {
-        for (const point of source.metric.data.value?.dataPoints ?? []) {
-          if (++total % CHUNK_POINTS === 0) await nextTurn();
-          this.#take(source, point, refused);
-        }
-      }
+  /**
+   * @param bytes an ExportMetricsServiceRequest
+   * @param subject whose series new ones are
+   * @throws InvalidRequest; what the store says
+   */
+  async export(bytes: Uint8Array, subject: string): Promise<ExportResponse> {
+    const parts = this.#sources.parts(bytes);
+    const run: Run = { bytes, batch: this.#intake.begin(), subject, total: 0, refused: 0, firstRefusal: "" };
+    try {
+      for (const part of parts) await this.#takePart(run, part);
+    } finally {
+      // Also of a request that turns out to be broken: what came before it is in the batch.
+      await run.batch.commit();
     }
-    if (refused.count === 0) return {};
-    const errorMessage = `${refused.count} of ${total} data points were rejected; the first one: ${refused.first}`;
-    return { partialSuccess: { rejectedDataPoints: BigInt(refused.count), errorMessage } };
+    const { total, refused, firstRefusal } = run;
+    if (refused === 0) return {};
+    const errorMessage = `${refused} of ${total} data points were rejected; the first one: ${firstRefusal}`;
+    return { partialSuccess: { rejectedDataPoints: BigInt(refused), errorMessage } };
   }
 
   [Symbol.dispose](): void {
-    this.#listening[Symbol.dispose]();
+    this.#deltas[Symbol.dispose]();
   }
 
-  #take(source: Source, point: DataPoint, refused: Refusals): void {
-    const { name } = source.metric;
-    const labels = labelsOf(source.serviceLabels, point.attributes);
-    const problem = problemOf(name, labels, point);
-    if (problem !== undefined) {
-      refused.add(`${name === "" ? "a metric" : name}: ${problem}`);
-      return;
-    }
-    const key = `${source.origin}\n${name}\n${labels.map((pair) => pair.map(escape).join("=")).join(",")}`;
-    if ((point.flags & DataPointFlags.NO_RECORDED_VALUE_MASK) !== 0) {
-      const series = this.#table.find(key);
-      if (series !== undefined) this.#table.end(series, point.timeUnixNano);
-      this.#sums.delete(key);
-      return;
-    }
-    try {
-      const known = this.#table.find(key);
-      const isOld = known !== undefined && point.timeUnixNano <= known.point.timestampNs;
-      const value = source.isDelta && !isOld ? this.#addUp(key, source.metric, point) : pointOf(source.metric, point);
-      const outcome = this.#table.write(key, value, () => describe(source, labels));
-      if (outcome === "old") refused.add(`${name}: a point of this series is newer already`);
-      else if (outcome === "same" && !source.isDelta && !isRepeat(known!, value)) {
-        refused.add(`${name}: this series has another value for the same time`);
+  /** The points of one Metric. Not async where nothing has to wait. */
+  #takePart(run: Run, part: Part): Promise<void> | undefined {
+    const wire = new WireReader();
+    wire.open(run.bytes, part.start, part.end);
+    return this.#takeSome(run, part, wire);
+  }
+
+  #takeSome(run: Run, part: Part, wire: WireReader): Promise<void> | undefined {
+    const { source } = part;
+    const isNumber = source.kind === "gauge" || source.kind === "sum";
+    while (wire.pos < wire.end) {
+      const tag = wire.tag();
+      if (tag !== DATA_POINTS) {
+        wire.skip(tag);
+        continue;
       }
-    } catch (error) {
-      if (!(error instanceof SluiceError)) throw error;
-      refused.add(error.message);
+      const end = wire.span();
+      const start = wire.pos;
+      wire.pos = end;
+      if (isNumber && !source.isDelta) this.#takeNumber(run, source, start, end);
+      else this.#takeDecoded(run, source, start, end);
+      if (++run.total % CHUNK_POINTS === 0) return nextTurn().then(() => this.#takeSome(run, part, wire));
     }
+    if (wire.hasFailed) throw malformed(`the points of "${source.name}" are cut off`);
+    return undefined;
   }
 
-  /** T3. */
-  #addUp(key: string, metric: OtlpMetric, point: DataPoint): Point {
-    const { data } = metric;
-    const before = this.#sums.get(key);
-    const startNs = point.startTimeUnixNano;
-    if (data.case === "histogram") {
-      const more = point as (typeof data.value.dataPoints)[number];
-      const sum = before?.kind === "histogram" ? (addHistograms(before.point, more) ?? more) : more;
-      this.#sums.set(key, { kind: "histogram", point: sum });
-      return pointOf(metric, sum);
+  /** T4. */
+  #takeNumber(run: Run, source: Source, start: number, end: number): void {
+    const numbers = this.#numbers;
+    if (!numbers.read(run.bytes, start, end)) {
+      this.#takeDecoded(run, source, start, end);
+      return;
     }
-    if (data.case === "exponentialHistogram") {
-      const more = point as (typeof data.value.dataPoints)[number];
-      const sum = before?.kind === "exponential" ? addExponential(before.point, more) : more;
-      this.#sums.set(key, { kind: "exponential", point: sum });
-      return pointOf(metric, sum);
+    const { attributesStart, attributesEnd } = numbers;
+    const known = this.#cache.find(source.id, run.bytes, attributesStart, attributesEnd);
+    const verdict = known === undefined ? undefined : run.batch.writeTo(known, numbers.point());
+    if (verdict === undefined) this.#takeDecoded(run, source, start, end);
+    else if (typeof verdict !== "string") this.#refuse(run, refusalOf(source.name, verdict).text);
+  }
+
+  /** Any point of any kind. */
+  #takeDecoded(run: Run, source: Source, start: number, end: number): void {
+    const point = decode(source, run.bytes.subarray(start, end));
+    const { attributes, flags } = point.value;
+    const labels = labelsOf(source.serviceLabels, attributes);
+    const problem = findProblem(source.name, labels, point.value.timeUnixNano);
+    if (problem !== undefined) return this.#refuse(run, problem.text);
+    const key = keyOf({ origin: source.origin, name: source.name, labels });
+    if ((flags & DataPointFlags.NO_RECORDED_VALUE_MASK) !== 0) {
+      run.batch.end(key, point.value.timeUnixNano);
+      this.#deltas.forget(key);
+      return;
     }
-    const { value, timestampNs } = pointOf(metric, point);
-    const sum = before?.kind === "number" ? before : { kind: "number" as const, value: 0, startNs };
-    const added = { kind: "number" as const, value: sum.value + value, startNs: sum.startNs };
-    this.#sums.set(key, added);
-    return { value: added.value, timestampNs, startNs: added.startNs };
-  }
-}
-
-/** Counts what was not taken, and remembers the first reason. */
-class Refusals {
-  count = 0;
-  first = "";
-  add(reason: string): void {
-    this.count++;
-    this.first ||= reason;
-  }
-}
-
-function* sourcesOf({ resource, scopeMetrics, schemaUrl }: ResourceMetrics): Generator<Source> {
-  const attributes = new Map(resource?.attributes.map(({ key, value }) => [key, textOf(value)]));
-  const serviceLabels = SERVICE_LABELS.flatMap((name): (readonly [string, string])[] => {
-    const value = attributes.get(name);
-    return value === undefined ? [] : [[name, value]];
-  });
-  const resourceText = JSON.stringify([[...attributes].toSorted(byFirst), schemaUrl]);
-  for (const { scope, metrics } of scopeMetrics) {
-    const scopeText = JSON.stringify([scope?.name, scope?.version]);
-    for (const metric of metrics) {
-      const type = typeOf(metric);
-      if (type === undefined) continue;
-      const isDelta = temporalityOf(metric) === AggregationTemporality.DELTA;
-      const origin = `${resourceText}${scopeText}${JSON.stringify([metric.unit, type, metric.data.case, isDelta])}`;
-      yield { metric, type, isDelta, serviceLabels, origin };
+    const written = source.isDelta ? this.#deltas.add(key, point) : plainPoint(point);
+    if (written === "same") return;
+    const verdict = written === "old" ? OLD : this.#write(run, { source, labels, key, point: written });
+    if (typeof verdict !== "string") {
+      const { text } = refusalOf(source.name, verdict);
+      return this.#refuse(run, verdict.reason === "limit" ? this.#guard.explain(source.name, text) : text);
     }
+    if (source.isDelta || written === "old") return;
+    if (point.kind !== "number" || !this.#numbers.read(run.bytes, start, end)) return;
+    const series = this.#table.find(key);
+    if (series !== undefined) this.#remember(run, source, series);
+  }
+
+  #write(run: Run, what: { source: Source; labels: LabelPairs; key: string; point: Point }): Verdict {
+    const { source, labels, key, point } = what;
+    const { name, type, unit, description, origin } = source;
+    return run.batch.write(key, point, () =>
+      this.#guard.admit({ name, type, unit, description, labels, origin, owner: run.subject }),
+    );
+  }
+
+  #remember(run: Run, { id }: Source, series: Series): void {
+    const { attributesStart, attributesEnd } = this.#numbers;
+    this.#cache.find(id, run.bytes, attributesStart, attributesEnd);
+    this.#cache.keep(id, run.bytes, attributesStart, attributesEnd, series);
+  }
+
+  #refuse(run: Run, text: string): void {
+    run.refused++;
+    run.firstRefusal ||= text;
   }
 }
 
-function typeOf({ data }: OtlpMetric): MetricType | undefined {
-  switch (data.case) {
-    case "gauge":
-      return "gauge";
-    case "sum":
-      return data.value.isMonotonic ? "counter" : "gauge";
-    case "histogram":
-    case "exponentialHistogram":
-      return "histogram";
-    case "summary":
-      return "summary";
-    case undefined:
-      return undefined;
+const OLD = { reason: "old", message: "a point of this series is newer already" } as const;
+
+/** Field 1 of Gauge, Sum and the others. */
+const DATA_POINTS = (1 << 3) | 2;
+const START = (2 << 3) | 1;
+const TIME = (3 << 3) | 1;
+const AS_DOUBLE = (4 << 3) | 1;
+const AS_INT = (6 << 3) | 1;
+const ATTRIBUTES = (7 << 3) | 2;
+
+/** A NumberDataPoint with nothing but times, a value and attributes in one piece. */
+class NumberReader {
+  attributesStart = 0;
+  attributesEnd = 0;
+  readonly #wire = new WireReader();
+  readonly #time = new TimeHalves();
+  readonly #start = new TimeHalves();
+  readonly #halves = new Uint32Array(2);
+  readonly #double = new Float64Array(this.#halves.buffer);
+  #isInt = false;
+
+  /** False: it is none; what is wrong with it, if so, will be found out when it is decoded. */
+  read(bytes: Uint8Array, start: number, end: number): boolean {
+    const wire = this.#wire;
+    wire.open(bytes, start, end);
+    this.attributesStart = start;
+    this.attributesEnd = start;
+    let hasAttributes = false;
+    let hasTime = false;
+    let hasValue = false;
+    this.#start.set(0, 0);
+    while (wire.pos < wire.end) {
+      const at = wire.pos;
+      const tag = wire.tag();
+      if (tag === ATTRIBUTES) {
+        wire.pos = wire.span();
+        if (!hasAttributes) this.attributesStart = at;
+        else if (this.attributesEnd !== at) return false;
+        hasAttributes = true;
+        this.attributesEnd = wire.pos;
+        continue;
+      }
+      if (tag !== START && tag !== TIME && tag !== AS_DOUBLE && tag !== AS_INT) return false;
+      wire.fixed64();
+      if (tag === START) this.#start.set(wire.low, wire.high);
+      else if (tag === TIME) {
+        this.#time.set(wire.low, wire.high);
+        hasTime = (wire.low | wire.high) !== 0;
+      } else {
+        hasValue = true;
+        this.#isInt = tag === AS_INT;
+        this.#halves[0] = wire.low;
+        this.#halves[1] = wire.high;
+      }
+    }
+    return hasTime && hasValue && !wire.hasFailed;
+  }
+
+  /** What was read last. */
+  point(): Point {
+    const timestampNs = this.#time.value();
+    const startNs = this.#start.value();
+    if (!this.#isInt) return { value: this.#double[0]!, intValue: undefined, timestampNs, startNs, shape: undefined };
+    const intValue = bigintOf(this.#halves[0]!, this.#halves[1]!);
+    return { value: Number(intValue), intValue, timestampNs, startNs, shape: undefined };
   }
 }
 
-function temporalityOf({ data }: OtlpMetric): AggregationTemporality {
-  if (data.case === "sum" || data.case === "histogram" || data.case === "exponentialHistogram") {
-    return data.value.aggregationTemporality;
+/** A time as it is on the wire; the points of a batch mostly have the same, which is then made once. */
+class TimeHalves {
+  #low = 0;
+  #high = 0;
+  #valueLow = 0;
+  #valueHigh = 0;
+  #value = 0n;
+
+  set(low: number, high: number): void {
+    this.#low = low;
+    this.#high = high;
   }
-  return AggregationTemporality.UNSPECIFIED;
+
+  value(): bigint {
+    if (this.#low !== this.#valueLow || this.#high !== this.#valueHigh) {
+      this.#value = bigintOf(this.#low, this.#high);
+      this.#valueLow = this.#low;
+      this.#valueHigh = this.#high;
+    }
+    return this.#value;
+  }
 }
 
-function describe({ metric, type, origin }: Source, labels: SeriesDescription["labels"]): SeriesDescription {
-  const { name, unit, description } = metric;
-  return { name, type, unit, description, labels, origin };
+/** @throws InvalidRequest */
+function decode({ kind, name }: Source, bytes: Uint8Array): OtlpPoint {
+  try {
+    switch (kind) {
+      case "gauge":
+      case "sum":
+        return { kind: "number", value: fromBinary(NumberDataPointSchema, bytes) };
+      case "histogram":
+        return { kind: "histogram", value: fromBinary(HistogramDataPointSchema, bytes) };
+      case "exponentialHistogram":
+        return { kind: "exponential", value: fromBinary(ExponentialHistogramDataPointSchema, bytes) };
+      case "summary":
+        return { kind: "summary", value: fromBinary(SummaryDataPointSchema, bytes) };
+      default:
+        return kind satisfies never;
+    }
+  } catch (error) {
+    throw malformed(`a point of "${name}" is none: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
-function labelsOf(
-  serviceLabels: Source["serviceLabels"],
-  attributes: readonly KeyValue[],
-): readonly (readonly [string, string])[] {
+function labelsOf(serviceLabels: LabelPairs, attributes: readonly KeyValue[]): LabelPairs {
   const own = attributes.map(({ key, value }): readonly [string, string] => [key, textOf(value)]);
   // The point's own attribute wins over the resource's of the same name.
-  const labels = new Map([...serviceLabels, ...own]);
-  return [...labels].toSorted(byFirst);
-}
-
-function problemOf(name: string, labels: readonly (readonly [string, string])[], point: DataPoint): string | undefined {
-  const nameBytes = Buffer.byteLength(name);
-  if (nameBytes === 0) return "its name is empty";
-  if (nameBytes > NAME_BYTES_MAX) return `its name has ${nameBytes} bytes, the limit is ${NAME_BYTES_MAX}`;
-  if (point.timeUnixNano <= 0n) return "time_unix_nano is not set";
-  if (labels.length > LABELS_MAX) return `it has ${labels.length} labels, the limit is ${LABELS_MAX}`;
-  const bytes = labels.reduce((sum, [label, value]) => sum + Buffer.byteLength(label) + Buffer.byteLength(value), 0);
-  if (bytes > LABEL_BYTES_MAX) {
-    const [largest] = labels.toSorted(([, a], [, b]) => b.length - a.length);
-    return `its labels have ${bytes} bytes, the limit is ${LABEL_BYTES_MAX}; the longest is "${largest![0].slice(0, 100)}"`;
-  }
-  return undefined;
-}
-
-/** A point as it came. */
-function pointOf({ data }: OtlpMetric, point: DataPoint): Point {
-  const times = { timestampNs: point.timeUnixNano, startNs: point.startTimeUnixNano };
-  switch (data.case) {
-    case "gauge":
-    case "sum": {
-      const { value } = point as (typeof data.value.dataPoints)[number];
-      if (value.case !== "asInt") return { ...times, value: value.value ?? 0 };
-      return { ...times, value: Number(value.value), intValue: value.value };
-    }
-    case "histogram": {
-      const histogram = create(HistogramDataPointSchema, {
-        ...(point as (typeof data.value.dataPoints)[number]),
-        attributes: [],
-      });
-      return { ...times, value: Number(histogram.count), shape: shapeOf({ histogram }) };
-    }
-    case "exponentialHistogram": {
-      const exponentialHistogram = create(ExponentialHistogramDataPointSchema, {
-        ...(point as (typeof data.value.dataPoints)[number]),
-        attributes: [],
-      });
-      return { ...times, value: Number(exponentialHistogram.count), shape: shapeOf({ exponentialHistogram }) };
-    }
-    case "summary": {
-      const summary = { ...(point as (typeof data.value.dataPoints)[number]), attributes: [] };
-      return { ...times, value: Number(summary.count), shape: shapeOf({ summary }) };
-    }
-    case undefined:
-      return { ...times, value: 0 };
-  }
-}
-
-function shapeOf(fields: MessageInitShape<typeof MetricPointSchema>): Uint8Array {
-  return toBinary(MetricPointSchema, create(MetricPointSchema, fields));
-}
-
-function isRepeat({ point }: Series, again: Point): boolean {
-  return Object.is(point.value, again.value) && Buffer.compare(point.shape ?? NOTHING, again.shape ?? NOTHING) === 0;
-}
-const NOTHING = new Uint8Array(0);
-
-/** A value as a label: texts as they are, all else as JSON. */
-function textOf(value: AnyValue | undefined): string {
-  const plain = plainOf(value);
-  return typeof plain === "string" ? plain : JSON.stringify(plain);
-}
-
-function plainOf(value: AnyValue | undefined): unknown {
-  const content = value?.value;
-  switch (content?.case) {
-    case "intValue":
-      return Number.isSafeInteger(Number(content.value)) ? Number(content.value) : String(content.value);
-    case "bytesValue":
-      return Buffer.from(content.value).toString("base64");
-    case "arrayValue":
-      return content.value.values.map(plainOf);
-    case "kvlistValue":
-      return Object.fromEntries(content.value.values.map(({ key, value: inner }) => [key, plainOf(inner)]));
-    case undefined:
-      return "";
-    default:
-      return content?.value;
-  }
-}
-
-/** So that no label can look like two. */
-function escape(text: string): string {
-  return text.replaceAll(/[\\=,\n]/gu, (character) => `\\${character === "\n" ? "n" : character}`);
-}
-
-function byFirst([a]: readonly [string, string], [b]: readonly [string, string]): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+  return sortedLabels(new Map([...serviceLabels, ...own]));
 }

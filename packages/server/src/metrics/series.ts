@@ -20,6 +20,8 @@ export interface SeriesDescription {
   readonly labels: readonly (readonly [name: string, value: string])[];
   /** What else tells it from others: resource and scope of its producer. */
   readonly origin: string;
+  /** Whose it is, by the name of the subject; absent: the server's own. */
+  readonly owner?: string;
   /** A gauge whose points are a counter: subscribers get its rate over their own interval, times this. */
   readonly rateScale?: number;
   /** No rate is told that is greater: clocks and counters are read one after the other. */
@@ -59,6 +61,8 @@ export class Series {
   /** The one before `point`: where the first rate that a subscriber gets begins. */
   previous: Point;
   seenMs: number;
+  /** Its number in the history; -1: it has none yet. */
+  historyId = -1;
 
   constructor(key: string, description: SeriesDescription, point: Point, seenMs: number) {
     this.key = key;

@@ -6,13 +6,14 @@ import { type Authorize, subjectOf } from "../security/authorize.ts";
 import type { Clock } from "../store/contract.ts";
 import type { Reporter } from "../telemetry/instrument.ts";
 import { createMetricsHttpHandlers } from "./expose-http.ts";
+import { MetricIntake } from "./intake.ts";
 import { listMetrics, listSeries } from "./listing.ts";
-import { MetricsIngest } from "./otlp.ts";
 import { OWN_ORIGIN, OwnMetrics } from "./own-metrics.ts";
 import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
 import { SeriesTable } from "./series.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { SYSTEM_ORIGIN, SystemMetrics } from "./system.ts";
+import { createWriteEntrances, type WriteEntrances } from "./write-entrances.ts";
 
 export interface MetricsServiceOptions {
   readonly authorize: Authorize;
@@ -26,6 +27,8 @@ export interface MetricsServiceHandle extends Disposable {
   readonly seedHandlers: ServiceHandlers<typeof SeedMetricsService>;
   /** Of OpenTelemetry's service. */
   readonly otlpHandlers: ServiceHandlers<typeof OtlpMetricsService>;
+  /** What others write by. */
+  readonly entrances: WriteEntrances;
   /** Of /metrics and /federate. */
   readonly httpHandlers: HttpHandlers;
   readonly subscriptions: number;
@@ -42,7 +45,8 @@ const SILENT_MS = 5 * 60_000;
 export function createMetricsService({ authorize, clock, limits }: MetricsServiceOptions): MetricsServiceHandle {
   const table = new SeriesTable({ clock, seriesMax: limits.seriesMax, silentMs: SILENT_MS });
   const system = new SystemMetrics({ table, clock });
-  const ingest = new MetricsIngest(table);
+  const intake = new MetricIntake({ table });
+  const entrances = createWriteEntrances({ table, intake, authorize, clock, limits });
   const own = new OwnMetrics({ table, clock });
   const refresh = (matchesName: (name: string) => boolean): void => {
     system.refresh(matchesName);
@@ -60,6 +64,7 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
 
   return {
     handlers: {
+      ...entrances.handlers,
       streamMetrics: stream(true),
       listMetrics(request, call) {
         authorize(subjectOf(call), "describe", RESOURCE);
@@ -73,12 +78,8 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
       },
     },
     seedHandlers: { streamMetrics: stream(false) },
-    otlpHandlers: {
-      async export(request, call) {
-        authorize(subjectOf(call), "write", RESOURCE);
-        return await ingest.export(request);
-      },
-    },
+    otlpHandlers: entrances.otlpHandlers,
+    entrances,
     httpHandlers: createMetricsHttpHandlers({
       authorize,
       limits,
@@ -93,7 +94,7 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
     drain: () => subscriptions.drain(),
     [Symbol.dispose]() {
       subscriptions[Symbol.dispose]();
-      ingest[Symbol.dispose]();
+      entrances[Symbol.dispose]();
       system[Symbol.dispose]();
       table[Symbol.dispose]();
     },
