@@ -31,6 +31,8 @@ export interface MetricQuery extends SeriesSelection {
   readonly mode?: "sample" | "on-change" | "once";
   /** What is told of a counter. Default: "cumulative". */
   readonly counters?: "cumulative" | "delta" | "rate";
+  /** Of histograms and summaries, 0 to 1; with "delta" and "rate" of what came in the interval. Default: none. */
+  readonly quantiles?: readonly number[];
   /** A new point with the old value is left out. */
   readonly suppressRedundant?: boolean;
   /** Nothing of what is there at the beginning. */
@@ -127,6 +129,7 @@ function requestOf(query: MetricQuery): MessageInitShape<typeof MetricsRequestSc
     ...(intervalMs === undefined ? {} : { intervalMs }),
     mode: MODES[mode],
     counterMode: COUNTERS[counters],
+    quantiles: [...(query.quantiles ?? [])],
     suppressRedundant: query.suppressRedundant ?? false,
     updatesOnly: query.updatesOnly ?? false,
     resendMs: query.resendMs ?? 0,

@@ -25,6 +25,11 @@ export function formatValue(value: number, unit: string): string {
   return unit === "" || unit === "1" || unit.startsWith("{") ? text : `${text} ${unit}`;
 }
 
+/** "p99" of 0.99, "p99.9" of 0.999. */
+export function quantileName(quantile: number): string {
+  return `p${Number((100 * quantile).toPrecision(6))}`;
+}
+
 interface Row {
   readonly title: string;
   readonly unit: string;
@@ -45,23 +50,32 @@ export class MetricsScreen {
     this.#paint = paint;
   }
 
+  /** Each quantile has a row of its own; a histogram without any shows its count. */
   take(point: MetricPoint): void {
     const title = seriesName(point);
+    const isCount = point.metricType === "histogram" || point.metricType === "summary";
+    if (point.quantiles.length === 0) this.#put(title, { ...point, unit: isCount ? "" : point.unit });
+    for (const { quantile, value } of point.quantiles) {
+      this.#put(`${title} ${quantileName(quantile)}`, { value, unit: point.unit, stale: point.stale });
+    }
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => this.#draw());
+  }
+
+  #put(title: string, { value, unit, stale }: Pick<MetricPoint, "value" | "unit" | "stale">): void {
     let row = this.#rows.get(title);
     if (row === undefined) {
       if (this.#rows.size >= this.#rowsMax) {
         this.#more++;
         return;
       }
-      row = { title, unit: point.unit, values: [], isStale: false };
+      row = { title, unit, values: [], isStale: false };
       this.#rows.set(title, row);
     }
-    row.isStale = point.stale;
-    row.values.push(point.value);
+    row.isStale = stale;
+    row.values.push(value);
     if (row.values.length > SPARKS) row.values.shift();
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(() => this.#draw());
   }
 
   /** Leaves what was drawn last. */

@@ -15,7 +15,7 @@ import {
 import { formatTable } from "../table.ts";
 import { formatCount } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
-import { formatValue, MetricsScreen, openMetricsScreen, seriesName } from "./metrics-screen.ts";
+import { formatValue, MetricsScreen, openMetricsScreen, quantileName, seriesName } from "./metrics-screen.ts";
 import { parseDurationMs } from "./time-argument.ts";
 
 interface SelectionOptions {
@@ -29,6 +29,7 @@ interface StreamOptions extends SelectionOptions {
   readonly mode: "sample" | "on-change" | "once";
   readonly rate?: boolean;
   readonly delta?: boolean;
+  readonly quantile: readonly number[];
   readonly changed?: boolean;
   readonly updatesOnly?: boolean;
   readonly utc?: boolean;
@@ -48,6 +49,12 @@ export function metricsCommand(context: CommandContext): Command {
     )
     .option("--rate", "counters as what is added per second")
     .option("--delta", "counters as what was added since the last point")
+    .option(
+      "--quantile <share>",
+      "of histograms and summaries: 0.99; with --rate or --delta of what came in the interval; may be repeated, or a list",
+      (text: string, all: readonly number[]) => [...all, ...parseQuantiles(text)],
+      [],
+    )
     .option("--changed", "leave out points with the value of the one before")
     .option("--updates-only", "nothing of what is there at the beginning")
     .option("--utc", "times in UTC instead of local time");
@@ -81,6 +88,7 @@ async function stream(names: readonly string[], options: StreamOptions, context:
     suppressRedundant: changed,
     updatesOnly,
     counters: rate === true ? "rate" : delta === true ? "delta" : "cumulative",
+    quantiles: options.quantile,
   };
   const screen = mode === "once" || options.output === "json" ? undefined : openMetricsScreen(context);
   await using client = connect(options.server);
@@ -133,14 +141,21 @@ async function show(
 
 function lineOf(point: MetricPoint, isUtc: boolean, output: Output): string {
   const time = output.paint("dim", formatTime(point.timestamp, isUtc));
-  const value = point.stale ? output.paint("red", "stale") : formatValue(point.value, point.unit);
+  const value = point.stale ? output.paint("red", "stale") : valueText(point);
   return `${time} ${seriesName(point)} ${value}`;
+}
+
+/** A histogram's value is its count; what its unit belongs to are its quantiles. */
+function valueText({ value, unit, metricType, quantiles }: MetricPoint): string {
+  const isCount = metricType === "histogram" || metricType === "summary";
+  const told = quantiles.map((each) => `${quantileName(each.quantile)}=${formatValue(each.value, unit)}`);
+  return [formatValue(value, isCount ? "" : unit), ...told].join(" ");
 }
 
 /** As protobuf's JSON has it. */
 function pointToJson(point: MetricPoint): object {
   const { name, value, timestamp, labels, metricType, unit, coalesced, stale, intValue, histogram, summary } = point;
-  const { exponentialHistogram } = point;
+  const { exponentialHistogram, quantiles, exemplars } = point;
   return {
     name,
     labels,
@@ -154,6 +169,8 @@ function pointToJson(point: MetricPoint): object {
     ...(histogram === undefined ? {} : { histogram: bare(histogram) }),
     ...(exponentialHistogram === undefined ? {} : { exponentialHistogram: bare(exponentialHistogram) }),
     ...(summary === undefined ? {} : { summary: bare(summary) }),
+    ...(quantiles.length === 0 ? {} : { quantiles: quantiles.map(bare) }),
+    ...(exemplars.length === 0 ? {} : { exemplars: exemplars.map(bare) }),
   };
 }
 
@@ -219,6 +236,14 @@ function parseMatcher(text: string): MetricMatcher {
   const [, label = "", operator, value = ""] = found;
   const isQuoted = /^".*"$/su.test(value);
   return { label, operator: operator as MetricMatcher["operator"], value: isQuoted ? value.slice(1, -1) : value };
+}
+
+function parseQuantiles(text: string): number[] {
+  return text.split(",").map((part) => {
+    const quantile = Number(part);
+    if (part.trim() !== "" && quantile >= 0 && quantile <= 1) return quantile;
+    throw new InvalidArgumentError(`"${part}" is no share from 0 to 1, for example 0.99.`);
+  });
 }
 
 /** A number alone is seconds, as in the request of the service. */
