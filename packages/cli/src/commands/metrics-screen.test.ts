@@ -12,7 +12,7 @@ function openScreen(rows = 24) {
   stream.on("data", (chunk: Buffer) => writes.push(chunk.toString()));
   const screen = new MetricsScreen(Object.assign(stream, { rows }), (_, text) => text);
   return {
-    async take(...points: MessageInitShape<typeof MetricPointSchema>[]): Promise<string[]> {
+    take: async (...points: MessageInitShape<typeof MetricPointSchema>[]): Promise<string[]> => {
       for (const point of points) screen.take(create(MetricPointSchema, point));
       await turn();
       expect(writes.length).toBeLessThanOrEqual(1);
