@@ -1,0 +1,205 @@
+// Records of the history's logs, and points in them (docs/formats/metrics.md).
+//
+// Points are told one after the other, each a varint and what it says: 0 and a varint: the ticks of the points that follow is
+// this one of the record; else four times the difference of the series' number to the one before (zigzag), plus
+//   1  a double (8 bytes)
+//   2  a double that is a whole number
+//   3  a length (varint) and a whole point (whole-point.ts)
+import { crc32 } from "node:zlib";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  type MetricsRecord,
+  MetricsRecordSchema,
+  type SeriesDefinition,
+  type SeriesDefinitionSchema,
+} from "@sluice/api";
+import type { Batch, FrameCodec } from "../../store/contract.ts";
+import { ByteSink } from "../../stream/byte-sink.ts";
+import { WireReader } from "../../stream/wire.ts";
+import type { MetricType, SeriesDescription } from "../series.ts";
+import type { KnownSeries } from "./history.ts";
+import { decodeWhole, encodeWhole, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
+
+const HEADER_BYTES = 5;
+/** Of `sequence`, `epoch` and `checksum`: each a tag and a fixed width. */
+const STAMP_BYTES = 9 + 5 + 5;
+const SEQUENCE_TAG = (13 << 3) | 1;
+const EPOCH_TAG = (14 << 3) | 5;
+const CHECKSUM_TAG = (15 << 3) | 5;
+
+/** How the store proves a record. */
+export const metricsFrameCodec: FrameCodec = {
+  describe(bytes, start, end) {
+    const message = start + HEADER_BYTES;
+    const stamp = end - STAMP_BYTES;
+    if (stamp < message || bytes[start] !== 0) return undefined;
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    if (view.getUint32(start + 1) !== end - message) return undefined;
+    if (bytes[stamp] !== SEQUENCE_TAG || bytes[stamp + 9] !== EPOCH_TAG || bytes[end - 5] !== CHECKSUM_TAG)
+      return undefined;
+    if (view.getUint32(end - 4, true) !== crc32(bytes.subarray(message, end - 5))) return undefined;
+    const sequence = Number(view.getBigUint64(stamp + 1, true));
+    const epoch = view.getUint32(stamp + 10, true);
+    return { epoch, sequence, timestamp: 0n, severity: 0, label: "", producer: "", producerSequence: 0 };
+  },
+};
+
+/** A batch of one record, as the log takes it. */
+export function batchOf(message: Uint8Array, { sequence, epoch }: { sequence: number; epoch: number }): Batch {
+  const size = HEADER_BYTES + message.length + STAMP_BYTES;
+  const bytes = Buffer.allocUnsafeSlow(size);
+  bytes[0] = 0;
+  bytes.writeUInt32BE(size - HEADER_BYTES, 1);
+  bytes.set(message, HEADER_BYTES);
+  let at = HEADER_BYTES + message.length;
+  bytes[at] = SEQUENCE_TAG;
+  at = bytes.writeBigUInt64LE(BigInt(sequence), at + 1);
+  bytes[at] = EPOCH_TAG;
+  at = bytes.writeUInt32LE(epoch, at + 1);
+  bytes.writeUInt32LE(crc32(bytes.subarray(HEADER_BYTES, at)), at + 1);
+  bytes[at] = CHECKSUM_TAG;
+  return {
+    count: 1,
+    bytes,
+    offsets: Uint32Array.of(0),
+    lengths: Uint32Array.of(size),
+    timestamps: new BigInt64Array(1),
+    severities: new Uint8Array(1),
+    labels: new Uint32Array(1),
+  };
+}
+
+export function encodeRecord(kind: MessageInitShape<typeof MetricsRecordSchema>["kind"]): Uint8Array {
+  return toBinary(MetricsRecordSchema, create(MetricsRecordSchema, kind === undefined ? {} : { kind }));
+}
+
+/** Of a frame that has proven itself. */
+export function decodeRecord(bytes: Uint8Array, start: number, end: number): MetricsRecord["kind"] {
+  return fromBinary(MetricsRecordSchema, bytes.subarray(start + HEADER_BYTES, end)).kind;
+}
+
+export function definitionOf(
+  id: number,
+  { key, description: known }: KnownSeries,
+): MessageInitShape<typeof SeriesDefinitionSchema> {
+  const { name, type: metricType, unit, description, origin, rateScale, rateMax } = known;
+  const labels = known.labels.flat();
+  const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
+  return { id, key, name, metricType, unit, description, labels, origin, ...rates };
+}
+
+export function seriesOf(definition: SeriesDefinition): KnownSeries {
+  const { key, name, metricType, unit, description, labels: flat, origin, rateScale, rateMax } = definition;
+  const labels = Array.from({ length: flat.length / 2 }, (_, i): [string, string] => [flat[2 * i]!, flat[2 * i + 1]!]);
+  const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
+  const told: SeriesDescription = { name, type: metricType as MetricType, unit, description, labels, origin, ...rates };
+  return { key, description: told };
+}
+
+const Told = { DOUBLE: 1, INT: 2, WHOLE: 3 } as const;
+
+/** What was written since the last commit. */
+export class OpenRecord {
+  /** That the record will have. */
+  readonly sequence: number;
+  readonly firstTick: number;
+  readonly timestamps: bigint[] = [];
+  readonly series: MessageInitShape<typeof SeriesDefinitionSchema>[] = [];
+  readonly #sink = new ByteSink(1024);
+  readonly #ticks = new Map<bigint, number>();
+  #tick = -1;
+  #id = 0;
+
+  constructor(sequence: number, firstTick: number) {
+    this.sequence = sequence;
+    this.firstTick = firstTick;
+  }
+
+  get isEmpty(): boolean {
+    return this.#sink.used === 0;
+  }
+
+  get bytes(): number {
+    return this.#sink.used;
+  }
+
+  /** The tick of this time; `make` is asked for one when there is none yet. */
+  tick(timestampNs: bigint, make: () => number): number {
+    let tick = this.#ticks.get(timestampNs);
+    if (tick !== undefined) return tick;
+    tick = make();
+    this.#ticks.set(timestampNs, tick);
+    this.timestamps.push(timestampNs);
+    return tick;
+  }
+
+  /** `isPlain`: all that is not in a double is as the history has it of this series. */
+  add(id: number, tick: number, point: PastPoint, isPlain: boolean): void {
+    const sink = this.#sink;
+    if (tick !== this.#tick) {
+      sink.varint(0);
+      sink.varint(tick - this.firstTick);
+      this.#tick = tick;
+    }
+    const difference = id - this.#id;
+    this.#id = id;
+    const step = 4 * (difference < 0 ? -2 * difference - 1 : 2 * difference);
+    if (!isPlain) {
+      const whole = encodeWhole(point, point.isStale);
+      sink.varint(step + Told.WHOLE);
+      sink.varint(whole.length);
+      sink.raw(whole, 0, whole.length);
+      return;
+    }
+    sink.varint(step + (point.intValue === undefined || point.isStale ? Told.DOUBLE : Told.INT));
+    sink.reserve(8);
+    if (point.isStale) {
+      sink.used = sink.bytes.writeUInt32LE(STALE_LOW, sink.used);
+      sink.used = sink.bytes.writeUInt32LE(STALE_HIGH, sink.used);
+    } else sink.used = sink.bytes.writeDoubleLE(point.value, sink.used);
+  }
+
+  toMessage(): Uint8Array {
+    const { series, timestamps } = this;
+    const points = this.#sink.bytes.subarray(0, this.#sink.used);
+    return encodeRecord({ case: "points", value: { series, firstTick: BigInt(this.firstTick), timestamps, points } });
+  }
+}
+
+const wire = new WireReader();
+
+/** Reads what `add` wrote. `start`: since when a series counts that a plain point is of. */
+export function readPoints(
+  told: { readonly points: Uint8Array; readonly timestamps: readonly bigint[]; readonly firstTick: bigint },
+  start: (id: number) => bigint,
+  visit: (id: number, tick: number, point: PastPoint) => void,
+): void {
+  const bytes = Buffer.from(told.points.buffer, told.points.byteOffset, told.points.length);
+  const firstTick = Number(told.firstTick);
+  let index = 0;
+  let id = 0;
+  wire.open(bytes, 0, bytes.length);
+  while (wire.pos < wire.end) {
+    const code = wire.varint();
+    if (code === 0) {
+      index = wire.varint();
+      continue;
+    }
+    const zigzag = Math.floor(code / 4);
+    id += zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+    const timestampNs = told.timestamps[index]!;
+    if (code % 4 === Told.WHOLE) {
+      const length = wire.varint();
+      const at = wire.pos;
+      wire.pos = at + length;
+      visit(id, firstTick + index, decodeWhole(bytes.subarray(at, at + length), timestampNs));
+      continue;
+    }
+    const at = wire.pos;
+    wire.pos = at + 8;
+    const value = bytes.readDoubleLE(at);
+    const isStale = bytes.readUInt32LE(at) === STALE_LOW && bytes.readUInt32LE(at + 4) === STALE_HIGH;
+    const point = { value, timestampNs, startNs: start(id), isStale };
+    visit(id, firstTick + index, code % 4 === Told.INT ? { ...point, intValue: BigInt(value) } : point);
+  }
+}
