@@ -43,7 +43,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["open-services"],
       ["open-logs", "surroundings"],
       ["config", "status"],
-      ["http", "files", "logs", "metrics", "queues"],
+      ["http", "files", "logs", "metrics", "notifications", "queues"],
       ["security", "telemetry"],
       ["journal"],
       ["stream"],

@@ -28,7 +28,7 @@ const TEXT = /^[A-Za-z0-9_-]+$/;
 
 /** The same sequence for all priorities. */
 export function positionAt(epoch: number, sequence: number): InboxPosition {
-  return { epoch, through: new Array<number>(PRIORITIES).fill(sequence) };
+  return { epoch, through: Array.from({ length: PRIORITIES }, () => sequence) };
 }
 
 /** The sequence up to which everything was read, whatever its priority. */
