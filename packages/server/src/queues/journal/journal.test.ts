@@ -41,6 +41,17 @@ describe("a journal", () => {
     expect([again.queue.liveBytes, [...again.queue.jobs]]).toEqual(before);
   });
 
+  test("brings to disk together what requests that came together say, however many microtasks lie between", async () => {
+    await using place = await JournalPlace.make();
+    await using opened = await place.open();
+    const { journal, queue } = opened;
+    const before = place.writes;
+    queue.add(10);
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+    await journal.durable(queue.add(10).place);
+    expect(place.writes).toBe(before + 1);
+  });
+
   test("brings what is appended while a commit runs to disk with one more", async () => {
     await using place = await JournalPlace.make();
     await using opened = await place.open();
