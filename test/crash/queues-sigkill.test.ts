@@ -1,4 +1,4 @@
-// Servers and workers, killed again and again under load: every job whose enqueueing was acknowledged ends acknowledged once, or
+// Servers, workers and a sidecar between them, killed again and again under load: every job whose enqueueing was acknowledged ends acknowledged once, or
 // dead.
 //
 // More lives: SLUICE_CRASH_ROUNDS=100 npm run crash.
@@ -10,6 +10,7 @@ import { Code, RpcError } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { openQueueClient, type QueueClient } from "../support/queue-client.ts";
 import { startServer } from "../support/server-process.ts";
+import { startSidecar } from "../support/sidecar-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
 const LIVES = Number(process.env["SLUICE_CRASH_ROUNDS"] ?? 5);
@@ -101,75 +102,88 @@ async function produce(client: QueueClient, state: { isOver: boolean; answers():
   return acknowledged;
 }
 
-test("SIGKILL of servers and workers in a loop: every acknowledged job ends acknowledged once, or dead", async () => {
-  await using place = await openTemporaryFolder("queues-sigkill");
-  await using stack = new AsyncDisposableStack();
-  let server = await startServer([], { folder: place.path });
-  stack.defer(async () => server[Symbol.asyncDispose]());
-  const { address } = server;
-  await using client = openQueueClient(address);
-  const settings = { leaseMs: 2000, graceMs: 1000, backoffMs: 10, backoffMaxMs: 50, maxAttempts: 50 };
-  await client.queues.createQueue({ name: "crash", settings });
+test.for(["beside the server", "behind a sidecar"])(
+  "SIGKILL in a loop, workers %s: every acknowledged job ends acknowledged once, or dead",
+  async (where) => {
+    await using place = await openTemporaryFolder("queues-sigkill");
+    await using stack = new AsyncDisposableStack();
+    let server = await startServer([], { folder: place.path });
+    stack.defer(async () => server[Symbol.asyncDispose]());
+    const { address } = server;
+    await using client = openQueueClient(address);
+    const settings = { leaseMs: 2000, graceMs: 1000, backoffMs: 10, backoffMaxMs: 50, maxAttempts: 50 };
+    await client.queues.createQueue({ name: "crash", settings });
 
-  const record = new Record();
-  let workers = Array.from({ length: WORKERS }, (_, index) => startWorker(address, record, { index, life: 0 }));
-  stack.defer(async () => void (await Promise.all(workers.map(kill))));
-  const state = { isOver: false, answers: () => record.answers };
-  const producing = produce(client, state);
-  const kills = { servers: 0, workers: 0 };
-  for (let life = 1; life < LIVES; life++) {
+    const words = ["--upstream", address, "--queue", "crash"];
+    let sidecar = where === "behind a sidecar" ? await startSidecar(words, { folder: place.path }) : undefined;
+    stack.defer(async () => sidecar?.[Symbol.asyncDispose]());
+    const workAt = sidecar?.address ?? address;
+    const record = new Record();
+    let workers = Array.from({ length: WORKERS }, (_, index) => startWorker(workAt, record, { index, life: 0 }));
+    stack.defer(async () => void (await Promise.all(workers.map(kill))));
+    const state = { isOver: false, answers: () => record.answers };
+    const producing = produce(client, state);
+    const kills = { servers: 0, sidecars: 0, workers: 0 };
+    for (let life = 1; life < LIVES; life++) {
+      await record.reach(record.answers + LIFE_ANSWERS);
+      const index = life % WORKERS;
+      if (life % 3 !== 1) {
+        await kill(workers[index]!);
+        workers = workers.with(index, startWorker(workAt, record, { index, life }));
+        kills.workers++;
+      }
+      if (sidecar !== undefined && life % 2 === 0) {
+        sidecar.kill("SIGKILL");
+        await sidecar.ended();
+        sidecar = await startSidecar([...words, "--listen", workAt], { folder: place.path });
+        kills.sidecars++;
+      }
+      server.kill("SIGKILL");
+      await server.ended();
+      server = await startServer(["--listen", address], { folder: place.path });
+      kills.servers++;
+    }
     await record.reach(record.answers + LIFE_ANSWERS);
-    const index = life % WORKERS;
-    if (life % 3 !== 1) {
-      await kill(workers[index]!);
-      workers = workers.with(index, startWorker(address, record, { index, life }));
-      kills.workers++;
-    }
-    server.kill("SIGKILL");
-    await server.ended();
-    server = await startServer(["--listen", address], { folder: place.path });
-    kills.servers++;
-  }
-  await record.reach(record.answers + LIFE_ANSWERS);
-  state.isOver = true;
-  const acknowledged = await producing;
-  const countsOf = async () => (await client.queues.getQueue({ name: "crash" })).queue!.counts!;
-  const rest = async () => {
-    const { waiting, offered, running, delayed } = await countsOf();
-    return waiting + offered + running + delayed;
-  };
-  await expect.poll(rest, { timeout: 120_000 }).toBe(0n);
+    state.isOver = true;
+    const acknowledged = await producing;
+    const countsOf = async () => (await client.queues.getQueue({ name: "crash" })).queue!.counts!;
+    const rest = async () => {
+      const { waiting, offered, running, delayed } = await countsOf();
+      return waiting + offered + running + delayed;
+    };
+    await expect.poll(rest, { timeout: 120_000 }).toBe(0n);
 
-  const { done, dead, enqueued } = await countsOf();
-  const deadBodies = new Set<string>();
-  for (let pageToken = ""; ;) {
-    const page = await client.queues.listDeadJobs({ queue: "crash", bodyBytes: 100, pageToken });
-    for (const { job } of page.jobs) deadBodies.add(Buffer.from(job!.body).toString());
-    pageToken = page.nextPageToken;
-    if (pageToken === "") break;
-  }
-  // Each job once, whatever was sent again; and each of them at its end.
-  expect(Number(enqueued)).toBe(acknowledged.length);
-  expect(Number(done + dead)).toBe(acknowledged.length);
-  expect(deadBodies.size).toBe(Number(dead));
-  const faults: string[] = [];
-  let unheard = 0;
-  for (const body of acknowledged) {
-    const acked = record.acked.get(body)?.size ?? 0;
-    const acking = record.acking.get(body)?.size ?? 0;
-    if (acked > 1) faults.push(`${body} was acknowledged as ${acked} attempts`);
-    if (deadBodies.has(body) && (acked > 0 || !record.rejected.has(body)))
-      faults.push(`${body} is dead, and should not be`);
-    if (!deadBodies.has(body) && acked === 0) {
-      // Somebody was killed before hearing of it: then an ack was on its way.
-      unheard++;
-      if (acking === 0) faults.push(`${body} is done, and nobody acknowledged it`);
+    const { done, dead, enqueued } = await countsOf();
+    const deadBodies = new Set<string>();
+    for (let pageToken = ""; ;) {
+      const page = await client.queues.listDeadJobs({ queue: "crash", bodyBytes: 100, pageToken });
+      for (const { job } of page.jobs) deadBodies.add(Buffer.from(job!.body).toString());
+      pageToken = page.nextPageToken;
+      if (pageToken === "") break;
     }
-  }
-  expect(faults).toEqual([]);
-  const again = [...record.runs.values()].filter((runs) => runs > 1).length;
-  console.log(
-    `${acknowledged.length} jobs, ${done} done, ${dead} dead, ${again} run more than once, ${unheard} acks unheard; ` +
-      `${kills.servers} servers and ${kills.workers} workers killed`,
-  );
-});
+    // Each job once, whatever was sent again; and each of them at its end.
+    expect(Number(enqueued)).toBe(acknowledged.length);
+    expect(Number(done + dead)).toBe(acknowledged.length);
+    expect(deadBodies.size).toBe(Number(dead));
+    const faults: string[] = [];
+    let unheard = 0;
+    for (const body of acknowledged) {
+      const acked = record.acked.get(body)?.size ?? 0;
+      const acking = record.acking.get(body)?.size ?? 0;
+      if (acked > 1) faults.push(`${body} was acknowledged as ${acked} attempts`);
+      if (deadBodies.has(body) && (acked > 0 || !record.rejected.has(body)))
+        faults.push(`${body} is dead, and should not be`);
+      if (!deadBodies.has(body) && acked === 0) {
+        // Somebody was killed before hearing of it: then an ack was on its way.
+        unheard++;
+        if (acking === 0) faults.push(`${body} is done, and nobody acknowledged it`);
+      }
+    }
+    expect(faults).toEqual([]);
+    const again = [...record.runs.values()].filter((runs) => runs > 1).length;
+    console.log(
+      `${acknowledged.length} jobs, ${done} done, ${dead} dead, ${again} run more than once, ${unheard} acks unheard; ` +
+        `${kills.servers} servers, ${kills.sidecars} sidecars and ${kills.workers} workers killed`,
+    );
+  },
+);
