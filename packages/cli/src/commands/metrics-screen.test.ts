@@ -5,6 +5,8 @@ import { MetricPointSchema } from "@sluice/api";
 import { expect, test } from "vitest";
 import { formatValue, MetricsScreen, quantileName } from "./metrics-screen.ts";
 
+const ESCAPE = "\u001b[";
+
 /** A screen, and what it wrote of each batch, each line without what moves the cursor. */
 function openScreen(rows = 24) {
   const writes: string[] = [];
@@ -17,11 +19,11 @@ function openScreen(rows = 24) {
       await turn();
       expect(writes.length).toBeLessThanOrEqual(1);
       const text = writes.splice(0).join("");
+      // Each line begins with the order to clear it, the first one after that to go up.
       return text
-        .replace(/^\u001b\[\d+A/u, "")
-        .replaceAll("\r\u001b[2K", "")
-        .split("\n")
-        .slice(0, -1);
+        .split(`\r${ESCAPE}2K`)
+        .slice(1)
+        .map((line) => line.replace("\n", ""));
     },
   };
 }
