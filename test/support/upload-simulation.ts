@@ -166,23 +166,42 @@ class Simulation {
     sent.isStarted = true;
   }
 
-  /** Sends a piece; now and then one that is damaged, which does not count. */
+  /** Sends a piece, and another one while the first is made to count; now and then one that is damaged, which does not. */
   async #append(upload: Upload, sent: Sent): Promise<void> {
     this.#activity = "writing";
-    const offset = upload.durableOffset;
-    const length = Math.min(between(this.#random, 1, 1500), sent.content.length - offset);
     const isDamaged = this.#random() < 0.2;
-    if (length === 0 && !isDamaged) return;
-    const memory = new SharedArrayBuffer(Math.max(1, length));
-    if (isDamaged) new Uint8Array(memory).fill(0xee);
-    else new Uint8Array(memory).set(sent.content.subarray(offset, offset + length));
     const release = upload.use("the simulation writes");
     try {
-      await upload.append(memory, memory.byteLength, { counts: !isDamaged });
+      const first = await this.#appendPiece(upload, sent, { from: upload.durableOffset, isDamaged });
+      if (isDamaged) return;
+      const counting = upload.count();
+      const hasMore = this.#random() < 0.5;
+      const both = await Promise.allSettled([
+        counting,
+        hasMore ? this.#appendPiece(upload, sent, { from: first, isDamaged: false }) : undefined,
+      ]);
+      for (const each of both) if (each.status === "rejected") throw each.reason;
+      await upload.count();
     } finally {
       release();
+      sent.acknowledged = upload.durableOffset;
     }
-    sent.acknowledged = upload.durableOffset;
+  }
+
+  /** Returns where it ends. */
+  async #appendPiece(
+    upload: Upload,
+    { content }: Sent,
+    { from, isDamaged }: { readonly from: number; readonly isDamaged: boolean },
+  ): Promise<number> {
+    const end = Math.min(from + between(this.#random, 1, 1500), content.length);
+    const length = isDamaged ? Math.max(1, end - from) : end - from;
+    if (length === 0) return from;
+    const memory = new SharedArrayBuffer(length);
+    if (isDamaged) new Uint8Array(memory).fill(0xee);
+    else new Uint8Array(memory).set(content.subarray(from, end));
+    await upload.append(memory, length);
+    return end;
   }
 
   async #commit(upload: Upload, sent: Sent, changes: Changes): Promise<void> {

@@ -1,30 +1,44 @@
 // The bytes of one call on their way to disk.
 //
 // RB1. Two blocks at most: while one is written, the other fills up. When both are full, whoever sends waits; so it does when
-//      all blocks of the server are held.
-// RB2. Whatever has gathered when a write returns is the next write: few large ones for a fast sender, at once for a slow one.
+//      all blocks of the server are held, and when `UNCOUNTED_MAX` bytes are written and not on disk for good.
+// RB2. Whatever has gathered when a write returns is the next write, and whatever was written when a sync returns is the next
+//      sync: few large ones for a fast sender, at once for a slow one.
+// RB3. A write that fails ends it; what was written before is counted all the same.
 import type { Upload } from "./upload.ts";
 import { BLOCK_BYTES, type UploadBlock, type UploadBlocks } from "./upload-blocks.ts";
 
-/** What the bytes go to: an upload, or one that lets them wait for their checksum. */
-type Appendable = Pick<Upload, "append">;
+/** Memory of the system for one call, which the disk works off while more is written. */
+const UNCOUNTED_MAX = 8 * BLOCK_BYTES;
+/** What is taken behind what is on disk for good. */
+export const WINDOW_BYTES = UNCOUNTED_MAX + 2 * BLOCK_BYTES;
+
+export interface ReceivedBytesOptions {
+  /** False: what is taken does not count before `Upload.count`. */
+  readonly counts: boolean;
+  /** More counts than before. */
+  readonly onCounted: () => void;
+}
 
 export class ReceivedBytes {
-  readonly #upload: Appendable;
+  readonly #upload: Pick<Upload, "append" | "count">;
   readonly #blocks: UploadBlocks;
-  readonly #onDurable: () => void;
+  readonly #options: ReceivedBytesOptions;
   /** undefined: nothing has gathered. */
   #gathering: UploadBlock | undefined;
   #writing: Promise<void> | undefined;
-  #failure: { readonly error: unknown } | undefined;
+  #counting: Promise<void> | undefined;
+  /** Written, and not counted so far. */
+  #uncountedBytes = 0;
+  #failure: { readonly error: unknown; readonly isOfCount: boolean } | undefined;
 
-  constructor(upload: Appendable, blocks: UploadBlocks, onDurable: () => void) {
+  constructor(upload: Pick<Upload, "append" | "count">, blocks: UploadBlocks, options: ReceivedBytesOptions) {
     this.#upload = upload;
     this.#blocks = blocks;
-    this.#onDurable = onDurable;
+    this.#options = options;
   }
 
-  /** Takes all of them. Await it: then there is room for more. @throws what a write failed with */
+  /** Takes all of them. Await it: then there is room for more. @throws what a write or a sync failed with */
   async add(bytes: Uint8Array): Promise<void> {
     for (let done = 0; done < bytes.length;) {
       if (this.#failure !== undefined) throw this.#failure.error;
@@ -34,13 +48,16 @@ export class ReceivedBytes {
       block.length += count;
       done += count;
       this.#write();
-      if (this.#gathering?.length === BLOCK_BYTES) await this.#writing;
+      // RB1: what is under way takes it when it is done.
+      while (this.#gathering?.length === BLOCK_BYTES && this.#failure === undefined) {
+        await (this.#writing ?? this.#counting);
+      }
     }
   }
 
-  /** Resolves when all is durable. Once, last of all calls. @throws what a write failed with */
+  /** Resolves when all is written, and counts if it does. Once, last of all calls. @throws what a write or a sync failed with */
   async flush(): Promise<void> {
-    while (this.#writing !== undefined) await this.#writing;
+    while (this.#writing !== undefined || this.#counting !== undefined) await (this.#writing ?? this.#counting);
     if (this.#failure === undefined) return;
     if (this.#gathering !== undefined) this.#blocks.give(this.#gathering);
     this.#gathering = undefined;
@@ -51,19 +68,47 @@ export class ReceivedBytes {
   #write(): void {
     const block = this.#gathering;
     if (this.#writing !== undefined || block === undefined || this.#failure !== undefined) return;
+    if (this.#options.counts && this.#uncountedBytes >= UNCOUNTED_MAX) return;
     this.#gathering = undefined;
-    this.#writing = this.#upload.append(block.memory, block.length).then(
-      () => {
+    const { length } = block;
+    this.#writing = this.#upload
+      .append(block.memory, length)
+      .then(
+        () => {
+          this.#uncountedBytes += length;
+        },
+        (error: unknown) => {
+          this.#failure ??= { error, isOfCount: false };
+        },
+      )
+      .finally(() => {
         this.#blocks.give(block);
         this.#writing = undefined;
-        this.#onDurable();
         this.#write();
-      },
-      (error: unknown) => {
-        this.#blocks.give(block);
-        this.#failure = { error };
-        this.#writing = undefined;
-      },
-    );
+        this.#count();
+      });
+  }
+
+  /** RB2, RB3 */
+  #count(): void {
+    const byteCount = this.#uncountedBytes;
+    if (!this.#options.counts || this.#counting !== undefined || byteCount === 0) return;
+    if (this.#failure?.isOfCount === true) return;
+    this.#counting = this.#upload
+      .count()
+      .then(
+        () => {
+          this.#uncountedBytes -= byteCount;
+          this.#options.onCounted();
+        },
+        (error: unknown) => {
+          this.#failure ??= { error, isOfCount: true };
+        },
+      )
+      .finally(() => {
+        this.#counting = undefined;
+        this.#write();
+        this.#count();
+      });
   }
 }

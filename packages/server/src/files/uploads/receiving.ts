@@ -48,11 +48,12 @@ export class Receiving<T> {
     this.#upload = upload;
     this.#options = options;
     this.#end = upload.durableOffset;
-    const { counts = true } = options;
-    const append = (memory: SharedArrayBuffer, byteCount: number) => upload.append(memory, byteCount, { counts });
-    this.#bytes = new ReceivedBytes({ append }, upload.blocks, () => {
-      options.touch(upload);
-      this.#tell();
+    this.#bytes = new ReceivedBytes(upload, upload.blocks, {
+      counts: options.counts ?? true,
+      onCounted: () => {
+        options.touch(upload);
+        this.#tell();
+      },
     });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.ended = promise;

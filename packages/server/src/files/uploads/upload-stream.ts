@@ -8,9 +8,9 @@ import type { UploadFileRequest, UploadFileResponseSchema } from "@sluice/api";
 import type { Call } from "@sluice/rpc";
 import { InvalidRequest } from "../../errors.ts";
 import { ChecksumMismatch, UploadOffsetOutOfRange, uploadTooLong } from "../file-errors.ts";
+import { WINDOW_BYTES } from "./received-bytes.ts";
 import { Receiving, type ReceivingSurroundings } from "./receiving.ts";
 import type { Upload } from "./upload.ts";
-import { BLOCK_BYTES } from "./upload-blocks.ts";
 
 export interface UploadStreamOptions extends ReceivingSurroundings {
   /** Finds an upload by the id of the first message, when the caller may write to it. */
@@ -49,7 +49,7 @@ export async function* uploadFile(
       }
       told = upload.durableOffset;
       chunks = receiving.taken;
-      const flow = { seen: BigInt(chunks), window: 0xffff_ffff, windowBytes: BigInt(told - start + 2 * BLOCK_BYTES) };
+      const flow = { seen: BigInt(chunks), window: 0xffff_ffff, windowBytes: BigInt(told - start + WINDOW_BYTES) };
       yield { durableOffset: BigInt(told), flow };
     }
     await received;

@@ -1,6 +1,7 @@
 // One upload: its bytes and marks on disk, and who works on it.
 //
-// U1. `durableOffset` grows only when bytes and mark are on disk, in this order.
+// U1. `durableOffset` grows only when bytes and mark are on disk, in this order. Bytes are written without waiting for the disk,
+//     and one sync after the other runs beside that: so neither waits for the other.
 // U2. One at a time works on it: writes, verifies, places or removes it.
 // U3. Bytes that wait for their checksum have no mark: unless they are counted, they never were.
 // U4. "placing" is durable before the rename: with it, missing bytes tell that they are in their place. Without it they tell
@@ -34,7 +35,13 @@ interface Files {
   readonly marks: File;
 }
 
-const NOTHING = { byteCount: 0, crc32: 0 } as const;
+/** Bytes that are written, behind what counts. */
+interface Uncounted {
+  readonly byteCount: number;
+  readonly crc32: number;
+}
+
+const NOTHING: Uncounted = { byteCount: 0, crc32: 0 };
 
 export class Upload {
   readonly #staging: Staging;
@@ -44,12 +51,16 @@ export class Upload {
   /** Of all bytes so far, as long as this process has seen all of them. */
   #hash: StreamHash | undefined;
   #user: string | undefined;
-  /** The write that began last. Never rejects. */
-  #writing: Promise<void> = Promise.resolve();
+  /** What is under way with the files. They never reject. */
+  readonly #working = new Set<Promise<void>>();
   /** A mark was to be written and that failed: it may be on disk, and must not be there when its bytes change. */
   #hasDoubtfulMark = false;
-  /** U3: on disk, behind what counts. */
-  #uncounted: { readonly byteCount: number; readonly crc32: number } = NOTHING;
+  /** U3. */
+  #uncounted = NOTHING;
+  /** Between what counts and that: the bytes that are being counted. */
+  #countingBytes = 0;
+  /** Why bytes that were written will never count: what comes behind them cannot either. */
+  #lost: { readonly reason: unknown } | undefined;
 
   private constructor(staging: Staging, state: UploadState, marks: Mark[]) {
     this.#staging = staging;
@@ -127,24 +138,24 @@ export class Upload {
   }
 
   /**
-   * Puts bytes behind the others. They may be used again when it resolves.
+   * Puts bytes behind the others; one at a time. They may be used again when it resolves, and wait for `count` (U3).
    * @throws NoSpaceForUpload, UploadTooLarge, and then nothing has changed
-   * @param options `counts: false`: they wait for `count` (U3)
    */
-  append(memory: SharedArrayBuffer, byteCount: number, options: { readonly counts?: boolean } = {}): Promise<void> {
-    return this.#track(this.#append(memory, byteCount, options));
+  append(memory: SharedArrayBuffer, byteCount: number): Promise<void> {
+    return this.#track(this.#append(memory, byteCount));
   }
 
-  async #append(memory: SharedArrayBuffer, byteCount: number, { counts = true }): Promise<void> {
-    const before = this.#uncounted;
-    this.#checkSize(this.durableOffset + before.byteCount + byteCount);
+  async #append(memory: SharedArrayBuffer, byteCount: number): Promise<void> {
+    const start = this.durableOffset + this.#countingBytes + this.#uncounted.byteCount;
+    this.#checkSize(start + byteCount);
     const hashed = this.#addToHash(memory, byteCount);
     try {
       const { data } = await this.#openToChange();
       const bytes = new Uint8Array(memory, 0, byteCount);
-      await data.write([bytes], this.durableOffset + before.byteCount);
+      await data.write([bytes], start);
+      if (this.#lost !== undefined) throw this.#lost.reason;
+      const before = this.#uncounted;
       this.#uncounted = { byteCount: before.byteCount + byteCount, crc32: crc32(bytes, before.crc32) };
-      if (counts) await this.#count();
     } catch (error) {
       throw this.#failed(error);
     } finally {
@@ -152,7 +163,10 @@ export class Upload {
     }
   }
 
-  /** From here on all that was appended counts. @throws NoSpaceForUpload, and then nothing of it does */
+  /**
+   * From here on all that was appended before counts; one at a time, also while more is appended.
+   * @throws NoSpaceForUpload, and then nothing that does not count yet ever will
+   */
   count(): Promise<void> {
     return this.#track(this.#count());
   }
@@ -160,17 +174,29 @@ export class Upload {
   async #count(): Promise<void> {
     const { byteCount, crc32: checksum } = this.#uncounted;
     if (byteCount === 0) return;
+    this.#uncounted = NOTHING;
+    this.#countingBytes = byteCount;
     const mark = { end: this.durableOffset + byteCount, crc32: checksum };
     try {
-      const { marks } = await this.#open();
-      this.#hasDoubtfulMark = true;
-      await appendMark(marks, this.#marks.length, mark);
-      this.#hasDoubtfulMark = false;
+      const { data, marks } = await this.#open();
+      await data.sync();
+      await this.#putMark(marks, mark);
     } catch (error) {
-      throw this.#failed(error);
+      const reason = this.#failed(error);
+      this.#lost = { reason };
+      throw reason;
     }
     this.#marks.push(mark);
-    this.#uncounted = NOTHING;
+    this.#countingBytes = 0;
+  }
+
+  async #putMark(marks: File, mark: Mark): Promise<void> {
+    try {
+      await appendMark(marks, this.#marks.length, mark);
+    } catch (error) {
+      this.#hasDoubtfulMark = true;
+      throw error;
+    }
   }
 
   /** @throws UploadTooLarge */
@@ -181,19 +207,24 @@ export class Upload {
 
   /** Until it is done the files stay open. */
   #track(work: Promise<void>): Promise<void> {
-    this.#writing = work.catch(() => {});
-    return work;
+    const ended = work.then(
+      () => {},
+      () => {},
+    );
+    this.#working.add(ended);
+    return work.finally(() => this.#working.delete(ended));
   }
 
   /** U3 */
   #discard(): void {
     if (this.#uncounted.byteCount > 0) this.#forgetHash();
     this.#uncounted = NOTHING;
+    this.#countingBytes = 0;
+    this.#lost = undefined;
   }
 
   /** The hash has bytes that the disk may not have. */
   #failed(error: unknown): unknown {
-    this.#uncounted = NOTHING;
     this.#forgetHash();
     return explainNoSpace(error, this.#state.path, this.durableOffset);
   }
@@ -287,7 +318,7 @@ export class Upload {
 
   /** Frees what it holds in this process; all of it stays on disk. */
   async closeFiles(): Promise<void> {
-    await this.#writing;
+    await Promise.all(this.#working);
     const files = this.#files;
     this.#files = undefined;
     await Promise.all([files?.data.close(), files?.marks.close()]);
@@ -336,7 +367,7 @@ export class Upload {
   async #open(): Promise<Files> {
     if (this.#files !== undefined) return this.#files;
     const { fileSystem } = this.#staging;
-    const data = await fileSystem.open(this.#place("data"), "append");
+    const data = await fileSystem.open(this.#place("data"), "read-write");
     try {
       const marks = await fileSystem.open(this.#place("marks"), "append");
       return (this.#files = { data, marks });
