@@ -131,6 +131,19 @@ test("more is written while what was written before is counted, up to a bound", 
   expect(counts).toBeLessThan(20);
 });
 
+test("while the disk syncs, pieces gather to whole blocks", async () => {
+  const upload = createSlowUpload();
+  const bytes = new ReceivedBytes(upload, new UploadBlocks(), COUNTS);
+  await bytes.add(Buffer.alloc(10));
+  await upload.letOne(); // Written, and being counted.
+  for (let i = 0; i < 7; i++) await bytes.add(Buffer.alloc(BLOCK_BYTES / 4));
+  const flushed = bytes.flush();
+  await letAll(upload);
+  await flushed;
+  expect(upload.pieces.map(({ length }) => length)).toEqual([10, BLOCK_BYTES, 0.75 * BLOCK_BYTES]);
+  expect(upload.counted).toBe(1.75 * BLOCK_BYTES + 10);
+});
+
 test("what does not count waits for nobody, and is not counted", async () => {
   const upload = createSlowUpload();
   const bytes = new ReceivedBytes(upload, new UploadBlocks(), { ...COUNTS, counts: false });

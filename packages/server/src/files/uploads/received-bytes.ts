@@ -2,8 +2,8 @@
 //
 // RB1. Two blocks at most: while one is written, the other fills up. When both are full, whoever sends waits; so it does when
 //      all blocks of the server are held, and when `UNCOUNTED_MAX` bytes are written and not on disk for good.
-// RB2. Whatever has gathered when a write returns is the next write, and whatever was written when a sync returns is the next
-//      sync: few large ones for a fast sender, at once for a slow one.
+// RB2. Bytes of a slow sender are written at once. While the disk syncs, only whole blocks are written; when it has, what has
+//      gathered is, and what was written is the next sync: few large ones for a fast sender.
 // RB3. A write that fails ends it; what was written before is counted all the same.
 import type { Upload } from "./upload.ts";
 import { BLOCK_BYTES, type UploadBlock, type UploadBlocks } from "./upload-blocks.ts";
@@ -30,6 +30,8 @@ export class ReceivedBytes {
   #counting: Promise<void> | undefined;
   /** Written, and not counted so far. */
   #uncountedBytes = 0;
+  /** No more comes. */
+  #isLast = false;
   #failure: { readonly error: unknown; readonly isOfCount: boolean } | undefined;
 
   constructor(upload: Pick<Upload, "append" | "count">, blocks: UploadBlocks, options: ReceivedBytesOptions) {
@@ -57,6 +59,8 @@ export class ReceivedBytes {
 
   /** Resolves when all is written, and counts if it does. Once, last of all calls. @throws what a write or a sync failed with */
   async flush(): Promise<void> {
+    this.#isLast = true;
+    this.#write();
     while (this.#writing !== undefined || this.#counting !== undefined) await (this.#writing ?? this.#counting);
     if (this.#failure === undefined) return;
     if (this.#gathering !== undefined) this.#blocks.give(this.#gathering);
@@ -69,6 +73,7 @@ export class ReceivedBytes {
     const block = this.#gathering;
     if (this.#writing !== undefined || block === undefined || this.#failure !== undefined) return;
     if (this.#options.counts && this.#uncountedBytes >= UNCOUNTED_MAX) return;
+    if (this.#counting !== undefined && block.length < BLOCK_BYTES && !this.#isLast) return;
     this.#gathering = undefined;
     const { length } = block;
     this.#writing = this.#upload
