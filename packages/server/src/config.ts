@@ -191,6 +191,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     quotaBytes,
     minFreeBytes,
     compressAfter,
+    metrics,
     ...rest
   } = raw;
   const hasTls = tlsCert !== undefined && tlsKey !== undefined;
@@ -200,6 +201,11 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     logs,
     logDefaults: toLogSettings({ segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes, compressAfter }),
     routes,
+    scrape: {
+      targets: metrics.scrape ?? [],
+      intervalMs: metrics.scrapeInterval,
+      timeoutMs: metrics.scrapeTimeout,
+    },
     tls: hasTls
       ? {
           cert: resolvePath("tlsCert", tlsCert),
@@ -212,6 +218,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     filesRates: { bytesPerSecond: filesRate, bytesPerSecondPerPeer: filesRatePerPeer },
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
+    metricsHistory: { keepMs: metrics.history ?? 0, intervalMs: metrics.historyInterval },
     connections: connectionLifeOf(raw.connections),
     grpc: grpcSettings.read(raw.grpc),
     http2: http2Settings.read(raw.http2),

@@ -58,6 +58,8 @@ export interface Limits {
   readonly seriesMax: number;
   /** Of them, those that one subject brought; without authentication everybody is one. The rest is for the machine's own. */
   readonly seriesPerSubjectMax: number;
+  /** The history of metrics in memory: beyond it the oldest points go sooner than they should. */
+  readonly metricsHistoryBytesMax: number;
   /** Open subscriptions to metrics. */
   readonly subscriptionsMax: number;
   /** One notification as it is handed out. */
@@ -123,6 +125,7 @@ export const DEFAULT_LIMITS: Limits = {
   watchRemovalsMax: 50_000,
   seriesMax: 150_000,
   seriesPerSubjectMax: 120_000,
+  metricsHistoryBytesMax: 512 * 1024 * 1024,
   subscriptionsMax: 100_000,
   notificationBytesMax: 64 * 1024,
   notificationBatchMax: 10_000,

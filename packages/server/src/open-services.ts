@@ -15,7 +15,8 @@ import { serve, type ServedService } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
-import { createMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
+import { Scraper } from "./metrics/scrape.ts";
+import { openMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
 import { openLogs } from "./open-logs.ts";
 import { createEngine } from "./queues/engine/queue.ts";
 import { openQueues } from "./queues/open-queues.ts";
@@ -63,7 +64,13 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
   const random = Math.random;
   const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
   const queues = createQueueService({ catalog, authorize, clock, limits });
-  const metrics = opened.use(createMetricsService({ authorize, clock, limits }));
+  const { metricsHistory: history } = config;
+  const onFault = (text: string): void => logger.warn({ event: "fault" }, text);
+  const metrics = opened.use(
+    await openMetricsService({ authorize, clock, limits, folder, fileSystem, history, onFault }),
+  );
+  const { writer } = metrics.entrances;
+  if (config.scrape.targets.length > 0) opened.use(new Scraper({ ...config.scrape, writer, clock, logger }));
   metrics.addReporter(logReporter({ logs: served, delivered: logs.delivered }));
   metrics.addReporter(queueReporter(() => catalog.list()));
 

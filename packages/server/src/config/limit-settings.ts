@@ -151,6 +151,11 @@ export const limits = z.strictObject({
     placeholder: "number",
     default: DEFAULT_LIMITS.seriesPerSubjectMax,
   }),
+  metricsHistoryBytesMax: setting(byteSize("16MiB", "1TiB"), {
+    description: "History of metrics in memory; beyond it the oldest points go sooner than `metrics.history` says.",
+    placeholder: "size",
+    default: formatBytes(DEFAULT_LIMITS.metricsHistoryBytesMax),
+  }),
   subscriptionsMax: setting(count(1, 100_000_000), {
     description: "Subscriptions to metrics open at the same time.",
     placeholder: "number",

@@ -7,6 +7,7 @@ import type { Rates } from "../files/turns.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
 import type { Limits } from "../limits.ts";
 import type { Route } from "../logs/routing.ts";
+import type { ScrapeSettings } from "../metrics/scrape.ts";
 import {
   type Address,
   address,
@@ -21,6 +22,7 @@ import {
   orOff,
   path,
   routes,
+  scrapeTargets,
 } from "./types.ts";
 import { limits } from "./limit-settings.ts";
 import { LOG_SETTINGS, type LogSettings } from "./log-settings.ts";
@@ -65,6 +67,38 @@ const connections = z.strictObject({
     placeholder: "duration",
     default: "30s",
     isAdvanced: true,
+  }),
+});
+
+const metrics = z.strictObject({
+  history: setting(orOff(duration("1m", "1d")), {
+    description: "How long points of metrics are kept, for replay and charts.",
+    placeholder: "duration|off",
+    default: "2h",
+  }),
+  historyInterval: setting(duration("1s", "1h"), {
+    description: "How often what the server measures itself goes into that history.",
+    placeholder: "duration",
+    default: "15s",
+  }),
+  scrape: setting(orOff(scrapeTargets), {
+    description:
+      "Targets that are asked for their metrics as Prometheus asks them. In the file a map: job: URL, or job with url, " +
+      "interval, timeout, labels, honorLabels and honorTimestamps below it.",
+    placeholder: "[job=]URL|off",
+    default: "off",
+    isList: true,
+    isMap: true,
+  }),
+  scrapeInterval: setting(duration("100ms", "1d"), {
+    description: "How often targets are asked that say nothing else.",
+    placeholder: "duration",
+    default: "15s",
+  }),
+  scrapeTimeout: setting(duration("100ms", "1d"), {
+    description: "How long a target may take to answer; never longer than its interval.",
+    placeholder: "duration",
+    default: "10s",
   }),
 });
 
@@ -181,6 +215,7 @@ export const configSchema = z.strictObject({
     isList: true,
     isMap: true,
   }),
+  metrics,
   heartbeat: setting(duration("0", "1d"), {
     description:
       "How often a stream that has nothing to send says that it lives; 0 switches it off. A request can change it.",
@@ -224,9 +259,12 @@ export interface Config {
   readonly logDefaults: LogSettings;
   /** For writes that name no log; the first one that matches holds. */
   readonly routes: readonly Route[];
+  readonly scrape: ScrapeSettings;
   /** 0: off. */
   readonly heartbeatMs: number;
   readonly drainGraceMs: number;
+  /** Of metrics. `keepMs` 0: none. */
+  readonly metricsHistory: { readonly keepMs: number; readonly intervalMs: number };
   readonly limits: Limits;
   /** How long connections live. */
   readonly connections: ConnectionLife;

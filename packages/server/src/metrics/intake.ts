@@ -2,7 +2,9 @@
 //
 // I1. A point is answered for when `commit` resolves, and not before: then it is durable.
 // I2. Every point has a verdict, at once: it is taken, it is there already, or it is rejected, with the reason.
+// I3. What ends without a batch (its source fell silent) is kept, too.
 import { LimitExceeded } from "../errors.ts";
+import type { HistoryLog } from "./history/history-log.ts";
 import type { Point, Series, SeriesDescription, SeriesTable } from "./series.ts";
 
 /** Why a point was not taken. */
@@ -34,36 +36,80 @@ export interface IntakeBatch {
   commit(): Promise<void>;
 }
 
+/** So far behind the newest point of its series a point may be. */
+const LATE_NS_MAX = 600_000_000_000n;
+
 export interface MetricIntakeOptions {
   readonly table: SeriesTable;
+  /** Keeps what is taken; without it nothing is kept but the newest points, and what is behind them is old. */
+  readonly log?: HistoryLog | undefined;
+  /** Hears of points that could not be kept and that nobody waits for. */
+  readonly onFault?: (text: string) => void;
 }
 
-export class MetricIntake {
+export class MetricIntake implements Disposable {
   readonly #table: SeriesTable;
+  readonly #log: HistoryLog | undefined;
+  readonly #onFault: ((text: string) => void) | undefined;
+  readonly #listening: Disposable;
+  readonly #commit = (): Promise<void> => this.#log?.commit() ?? Promise.resolve();
 
-  constructor({ table }: MetricIntakeOptions) {
+  constructor({ table, log, onFault }: MetricIntakeOptions) {
     this.#table = table;
+    this.#log = log;
+    this.#onFault = onFault;
+    this.#listening = table.listen({
+      onAdded() {},
+      onRemoved() {},
+      // I3.
+      onPoint: (series) => {
+        if (series.isStale && series.historyId >= 0) this.keep([series]);
+      },
+    });
   }
 
+  /** @throws LimitExceeded when the disk takes nothing, and too much waits for it already */
   begin(): IntakeBatch {
+    this.#log?.assertRoom();
     const table = this.#table;
     return {
       write: (key, point, describe) => {
         const known = table.find(key);
         return known === undefined ? this.#add(key, point, describe) : this.#write(known, point);
       },
-      writeTo: (series, point) => (table.find(series.key) === series ? this.#write(series, point) : undefined),
+      writeTo: (series, point) => (series.isGone ? undefined : this.#write(series, point)),
       end(key, timestampNs) {
         const series = table.find(key);
         if (series !== undefined) table.end(series, timestampNs);
       },
-      commit: () => Promise.resolve(),
+      commit: this.#commit,
     };
   }
 
+  /** The newest points of series that did not come by a batch go into the history, too. Nobody waits for them. */
+  keep(all: Iterable<Series>): void {
+    const log = this.#log;
+    if (log === undefined) return;
+    for (const series of all) log.write(series, series.point, series.isStale);
+    log.commit().catch((error: unknown) => {
+      this.#onFault?.(`cannot keep points of metrics: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#listening[Symbol.dispose]();
+  }
+
   #add(key: string, point: Point, describe: () => SeriesDescription): Verdict {
+    // It may have been here before: then its history goes on.
+    const id = this.#log?.history.find(key);
+    if (id !== undefined) {
+      const verdict = this.#findPast(id, point);
+      if (verdict !== undefined) return verdict;
+    }
     try {
-      this.#table.write(key, point, describe);
+      const series = this.#table.add(key, point, describe);
+      this.#log?.write(series, point, false);
       return "taken";
     } catch (error) {
       if (!(error instanceof LimitExceeded)) throw error;
@@ -73,14 +119,42 @@ export class MetricIntake {
 
   #write(series: Series, point: Point): Verdict {
     const { timestampNs } = series.point;
-    if (point.timestampNs < timestampNs) return OLD;
-    if (point.timestampNs === timestampNs) return isSamePoint(series.point, point) ? "same" : CONFLICT;
-    this.#table.write(series.key, point, () => series.description);
+    if (point.timestampNs > timestampNs) {
+      this.#table.update(series, point);
+      this.#log?.write(series, point, false);
+      return "taken";
+    }
+    if (point.timestampNs === timestampNs && !series.isStale)
+      return isSamePoint(series.point, point) ? "same" : CONFLICT;
+    return this.#writeLate(series, point);
+  }
+
+  /** Of a point that is not newer than the newest. */
+  #writeLate(series: Series, point: Point): Verdict {
+    const log = this.#log;
+    if (log === undefined) return OLD;
+    if (series.point.timestampNs - point.timestampNs > LATE_NS_MAX) return TOO_OLD;
+    const verdict = series.historyId < 0 ? undefined : this.#findPast(series.historyId, point);
+    if (verdict !== undefined) return verdict;
+    log.write(series, point, false);
     return "taken";
+  }
+
+  /** What is known of this time already. */
+  #findPast(id: number, point: Point): Verdict | undefined {
+    const { timestampNs } = point;
+    const range = { fromNs: timestampNs, toNs: timestampNs + 1n };
+    const [past] = this.#log?.history.points(id, range) ?? [];
+    if (past === undefined) return undefined;
+    return !past.isStale && isSamePoint(past, point) ? "same" : CONFLICT;
   }
 }
 
 const OLD: Rejection = { reason: "old", message: "a point of this series is newer already" };
+const TOO_OLD: Rejection = {
+  reason: "old",
+  message: "a point of this series is newer already by more than 10 minutes, which is as late as a point may be",
+};
 const CONFLICT: Rejection = { reason: "conflict", message: "this series has another value for the same time" };
 
 /** Whether nothing tells the two apart; their times are equal. */

@@ -58,6 +58,8 @@ export class Series {
   /** Points so far; the last of them may be that it is stale. */
   updates = 1;
   isStale = false;
+  /** It has left the table. */
+  isGone = false;
   /** The one before `point`: where the first rate that a subscriber gets begins. */
   previous: Point;
   seenMs: number;
@@ -141,21 +143,32 @@ export class SeriesTable implements Disposable {
    * @throws LimitExceeded when the series is new and there are too many
    */
   write(key: string, point: Point, describe: () => SeriesDescription): "taken" | "old" | "same" {
-    const nowMs = this.#options.clock.monotonicMs();
     const known = this.#byKey.get(key);
     if (known === undefined) {
-      this.#add(key, new Series(key, describe(), point, nowMs));
+      this.add(key, point, describe);
       return "taken";
     }
     if (point.timestampNs <= known.point.timestampNs)
       return point.timestampNs < known.point.timestampNs ? "old" : "same";
-    known.seenMs = nowMs;
-    known.previous = known.point;
-    known.point = point;
-    known.isStale = false;
-    known.updates++;
-    for (const listener of this.#listeners) listener.onPoint(known);
+    this.update(known, point);
     return "taken";
+  }
+
+  /** Makes a series that is not there. @throws LimitExceeded */
+  add(key: string, point: Point, describe: () => SeriesDescription): Series {
+    const series = new Series(key, describe(), point, this.#options.clock.monotonicMs());
+    this.#add(key, series);
+    return series;
+  }
+
+  /** Gives a series that is there a point that is newer than all it has. */
+  update(series: Series, point: Point): void {
+    series.seenMs = this.#options.clock.monotonicMs();
+    series.previous = series.point;
+    series.point = point;
+    series.isStale = false;
+    series.updates++;
+    for (const listener of this.#listeners) listener.onPoint(series);
   }
 
   /** Its source says that there is no value any more. */
@@ -207,6 +220,7 @@ export class SeriesTable implements Disposable {
       }
       if (silentForMs < FAREWELL_MS) continue;
       this.#byKey.delete(series.key);
+      series.isGone = true;
       const named = this.#byName.get(series.description.name)!;
       named.delete(series);
       if (named.size === 0) this.#byName.delete(series.description.name);

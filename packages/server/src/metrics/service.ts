@@ -4,24 +4,33 @@ import type { Call, FrameSource, HttpHandlers, ServiceHandlers } from "@sluice/r
 import type { Limits } from "../limits.ts";
 import { type Authorize, subjectOf } from "../security/authorize.ts";
 import type { Clock } from "../store/contract.ts";
+import type { DataFolder } from "../store/data-folder.ts";
+import type { FileSystem } from "../store/file-system.ts";
 import type { Reporter } from "../telemetry/instrument.ts";
 import { createMetricsHttpHandlers } from "./expose-http.ts";
 import { MetricIntake } from "./intake.ts";
 import { listMetrics, listSeries } from "./listing.ts";
 import { OWN_ORIGIN, OwnMetrics } from "./own-metrics.ts";
 import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
-import { SeriesTable } from "./series.ts";
+import { OwnHistory } from "./history/own-history.ts";
+import { type HistorySettings, openHistory } from "./history/open-history.ts";
+import { type Series, SeriesTable } from "./series.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { SYSTEM_ORIGIN, SystemMetrics } from "./system.ts";
 import { createWriteEntrances, type WriteEntrances } from "./write-entrances.ts";
 
-export interface MetricsServiceOptions {
+export interface MetricsServiceRequest {
   readonly authorize: Authorize;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly folder: Pick<DataFolder, "path" | "metricsFolder">;
+  readonly fileSystem: FileSystem;
+  readonly history: HistorySettings;
+  /** Hears of what goes wrong in the background, in a sentence. */
+  readonly onFault?: (text: string) => void;
 }
 
-export interface MetricsServiceHandle extends Disposable {
+export interface MetricsServiceHandle extends AsyncDisposable {
   readonly handlers: ServiceHandlers<typeof MetricsService>;
   /** Of the unversioned service. */
   readonly seedHandlers: ServiceHandlers<typeof SeedMetricsService>;
@@ -42,17 +51,29 @@ const RESOURCE = { type: "metrics", name: "default" } as const;
 /** A series without a point for so long is stale: five times the interval at which most programs export. */
 const SILENT_MS = 5 * 60_000;
 
-export function createMetricsService({ authorize, clock, limits }: MetricsServiceOptions): MetricsServiceHandle {
-  const table = new SeriesTable({ clock, seriesMax: limits.seriesMax, silentMs: SILENT_MS });
-  const system = new SystemMetrics({ table, clock });
-  const intake = new MetricIntake({ table });
-  const entrances = createWriteEntrances({ table, intake, authorize, clock, limits });
+/** @throws what the opening of the history throws */
+export async function openMetricsService(request: MetricsServiceRequest): Promise<MetricsServiceHandle> {
+  const { authorize, clock, limits, onFault } = request;
+  await using opened = new AsyncDisposableStack();
+  const table = opened.use(new SeriesTable({ clock, seriesMax: limits.seriesMax, silentMs: SILENT_MS }));
+  const log = await openHistory(request, table);
+  if (log !== undefined) opened.use(log);
+  const intake = opened.use(new MetricIntake({ table, log, ...(onFault === undefined ? {} : { onFault }) }));
+  const system = opened.use(new SystemMetrics({ table, clock }));
+  const entrances = opened.use(createWriteEntrances({ table, intake, authorize, clock, limits }));
   const own = new OwnMetrics({ table, clock });
   const refresh = (matchesName: (name: string) => boolean): void => {
     system.refresh(matchesName);
     own.refresh(matchesName);
   };
-  const subscriptions = new Subscriptions({ table, clock, limits, refresh });
+  if (log !== undefined) {
+    const sample = (): void => {
+      system.sample();
+      own.refresh(() => true);
+    };
+    opened.use(new OwnHistory({ table, clock, intake, everyMs: request.history.intervalMs, sample, isOwn }));
+  }
+  const subscriptions = opened.use(new Subscriptions({ table, clock, limits, refresh, log }));
 
   function stream(isVersioned: boolean): (request: MetricsRequest, call: Call) => FrameSource {
     return (request, call) => {
@@ -62,6 +83,7 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
     };
   }
 
+  const resources = opened.move();
   return {
     handlers: {
       ...entrances.handlers,
@@ -84,7 +106,7 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
       authorize,
       limits,
       all: () => table.all(),
-      isOwn: ({ description: { origin } }) => origin === SYSTEM_ORIGIN || origin === OWN_ORIGIN,
+      isOwn,
       refresh: () => refresh(() => true),
     }),
     get subscriptions() {
@@ -92,11 +114,11 @@ export function createMetricsService({ authorize, clock, limits }: MetricsServic
     },
     addReporter: (reporter) => own.add(reporter),
     drain: () => subscriptions.drain(),
-    [Symbol.dispose]() {
-      subscriptions[Symbol.dispose]();
-      entrances[Symbol.dispose]();
-      system[Symbol.dispose]();
-      table[Symbol.dispose]();
-    },
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
+}
+
+/** Of what the server measures itself. */
+function isOwn({ description: { origin } }: Series): boolean {
+  return origin === SYSTEM_ORIGIN || origin === OWN_ORIGIN;
 }

@@ -4,6 +4,7 @@ import { Draining, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import type { Clock } from "../store/contract.ts";
 import { Heartbeats } from "../stream/heartbeat.ts";
+import type { HistoryLog } from "./history/history-log.ts";
 import type { MetricsQuery } from "./query.ts";
 import { Selection } from "./selection.ts";
 import type { SeriesTable } from "./series.ts";
@@ -13,6 +14,8 @@ export interface SubscriptionsOptions {
   readonly table: SeriesTable;
   readonly clock: Clock;
   readonly limits: Limits;
+  /** Absent: no history is kept. */
+  readonly log?: HistoryLog | undefined;
   /** Has measured what is measured only when asked. */
   readonly refresh: (matchesName: (name: string) => boolean) => void;
 }

@@ -7,10 +7,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, loadavg, totalmem } from "node:os";
-import { monitorEventLoopDelay } from "node:perf_hooks";
 import type { Clock } from "../store/contract.ts";
-import { MeasuredSeries, type Facts as NamedFacts, type Labels } from "./measured-series.ts";
+import { counter, type Facts, gauge, type Labels, MeasuredSeries, share } from "./measured-series.ts";
 import type { SeriesTable } from "./series.ts";
+import { measureCgroup } from "./system-cgroup.ts";
 import {
   type CpuTimes,
   parseCpuTimes,
@@ -21,6 +21,7 @@ import {
   parseNetwork,
   parsePressure,
 } from "./system-files.ts";
+import { ProcessMetrics } from "./system-process.ts";
 
 /** Reads a file of /proc or /sys; undefined: it is not there. */
 export type ReadSystemFile = (path: string) => string | undefined;
@@ -35,19 +36,6 @@ export interface SystemMetricsOptions {
 export const SYSTEM_ORIGIN = "system";
 const SPACE_MS = 5_000;
 
-type Facts = Omit<NamedFacts, "name">;
-
-const counter = (unit: string, description: string): Facts => ({ type: "counter", unit, description });
-const gauge = (unit: string, description: string): Facts => ({ type: "gauge", unit, description });
-/** A share of time: given as seconds of it, told as the rate over the subscriber's interval. */
-const share = (unit: string, description: string, { scale = 1, max = Infinity } = {}): Facts => ({
-  type: "gauge",
-  unit,
-  description,
-  rateScale: scale,
-  rateMax: max,
-});
-
 const CPU_TIME = counter("s", "Seconds that a CPU was in a mode, since the machine started");
 const CPU_SHARE = share("1", "Share of time that a CPU was in a mode", { max: 1 });
 const MEMORY = gauge("By", "Memory by what it is used for");
@@ -60,23 +48,26 @@ export class SystemMetrics implements Disposable {
   readonly #series: MeasuredSeries;
   readonly #clock: Clock;
   readonly #readFile: ReadSystemFile;
-  /** It costs a timer of 10 ms: nobody pays for it who never asks. */
-  #eventLoop: ReturnType<typeof monitorEventLoopDelay> | undefined;
-  readonly #startNs: bigint;
+  readonly #process: ProcessMetrics;
   #spaceMs = -Infinity;
 
   constructor({ table, clock, readFile = readIfThere }: SystemMetricsOptions) {
     this.#series = new MeasuredSeries({ table, clock, origin: SYSTEM_ORIGIN });
     this.#clock = clock;
     this.#readFile = readFile;
-    this.#startNs = clock.nowNs();
+    this.#process = new ProcessMetrics({ clock, readFile, write: (...point) => this.#write(...point) });
     this.#measure();
+  }
+
+  /** Measures for the history: nothing is begun for it that would cost an idle server a timer. */
+  sample(): void {
+    if (this.#series.isDue(() => true)) this.#measure();
   }
 
   /** Measures now, if a metric of it is asked for and it has not just been done. */
   refresh(matchesName: (name: string) => boolean): void {
     if (!this.#series.isDue(matchesName)) return;
-    this.#watchEventLoop();
+    this.#process.watch();
     this.#measure();
   }
 
@@ -88,7 +79,8 @@ export class SystemMetrics implements Disposable {
     this.#measureDisks();
     this.#measureNetwork();
     this.#measurePressure();
-    this.#measureProcess();
+    measureCgroup(this.#readFile, (...point) => this.#write(...point));
+    this.#process.measure();
     if (nowMs - this.#spaceMs >= SPACE_MS) {
       this.#spaceMs = nowMs;
       void this.#measureSpace();
@@ -96,17 +88,11 @@ export class SystemMetrics implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#eventLoop?.disable();
-  }
-
-  #watchEventLoop(): void {
-    if (this.#eventLoop !== undefined) return;
-    this.#eventLoop = monitorEventLoopDelay({ resolution: 10 });
-    this.#eventLoop.enable();
+    this.#process[Symbol.dispose]();
   }
 
   #write(name: string, facts: Facts, value: number, labels: Labels = []): void {
-    this.#series.write({ ...facts, name }, value, labels);
+    this.#series.write(name, facts, value, labels);
   }
 
   #measureCpu(): void {
@@ -214,22 +200,6 @@ export class SystemMetrics implements Disposable {
         this.#write(`system.linux.pressure.${resource}.time`, facts, seconds, labels);
       }
     }
-  }
-
-  #measureProcess(): void {
-    const { user, system } = process.cpuUsage();
-    const time = counter("s", "CPU seconds of this server");
-    this.#write("process.cpu.time", time, user / 1e6, [["cpu.mode", "user"]]);
-    this.#write("process.cpu.time", time, system / 1e6, [["cpu.mode", "system"]]);
-    const { rss, heapUsed } = process.memoryUsage();
-    this.#write("process.memory.usage", gauge("By", "Resident memory of this server"), rss);
-    this.#write("nodejs.heap.used", gauge("By", "Heap in use by this server"), heapUsed);
-    const uptime = Number(this.#series.nowNs - this.#startNs) / 1e9;
-    this.#write("process.uptime", gauge("s", "Since this server was started"), uptime);
-    const delay = gauge("s", "How late the event loop of this server is, since the last measurement");
-    this.#write("nodejs.eventloop.delay.p99", delay, (this.#eventLoop?.percentile(99) ?? 0) / 1e9);
-    this.#write("nodejs.eventloop.delay.max", delay, (this.#eventLoop?.max ?? 0) / 1e9);
-    this.#eventLoop?.reset();
   }
 
   /** Y2. */

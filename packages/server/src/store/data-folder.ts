@@ -4,6 +4,7 @@
 //   LOCK, OWNER   who has it open (`lock.ts`)
 //   logs/<name>/  one log: *.frames or *.frames.zst, *.index, *.marks, *.producers, *.dictionary, EPOCHS
 //   queues/<name>/  one queue: its journal, which is a log, too (docs/formats/queue.md)
+//   metrics/      the history of metrics: two logs, points and chunks (docs/formats/metrics.md)
 //   queues/.*     a queue that was not made to its end, or is being removed
 import { dirname } from "node:path";
 import type { FileSystem } from "./file-system.ts";
@@ -23,6 +24,8 @@ export interface DataFolder extends AsyncDisposable {
   listLogs(): Promise<string[]>;
   /** Where all queues live; made by whoever opens them. */
   readonly queuesFolder: string;
+  /** Where the history of metrics lives; made by whoever opens it. */
+  readonly metricsFolder: string;
 }
 
 export interface DataFolderRequest {
@@ -53,6 +56,7 @@ export async function openDataFolder(request: DataFolderRequest): Promise<DataFo
     },
     listLogs: () => fileSystem.list(`${folder}/logs`),
     queuesFolder: `${folder}/queues`,
+    metricsFolder: `${folder}/metrics`,
     async [Symbol.asyncDispose]() {
       lock[Symbol.dispose]();
     },

@@ -46,8 +46,8 @@ describe("a block of points", () => {
       for (const [ahead, [high, low]] of steps) {
         if (!blocks.hasRoom(id)) break;
         tick += ahead;
-        blocks.append(id, tick, high!, low!);
-        expected.push([tick, high!, low!]);
+        blocks.append(id, tick, high, low);
+        expected.push([tick, high, low]);
       }
       const place = { count: blocks.count(id), firstTick: blocks.firstTick(id) };
       const bytes = blocks.bytesOf(id);

@@ -72,7 +72,7 @@ export class GorillaBlocks {
     const slab = (this.#slabs[Math.floor(id / BLOCKS_PER_SLAB)] ??= new Uint8Array(BLOCKS_PER_SLAB * BLOCK_BYTES));
     const base = (id % BLOCKS_PER_SLAB) * BLOCK_BYTES * 8;
     let at = base + this.#bits[id]!;
-    if (this.#counts[id]! === 0) {
+    if (this.count(id) === 0) {
       this.#firstTicks[id] = tick;
       this.#deltas[id] = 0;
       this.#leading[id] = NO_WINDOW;

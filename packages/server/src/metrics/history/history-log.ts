@@ -189,8 +189,10 @@ export class HistoryLog implements AsyncDisposable {
     }
     const { timestampNs } = point;
     const tick = record.tick(timestampNs, () => history.ticks.add(timestampNs, record.sequence));
-    const past = { ...point, isStale };
-    record.add(id, tick, past, isStale || history.isPlain(id, point));
+    const { value, startNs, intValue, shape } = point;
+    const isLate = history.isLate(id, tick);
+    const past = { value, intValue, timestampNs, startNs, shape, isStale, isLate };
+    record.add(id, tick, past, !isLate && (isStale || history.isPlain(id, point)));
     history.append(id, tick, past);
     if (record.bytes >= RECORD_BYTES) {
       this.#close(group);

@@ -157,10 +157,14 @@ export class History {
     return tick <= this.#sealedTicks[id]!;
   }
 
+  /** Whether a point of this tick is behind what its series has in its block. */
+  isLate(id: number, tick: number): boolean {
+    return this.#blocks.count(id) > 0 && !this.ticks.isAfter(tick, this.#blocks.lastTick(id));
+  }
+
   /** Adds a point to a series. Ticks ascend; times need not. */
   append(id: number, tick: number, point: PastPoint): void {
-    const isLate = this.#blocks.count(id) > 0 && !this.ticks.isAfter(tick, this.#blocks.lastTick(id));
-    if (isLate || (!isPlain(point) && !point.isStale)) {
+    if (point.isLate || (!isPlain(point) && !point.isStale)) {
       this.#appendWhole(id, tick, point);
       return;
     }
@@ -193,7 +197,7 @@ export class History {
       };
       this.#wholes.set(id, whole);
     }
-    const body = encodeWhole(point, point.isStale);
+    const body = encodeWhole(point);
     const head = Buffer.allocUnsafe(TICK_BYTES + 4);
     head.writeUInt32LE(body.length, head.writeUIntLE(tick, 0, TICK_BYTES));
     whole.parts.push(head, body);
@@ -210,15 +214,14 @@ export class History {
   points(id: number, range: PointRange): TickPoint[] {
     const found: TickPoint[] = [];
     let isSorted = true;
-    for (const chunk of this.#chunksIn(id, range)) {
-      this.#decode(chunk, (point) => {
-        const { timestampNs, tick } = point;
-        if (timestampNs < range.fromNs || timestampNs >= range.toNs || !isTickIn(tick, range)) return;
-        const last = found.at(-1);
-        if (last !== undefined && last.timestampNs > timestampNs) isSorted = false;
-        found.push(point);
-      });
-    }
+    const take = (point: TickPoint): void => {
+      const { timestampNs, tick } = point;
+      if (timestampNs < range.fromNs || timestampNs >= range.toNs || !isTickIn(tick, range)) return;
+      const last = found.at(-1);
+      if (last !== undefined && last.timestampNs > timestampNs) isSorted = false;
+      found.push(point);
+    };
+    for (const chunk of this.#chunksIn(id, range)) this.#decode(chunk, take);
     return isSorted ? found : found.toSorted(byTime);
   }
 
@@ -471,8 +474,8 @@ export class History {
       const value = scratch[0]!;
       const isStale = high === STALE_HIGH && low === STALE_LOW;
       const timestampNs = this.ticks.timestampNs(tick);
-      if (isInt && !isStale) visit({ tick, value, intValue: BigInt(value), timestampNs, startNs, isStale });
-      else visit({ tick, value, timestampNs, startNs, isStale });
+      const intValue = isInt && !isStale ? BigInt(value) : undefined;
+      visit({ tick, value, intValue, timestampNs, startNs, isStale, isLate: false });
     }
   }
 

@@ -145,7 +145,7 @@ export class OpenRecord {
     this.#id = id;
     const step = 4 * (difference < 0 ? -2 * difference - 1 : 2 * difference);
     if (!isPlain) {
-      const whole = encodeWhole(point, point.isStale);
+      const whole = encodeWhole(point);
       sink.varint(step + Told.WHOLE);
       sink.varint(whole.length);
       sink.raw(whole, 0, whole.length);
@@ -199,7 +199,7 @@ export function readPoints(
     wire.pos = at + 8;
     const value = bytes.readDoubleLE(at);
     const isStale = bytes.readUInt32LE(at) === STALE_LOW && bytes.readUInt32LE(at + 4) === STALE_HIGH;
-    const point = { value, timestampNs, startNs: start(id), isStale };
-    visit(id, firstTick + index, code % 4 === Told.INT ? { ...point, intValue: BigInt(value) } : point);
+    const intValue = code % 4 === Told.INT ? BigInt(value) : undefined;
+    visit(id, firstTick + index, { value, intValue, timestampNs, startNs: start(id), isStale, isLate: false });
   }
 }
