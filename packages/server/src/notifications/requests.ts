@@ -219,8 +219,7 @@ export function parseTopics(topics: readonly string[], limits: Limits): readonly
 /** How many rows an answer has. @throws InvalidRequest */
 export function parsePageSize(size: number, { byDefault, max }: { readonly byDefault: number; readonly max: number }) {
   if (size >= 0 && size <= max) return size === 0 ? byDefault : size;
-  const description = `${size} is not from 0 (${byDefault}) to ${max}`;
-  throw new InvalidRequest("BAD_FIELD", [{ field: "page_size", description }]);
+  throw bad("page_size", `${size} is not from 0 (${byDefault}) to ${max}`);
 }
 
 export interface NameCheck {
@@ -262,4 +261,9 @@ function parseSelection(
     priorityMin: priorityLevel,
     matchesType: wantsAll ? undefined : (type) => eventTypes.some((pattern) => matchesGlob(pattern, type)),
   };
+}
+
+/** One field is wrong. */
+export function bad(field: string, description: string): InvalidRequest {
+  return new InvalidRequest("BAD_FIELD", [{ field, description }]);
 }
