@@ -5,9 +5,20 @@ import { LimitExceeded } from "../errors.ts";
 import type { Clock } from "../store/contract.ts";
 import type { Point, SeriesDescription, SeriesTable } from "./series.ts";
 
-/** What a measured metric is, whatever its labels. */
-export type Facts = Pick<SeriesDescription, "name" | "type" | "unit" | "description" | "rateScale" | "rateMax">;
+/** What a measured metric is, whatever its name and labels. */
+export type Facts = Pick<SeriesDescription, "type" | "unit" | "description" | "rateScale" | "rateMax">;
 export type Labels = readonly (readonly [name: string, value: string])[];
+
+export const counter = (unit: string, description: string): Facts => ({ type: "counter", unit, description });
+export const gauge = (unit: string, description: string): Facts => ({ type: "gauge", unit, description });
+/** A share of time: given as seconds of it, told as the rate over the subscriber's interval. */
+export const share = (unit: string, description: string, { scale = 1, max = Infinity } = {}): Facts => ({
+  type: "gauge",
+  unit,
+  description,
+  rateScale: scale,
+  rateMax: max,
+});
 
 export interface MeasuredSeriesOptions {
   readonly table: SeriesTable;
@@ -35,9 +46,14 @@ export class MeasuredSeries {
     return this.#nowNs;
   }
 
+  /** It has just been measured. */
+  get isFresh(): boolean {
+    return this.#options.clock.monotonicMs() - this.#measuredMs < MEASURE_MS_MIN;
+  }
+
   /** Whether it is time to measure: one of its metrics is asked for, and it has not just been done. */
   isDue(matchesName: (name: string) => boolean): boolean {
-    if (this.#options.clock.monotonicMs() - this.#measuredMs < MEASURE_MS_MIN) return false;
+    if (this.isFresh) return false;
     for (const name of this.#names) if (matchesName(name)) return true;
     return false;
   }
@@ -49,15 +65,14 @@ export class MeasuredSeries {
     this.#nowNs = clock.nowNs();
   }
 
-  write(facts: Facts, value: number, labels: Labels = [], rest: Partial<Point> = {}): void {
+  write(name: string, facts: Facts, value: number, labels: Labels = [], rest: Partial<Point> = {}): void {
     const { table, origin } = this.#options;
-    const { name } = facts;
     this.#names.add(name);
     const key = `${origin} ${name} ${JSON.stringify(labels)}`;
     const point = { value, timestampNs: this.#nowNs, startNs: 0n, ...rest };
     try {
       table.write(key, point, () => {
-        return { ...facts, labels: labels.toSorted(byName), origin, lookedAtMs: this.#lookedAtMs };
+        return { ...facts, name, labels: labels.toSorted(byName), origin, lookedAtMs: this.#lookedAtMs };
       });
     } catch (error) {
       // What programs write has taken all the room: this one is missing, the others go on.

@@ -35,14 +35,15 @@ export class OwnMetrics {
 
   readonly #report: Report = (instrument, value, labels = {}) => {
     const startNs = instrument.type === "gauge" ? 0n : this.#startNs;
+    const { name } = instrument;
     if (typeof value === "number") {
-      this.#series.write(instrument, value, Object.entries(labels), { startNs });
+      this.#series.write(name, instrument, value, Object.entries(labels), { startNs });
       return;
     }
     const { nowNs } = this.#series;
     const count = value.counts.reduce((sum, each) => sum + each, 0);
     const shape = shapeOf(value, { count, nowNs, startNs });
-    this.#series.write(instrument, count, Object.entries(labels), { startNs, shape });
+    this.#series.write(name, instrument, count, Object.entries(labels), { startNs, shape });
   };
 }
 

@@ -2,6 +2,7 @@ import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { SeriesTable } from "./series.ts";
 import { SystemMetrics } from "./system.ts";
+import { nativeTimers } from "./testing/native-timers.ts";
 
 const MINUTE_MS = 60_000;
 let clock: ManualClock;
@@ -35,14 +36,15 @@ test("what nobody asked for is there when somebody does, however long that took"
 });
 
 test("as long as nobody asks it runs no timer, and it leaves none", () => {
-  const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === "IntervalHistogram").length;
-  const before = timers();
+  const before = nativeTimers();
   const other = new SystemMetrics({ table, clock, readFile: (path) => files[path] });
-  expect(timers()).toBe(before);
+  other.sample();
+  expect(nativeTimers()).toBe(before);
   clock.advance(MINUTE_MS);
   other.refresh(isCpu);
+  expect(nativeTimers()).toBe(before + 1);
   other[Symbol.dispose]();
-  expect(timers()).toBe(before);
+  expect(nativeTimers()).toBe(before);
 });
 
 test("it is measured only when one of its metrics is asked for, and not twice in a moment", () => {
