@@ -10,7 +10,7 @@ import { promisify } from "node:util";
 
 export const root = join(import.meta.dirname, "..");
 export const cacheFolder = join(root, ".cache/bench");
-const buildTimeoutMs = 15 * 60_000;
+const buildTimeoutMs = 30 * 60_000;
 
 export type Build =
   | { readonly kind: "built"; readonly program: string }
@@ -24,6 +24,8 @@ interface Recipe {
   /** Run in the build folder, which holds a copy of the sources. */
   readonly steps: readonly Step[];
   readonly program: string;
+  /** Built of what is in its own folder alone: a change of proto/ does not build it anew. */
+  readonly isForeign?: boolean;
 }
 
 interface Step {
@@ -59,6 +61,36 @@ const recipes = {
       },
     ],
     program: "target/release/bench-tonic",
+  },
+  "nats-server": {
+    name: "nats-server",
+    toolchain: ["go", "version"],
+    steps: [
+      {
+        command: ["go", "build", "-buildvcs=false", "-o", "bin/nats-server", "github.com/nats-io/nats-server/v2"],
+      },
+    ],
+    program: "bin/nats-server",
+    isForeign: true,
+  },
+  loki: {
+    name: "loki",
+    toolchain: ["go", "version"],
+    steps: [
+      {
+        command: [
+          "go",
+          "build",
+          "-buildvcs=false",
+          "-ldflags=-s -w",
+          "-o",
+          "bin/loki",
+          "github.com/grafana/loki/v3/cmd/loki",
+        ],
+      },
+    ],
+    program: "bin/loki",
+    isForeign: true,
   },
 } satisfies Record<string, Recipe>;
 
@@ -123,7 +155,8 @@ async function runTool(
 
 async function fingerprint(recipe: Recipe, toolchain: string): Promise<string> {
   const hash = createHash("sha256").update(JSON.stringify(recipe.steps)).update(toolchain);
-  for (const folder of [join(root, "bench/peers", recipe.name), join(root, "proto"), echoProtocol]) {
+  const protocols = recipe.isForeign === true ? [] : [join(root, "proto"), echoProtocol];
+  for (const folder of [join(root, "bench/peers", recipe.name), ...protocols]) {
     const entries = await readdir(folder, { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
     for (const file of files.sort()) hash.update(file.slice(root.length)).update(await readFile(file));

@@ -19,6 +19,9 @@ export type ClientName =
   | "queue-work"
   | "queue-latency"
   | "queue-fairness"
+  | "queue-rabbitmq"
+  | "queue-bullmq"
+  | "queue-jetstream"
   | "files"
   | "files-many-readers";
 

@@ -37,10 +37,10 @@ export async function withServers<T>(
  * is not counted: it warms them up.
  * @throws Error naming the server whose measurement failed
  */
-export async function takeTurns(
-  servers: readonly Server[],
+export async function takeTurns<T extends { readonly who: string }>(
+  servers: readonly T[],
   runs: number,
-  measure: (server: Server) => Promise<number>,
+  measure: (server: T) => Promise<number>,
 ): Promise<Measured[]> {
   const samples = new Map<string, number[]>(servers.map(({ who }) => [who, []]));
   for (let round = 0; round <= runs; round++) {
@@ -78,7 +78,10 @@ export class Pacer {
   }
 }
 
-async function measureOne(server: Server, measure: (server: Server) => Promise<number>): Promise<number> {
+async function measureOne<T extends { readonly who: string }>(
+  server: T,
+  measure: (server: T) => Promise<number>,
+): Promise<number> {
   try {
     return await measure(server);
   } catch (cause) {

@@ -1,12 +1,10 @@
 // nginx as a peer: files over plain HTTP/2 (h2c), or over HTTP/1.1, as its own documentation has it, with one worker.
 
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { announce } from "./server-options.ts";
+import { runForeignServer } from "./foreign-server.ts";
 
 const { values } = parseArgs({
   options: {
@@ -16,31 +14,12 @@ const { values } = parseArgs({
   },
 });
 
-/** A port that was free a moment ago: nginx cannot pick one. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await new Promise((resolve) => server.once("listening", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function untilListening(port: number): Promise<void> {
-  for (;;) {
-    const socket = connect(port, "127.0.0.1");
-    const isThere = await new Promise<boolean>((resolve) => {
-      socket.once("connect", () => resolve(true));
-      socket.once("error", () => resolve(false));
-    });
-    socket.destroy();
-    if (isThere) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-const folder = await mkdtemp(join(tmpdir(), "bench-nginx-"));
-const port = await freePort();
-const configuration = `
+await runForeignServer({
+  name: "nginx",
+  version: values.version,
+  parentFolder: tmpdir(),
+  prepare: async ({ folder, port }) => {
+    const configuration = `
 worker_processes 1;
 daemon off;
 pid ${folder}/pid;
@@ -58,9 +37,7 @@ http {
 }
 user root;
 `;
-await writeFile(join(folder, "nginx.conf"), configuration);
-const nginx = spawn("nginx", ["-c", join(folder, "nginx.conf"), "-p", folder], { stdio: "inherit" });
-nginx.once("exit", () => void rm(folder, { recursive: true, force: true }));
-for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => nginx.kill(signal));
-await untilListening(port);
-announce(values.version, `127.0.0.1:${port}`);
+    await writeFile(join(folder, "nginx.conf"), configuration);
+    return { command: "nginx", arguments: ["-c", join(folder, "nginx.conf"), "-p", folder] };
+  },
+});
