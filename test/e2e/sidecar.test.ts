@@ -151,6 +151,7 @@ test("the server is lost: workers go on, and what they ended meanwhile counts wh
 test("the server is killed and started anew: jobs that ran meanwhile are acknowledged once", async () => {
   await using place = await openTemporaryFolder("sidecar-killed");
   let own = await startServer([], { folder: place.path });
+  onTestFinished(() => own[Symbol.asyncDispose]());
   const { address } = own;
   {
     await using first = connect(address);
@@ -180,7 +181,6 @@ test("the server is killed and started anew: jobs that ran meanwhile are acknowl
   await expect.poll(counts).toMatchObject({ done: 3n, failures: 0n, running: 0n });
   expect([jobs.begun, lost]).toEqual([["1", "2", "3"], []]);
   await worker.drain();
-  await own[Symbol.asyncDispose]();
 });
 
 test("a worker is lost: what it had is at others at once, and counts as no failure", async () => {

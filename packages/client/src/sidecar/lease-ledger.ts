@@ -4,7 +4,7 @@
 // LL1. Answers come in the order of the questions: the first that is unanswered is the one that an answer is for.
 // LL2. What is unanswered is said again on each new stream. It is fenced by the attempt, so it counts once.
 // LL3. It is bounded: while `isFull`, nothing more of the worker is read.
-import { type Lease, type LeaseResult, ResultCode } from "@sluice/api";
+import { type Lease, type LeaseResult, type Nack, NackKind, ResultCode } from "@sluice/api";
 
 /** Requests that wait for their answer, above which the worker waits. A worker sends one for each job it ends. */
 const UNANSWERED_MAX = 10_000;
@@ -13,6 +13,11 @@ const UNANSWERED_BYTES_MAX = 4 * 1024 * 1024;
 
 /** How a worker ends a job. */
 export type JobEnd = "ack" | "return" | "retry" | "reject";
+
+export function endOf({ kind }: Nack): JobEnd {
+  if (kind === NackKind.RETURN) return "return";
+  return kind === NackKind.REJECT ? "reject" : "retry";
+}
 
 export interface Question {
   readonly kind: "start" | JobEnd;

@@ -78,7 +78,7 @@ export function renumbered(bytes: Uint8Array, number: bigint): Uint8Array {
   return frameOf(writer.join().finish());
 }
 
-export type Saying = NonNullable<MessageInitShape<typeof WorkRequestSchema>["kind"]>;
+type Saying = NonNullable<MessageInitShape<typeof WorkRequestSchema>["kind"]>;
 type Telling = NonNullable<MessageInitShape<typeof WorkResponseSchema>["kind"]>;
 
 /** For the worker. */

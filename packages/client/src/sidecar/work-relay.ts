@@ -8,13 +8,13 @@
 // WR3. A worker that is gone gives everything back at once: offers by a drain, started jobs by a Nack each. What it had said
 //      before counts.
 // WR4. In a drain the worker gets nothing more, and its stream ends when it has nothing left.
-import { type Lease, type Nack, NackKind, RecallReason, ResultCode, type Session, type Subscribe } from "@sluice/api";
+import { type Lease, NackKind, RecallReason, ResultCode, type Session, type Subscribe } from "@sluice/api";
 import { Code, frameOf, RpcError } from "@sluice/rpc";
 import { abortWith } from "../abort.ts";
 import { Gate } from "../gate.ts";
 import { Retrier, STREAM_RETRY } from "../retry.ts";
 import { pause, type Timer } from "../time.ts";
-import { type JobEnd, LeaseLedger, type Question } from "./lease-ledger.ts";
+import { endOf, LeaseLedger, type Question } from "./lease-ledger.ts";
 import { type RelayContext, sidecarDraining } from "./relay-context.ts";
 import { RelayOutbox } from "./relay-outbox.ts";
 import { UpstreamStream } from "./upstream-stream.ts";
@@ -26,7 +26,6 @@ import {
   readRequest,
   readResponse,
   renumbered,
-  type Saying,
 } from "./work-messages.ts";
 import { WorkerCredit } from "./worker-credit.ts";
 
@@ -150,9 +149,14 @@ export class WorkRelay {
     this.#stop.abort();
   }
 
-  /** The worker's stream is over (WR3). */
+  /** The worker's stream is over. */
   leave(): void {
     this.outbox.close();
+    this.#depart();
+  }
+
+  /** WR3 */
+  #depart(): void {
     if (this.#worker === "gone" || this.#isOver) return;
     this.#worker = "gone";
     this.#goneMs = this.#context.clock.monotonicMs();
@@ -200,11 +204,10 @@ export class WorkRelay {
   #openStream(): UpstreamStream {
     const stream = new UpstreamStream();
     this.#credit.restart();
-    const { sessionToken, workerId, held, lanes } = this.#subscribe;
+    const { flow: _, held, $typeName: __, ...subscribe } = this.#subscribe;
     const flow = this.#isDraining ? undefined : this.#credit.flow();
     const leases = this.#hasSession ? this.#ledger.held() : held;
-    const { flow: _, $typeName: __, ...rest } = this.#subscribe;
-    const value = { ...rest, sessionToken, workerId, held: leases, lanes, ...(flow === undefined ? {} : { flow }) };
+    const value = { ...subscribe, held: leases, ...(flow === undefined ? {} : { flow }) };
     stream.say(frameOfRequest({ case: "subscribe", value }));
     for (const { frame } of this.#ledger.unanswered) stream.say(frame);
     for (const [fairnessKey, until] of this.#throttles) {
@@ -320,7 +323,7 @@ export class WorkRelay {
       this.#stream?.finish();
     } catch (error) {
       this.outbox.fail(error);
-      this.leave();
+      this.#depart();
     }
   }
 
@@ -383,17 +386,10 @@ export class WorkRelay {
   /** In the place of the worker. */
   #giveBack(leases: readonly Lease[]): void {
     for (const lease of leases) {
-      const value = { request: 0n, lease, kind: NackKind.RETURN, notBefore: 0n, reason: "" };
-      const saying: Saying = { case: "nack", value };
-      const frame = frameOfRequest(saying);
+      const frame = frameOfRequest({ case: "nack", value: { lease, kind: NackKind.RETURN } });
       this.#ledger.ask({ kind: "return", leases: [lease], frame, isOwn: true });
       this.#say(frame);
     }
     if (leases.length > 0) this.#context.listener.onReturned(leases.length);
   }
-}
-
-function endOf({ kind }: Nack): JobEnd {
-  if (kind === NackKind.RETURN) return "return";
-  return kind === NackKind.REJECT ? "reject" : "retry";
 }
