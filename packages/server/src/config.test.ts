@@ -44,6 +44,8 @@ describe("where values come from", () => {
       logs: new Map([["default", DEFAULT_LOG_SETTINGS]]),
       logDefaults: DEFAULT_LOG_SETTINGS,
       routes: [],
+      scrape: { targets: [], intervalMs: 15_000, timeoutMs: 10_000 },
+      metricsHistory: { keepMs: 7_200_000, intervalMs: 15_000 },
       heartbeatMs: 30_000,
       drainGraceMs: 10_000,
       limits: DEFAULT_LIMITS,
@@ -73,6 +75,45 @@ describe("where values come from", () => {
     const { config } = await load({ flags: new Map([["filesRatePerPeer", "20MB"]]) });
     expect(config.filesRates).toEqual({ bytesPerSecond: undefined, bytesPerSecondPerPeer: 20_000_000 });
     await expect(load({ flags: new Map([["filesRate", "1B"]]) })).rejects.toThrow("--files-rate");
+  });
+
+  test("targets to scrape: in the file by job, with what is special about each; as a flag that is repeated", async () => {
+    const text = [
+      "metrics:",
+      "  scrapeInterval: 5s",
+      "  scrape:",
+      "    node: http://127.0.0.1:9100",
+      "    shop:",
+      "      interval: 1s",
+      "      url: https://shop.test/custom/metrics?a=b",
+      "      honorLabels: true",
+      "      labels:",
+      "        env: test",
+      "        zone: a",
+    ];
+    await writeConfig(`${text.join("\n")}\n`);
+    const { config } = await load();
+    expect(config.scrape).toMatchObject({
+      intervalMs: 5000,
+      targets: [
+        { job: "node", url: new URL("http://127.0.0.1:9100/metrics"), labels: [], intervalMs: undefined },
+        {
+          job: "shop",
+          url: new URL("https://shop.test/custom/metrics?a=b"),
+          intervalMs: 1000,
+          honorLabels: true,
+          labels: [
+            ["env", "test"],
+            ["zone", "a"],
+          ],
+        },
+      ],
+    });
+    const flags = new Map([["metrics.scrape", "http://a.test,b=http://b.test/m;timeout=2s"]]);
+    expect((await load({ flags })).config.scrape.targets).toMatchObject([
+      { job: "a.test" },
+      { job: "b", timeoutMs: 2000 },
+    ]);
   });
 
   test("shared folders, with and without a name, relative to where they are named", async () => {
@@ -304,6 +345,11 @@ describe("what is refused, with file, key and what is allowed", () => {
       "segmentBytes is 67108864 bytes, more than is retained, and whole segments are removed; allowed is at most logs.audit.retainBytes, 1048576",
     ],
     ["routes:\n  a: B\n", ':1: routes: "a=B" is no route; "B" is no name of a log'],
+    ["metrics:\n  scrape: host:9100\n", ':2: metrics.scrape: "host:9100" is no target: "host:9100" is no http URL'],
+    [
+      "metrics:\n  scrape:\n    a:\n      url: http://h/\n      colour: red\n",
+      '"colour" is no option; allowed is [JOB=]URL',
+    ],
     ["routes: audit\n", ':1: routes: "audit" is no route; allowed is APPLICATION=LOG'],
     ["routes:\n  - '=audit'\n", '"=audit" is no route'],
     ["heartbeat: [1s, 2s]\n", ":1: heartbeat must have one value"],

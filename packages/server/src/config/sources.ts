@@ -161,9 +161,7 @@ function readMap(reader: FileReader, map: YAMLMap, path: readonly string[]): voi
       const known = [...settings.map((each) => each.key), "logs"];
       problems.push(`${place}: ${unknownKey(key, known)}`);
     } else if (isMap(node) && about.isMap === true) {
-      const pairs = itemsOf(reader, node).map(
-        (each) => `${each.name}=${isScalar(each.node) ? String(each.node.value) : ""}`,
-      );
+      const pairs = itemsOf(reader, node).map((each) => `${each.name}=${textOf(reader, each.node)}`);
       values.set(key, { value: pairs.join(","), origin: { kind: "file", place } });
     } else if (isSeq(node) && about.isList === true) {
       const value = node.items.map((item) => (isScalar(item) ? String(item.value) : "")).join(",");
@@ -174,6 +172,20 @@ function readMap(reader: FileReader, map: YAMLMap, path: readonly string[]): voi
       problems.push(`${place}: ${key} must have one value`);
     }
   }
+}
+
+/** What stands behind a name of a map: a value, or several with names, the first of which may be a URL: `u;a=1;b.c=2`. */
+function textOf(reader: FileReader, node: unknown, path = ""): string {
+  if (isScalar(node)) return String(node.value);
+  if (!isMap(node)) return "";
+  const items = itemsOf(reader, node);
+  const url = path === "" ? items.find(({ name }) => name === "url") : undefined;
+  const texts = items
+    .filter((item) => item !== url)
+    .map(({ name, node: inner }) =>
+      isMap(inner) ? textOf(reader, inner, `${path}${name}.`) : `${path}${name}=${textOf(reader, inner)}`,
+    );
+  return [...(url === undefined ? [] : [textOf(reader, url.node)]), ...texts].join(";");
 }
 
 function isRaw(value: unknown): value is RawValue["value"] {

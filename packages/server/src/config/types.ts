@@ -4,6 +4,7 @@ import type { FileRoot } from "../files/file-path.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
 import { isLogName, LOG_NAME_ALLOWED } from "../logs/log-name.ts";
 import type { Route } from "../logs/routing.ts";
+import { parseScrapeTarget, SCRAPE_ALLOWED, type ScrapeTarget } from "../metrics/scrape-target.ts";
 import { BYTES_ALLOWED, DURATION_ALLOWED, parseBytes, parseDuration, UnitError } from "./units.ts";
 
 /** A place to listen or to connect to. */
@@ -100,6 +101,17 @@ const route = z.string({ error: `allowed is ${ROUTE_ALLOWED}` }).transform((text
 
 /** One or more routes, separated by commas. */
 export const routes = listOf(route, ROUTE_ALLOWED);
+
+/** One who is asked for metrics. */
+const scrapeTarget = z.string({ error: `allowed is ${SCRAPE_ALLOWED}` }).transform((text, context): ScrapeTarget => {
+  const found = parseScrapeTarget(text, parseDuration);
+  if (typeof found !== "string") return found;
+  context.addIssue({ code: "custom", message: `"${text}" is no target: ${found}; allowed is ${SCRAPE_ALLOWED}` });
+  return z.NEVER;
+});
+
+/** One or more targets, separated by commas. */
+export const scrapeTargets = listOf(scrapeTarget, SCRAPE_ALLOWED);
 
 function listOf<T>(type: z.ZodType<T, string>, allowed: string) {
   return z.string({ error: `allowed is ${allowed}` }).transform((text, context): readonly T[] => {

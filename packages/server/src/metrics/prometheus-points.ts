@@ -171,7 +171,8 @@ function timeOf({ timestampNs }: TextSample, { nowNs, honorTimestamps = true }: 
   return honorTimestamps ? (timestampNs ?? nowNs) : nowNs;
 }
 
-function labelsOf(own: LabelPairs, { labels = [], honorLabels = false }: PointOptions): LabelPairs {
+/** The labels of a sample with those of its target. */
+export function labelsOf(own: LabelPairs, { labels = [], honorLabels = false }: PointOptions): LabelPairs {
   const all = new Map(labels);
   for (const [name, value] of own) {
     if (value === "") continue; // the same as no label

@@ -5,8 +5,8 @@ import type { SeriesGuard } from "./series-guard.ts";
 
 /** Points of one request. */
 export interface PointBatch {
-  /** undefined: it is taken, or was there already. */
-  write(incoming: IncomingPoint): Refusal | undefined;
+  /** undefined: it is taken, or was there already. @param key of it, where it is known */
+  write(incoming: IncomingPoint, key?: string): Refusal | undefined;
   /** A series has no value any more. */
   end(key: string, timestampNs: bigint): void;
   /** Resolves when everything is durable. To be called once. @throws what the store says */
@@ -26,11 +26,10 @@ export class PointWriter {
   begin(owner: string | undefined): PointBatch {
     const batch = this.#intake.begin();
     return {
-      write: (incoming) => {
+      write: (incoming, key = keyOf(incoming)) => {
         const { name, labels, point, isEnd } = incoming;
         const problem = findProblem(name, labels, point.timestampNs);
         if (problem !== undefined) return problem;
-        const key = keyOf(incoming);
         if (isEnd) {
           batch.end(key, point.timestampNs);
           return undefined;
