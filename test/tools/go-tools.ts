@@ -17,12 +17,16 @@ export const GO_TOOLS = {
   // Our own few lines around Google's stubs.
   "bytestream-client": ".",
   telemetrygen: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
+  prometheus: "github.com/prometheus/prometheus/cmd/prometheus",
+  promtool: "github.com/prometheus/prometheus/cmd/promtool",
 } as const;
 
 /** Modules of their own, in folders beside: what these need would change what the others are built of. */
 const FOLDERS: Partial<Record<keyof typeof GO_TOOLS, string>> = {
   "bytestream-client": "bytestream",
   telemetrygen: "otel",
+  prometheus: "prometheus",
+  promtool: "prometheus",
 };
 
 export type GoTool = keyof typeof GO_TOOLS;

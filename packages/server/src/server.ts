@@ -98,7 +98,7 @@ export async function openServer(config: Config, surroundings: Surroundings): Pr
   const descriptive = [serveHealth(health)];
   descriptive.push(...serveReflection([...services.served, ...descriptive]));
   const calls = new CallMetrics();
-  metrics.addReporter(calls.report);
+  metrics.addReporter(calls);
   const callLog = createCallLog(logger);
   const rpc = createServer({
     services: [...services.served, ...descriptive],

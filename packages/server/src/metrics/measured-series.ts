@@ -46,6 +46,11 @@ export class MeasuredSeries {
     return this.#nowNs;
   }
 
+  /** There may be metrics of these names: who asks for one makes them be measured. */
+  announce(names: readonly string[]): void {
+    for (const name of names) this.#names.add(name);
+  }
+
   /** It has just been measured. */
   get isFresh(): boolean {
     return this.#options.clock.monotonicMs() - this.#measuredMs < MEASURE_MS_MIN;

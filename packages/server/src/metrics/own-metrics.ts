@@ -22,15 +22,16 @@ export class OwnMetrics {
   /** Its counts are known from now on. */
   add(reporter: Reporter): void {
     this.#reporters.push(reporter);
+    this.#series.announce(reporter.instruments.map(({ name }) => name));
     this.#series.begin();
-    reporter(this.#report);
+    reporter.report(this.#report);
   }
 
   /** Asks all, if a metric of theirs is asked for and it has not just been done. */
   refresh(matchesName: (name: string) => boolean): void {
     if (!this.#series.isDue(matchesName)) return;
     this.#series.begin();
-    for (const reporter of this.#reporters) reporter(this.#report);
+    for (const reporter of this.#reporters) reporter.report(this.#report);
   }
 
   readonly #report: Report = (instrument, value, labels = {}) => {

@@ -5,7 +5,7 @@
 //     are counted as they are received, bytes both ways.
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type CallObserver, Code, codeName, type Observe } from "@sluice/rpc";
-import type { Distribution, Instrument, Reporter } from "./instrument.ts";
+import type { Distribution, Instrument, Report, Reporter } from "./instrument.ts";
 
 /** Seconds: the conventions' bounds, and below them what a call takes that stays in memory. */
 const BOUNDS: readonly number[] = [
@@ -20,7 +20,8 @@ const OPEN = instrument("sluice.calls.open", "gauge", "{call}", "Calls that are 
 const RECEIVED = instrument("sluice.calls.received", "counter", "{message}", "Messages received in calls");
 const BYTES = instrument("sluice.calls.io", "counter", "By", "Bytes of the messages of calls, as they lie on the wire");
 
-export class CallMetrics {
+export class CallMetrics implements Reporter {
+  readonly instruments = [DURATION, OPEN, RECEIVED, BYTES];
   readonly #methods = new Map<DescMethod, MethodCounts>();
 
   /** For `createServer`: counts every call. */
@@ -31,7 +32,7 @@ export class CallMetrics {
     return counts;
   };
 
-  readonly report: Reporter = (report) => {
+  report(report: Report): void {
     for (const [{ parent, name }, counts] of this.#methods) {
       const labels = { "rpc.method": `${parent.typeName}/${name}`, "rpc.system.name": "grpc" };
       report(OPEN, counts.open, labels);
@@ -42,7 +43,7 @@ export class CallMetrics {
         report(DURATION, durations, { ...labels, "rpc.response.status_code": codeName(code) });
       }
     }
-  };
+  }
 }
 
 class MethodCounts implements CallObserver {

@@ -24,5 +24,10 @@ export interface Distribution {
 /** Takes how it is now. */
 export type Report = (instrument: Instrument, value: number | Distribution, labels?: InstrumentLabels) => void;
 
-/** Asked whenever somebody wants to know. Quick: it reads numbers that are there. */
-export type Reporter = (report: Report) => void;
+/** One who counts. */
+export interface Reporter {
+  /** All that it may report, also while there is nothing of it yet. */
+  readonly instruments: readonly Instrument[];
+  /** Asked whenever somebody wants to know. Quick: it reads numbers that are there. */
+  report(report: Report): void;
+}

@@ -32,9 +32,12 @@ const HELD: Readonly<Record<keyof HeldCounts, Instrument>> = {
 };
 
 export function heldReporter(counts: () => HeldCounts): Reporter {
-  return (report) => {
-    const held = counts();
-    for (const [name, instrument] of Object.entries(HELD)) report(instrument, held[name as keyof HeldCounts]);
+  return {
+    instruments: Object.values(HELD),
+    report(report) {
+      const held = counts();
+      for (const [name, instrument] of Object.entries(HELD)) report(instrument, held[name as keyof HeldCounts]);
+    },
   };
 }
 
@@ -53,14 +56,17 @@ export interface LogCounts {
 }
 
 export function logReporter({ logs, delivered }: LogCounts): Reporter {
-  return (report) => {
-    for (const log of logs) {
-      const labels = { "sluice.log.name": log.name };
-      report(ENTRIES, log.reader.head.sequence, labels);
-      report(LOG_SIZE, log.status().bytes, labels);
-    }
-    report(DELIVERED, delivered.entries);
-    report(GAPS, delivered.gaps);
+  return {
+    instruments: [ENTRIES, LOG_SIZE, DELIVERED, GAPS],
+    report(report) {
+      for (const log of logs) {
+        const labels = { "sluice.log.name": log.name };
+        report(ENTRIES, log.reader.head.sequence, labels);
+        report(LOG_SIZE, log.status().bytes, labels);
+      }
+      report(DELIVERED, delivered.entries);
+      report(GAPS, delivered.gaps);
+    },
   };
 }
 
@@ -84,15 +90,18 @@ export interface QueueCounts {
 }
 
 export function queueReporter(queues: () => readonly QueueCounts[]): Reporter {
-  return (report) => {
-    for (const { name, engine, journal } of queues()) {
-      const labels = { "sluice.queue.name": name };
-      const counts = engine.counts();
-      for (const state of JOB_STATES) report(JOBS, counts[state], { ...labels, "sluice.queue.state": state });
-      for (const [event, instrument] of Object.entries(JOB_EVENTS)) {
-        report(instrument, counts[event as keyof typeof JOB_EVENTS], labels);
+  return {
+    instruments: [JOBS, QUEUE_SIZE, ...Object.values(JOB_EVENTS)],
+    report(report) {
+      for (const { name, engine, journal } of queues()) {
+        const labels = { "sluice.queue.name": name };
+        const counts = engine.counts();
+        for (const state of JOB_STATES) report(JOBS, counts[state], { ...labels, "sluice.queue.state": state });
+        for (const [event, instrument] of Object.entries(JOB_EVENTS)) {
+          report(instrument, counts[event as keyof typeof JOB_EVENTS], labels);
+        }
+        report(QUEUE_SIZE, journal.diskBytes, labels);
       }
-      report(QUEUE_SIZE, journal.diskBytes, labels);
-    }
+    },
   };
 }
