@@ -6,6 +6,7 @@ import { Heap } from "./heap.ts";
 import { JobTable, NONE } from "./job-table.ts";
 import { Line, isBefore } from "./line.ts";
 import { NumberBlocks } from "./number-blocks.ts";
+import { NumberIndex } from "./number-index.ts";
 
 /** Mostly dense, some far away, as the numbers of a queue with old jobs are. */
 const numbers = fc.oneof(
@@ -70,6 +71,25 @@ test("a table of many jobs grows without losing one, and gives its memory back",
   // The spare one is used again.
   expect(table.find(1)).toBe(NONE);
   expect(table.number(table.add(5))).toBe(5);
+});
+
+test("an index of a great many jobs grows in small steps", () => {
+  let looks = 0;
+  const numbers = {
+    number(slot: number): number {
+      looks++;
+      return slot + 1;
+    },
+  };
+  const index = new NumberIndex(numbers);
+  let most = 0;
+  for (let slot = 0; slot < 500_000;) {
+    const before = looks;
+    for (let i = 0; i < 500; i++) index.add(slot++);
+    most = Math.max(most, looks - before);
+  }
+  // Each job itself, and the entries of two tables.
+  expect(most).toBeLessThan(500 + 2 * 3 * 2 ** 12);
 });
 
 test("a heap gives its items in order, whichever leave or move", () => {

@@ -1,8 +1,8 @@
 // Finds a job's slot by its number. Open addressing over slots, the numbers themselves stand in the job table: 4 bytes a job
-// at a load of 3/8 to 3/4. Extendible hashing keeps each table small, so that no growth is a pause: the longest one moves
-// 12,000 entries.
+// at a load of 1/4 to 3/4. Extendible hashing keeps each table small, so that no growth is a pause: the longest one moves
+// 12,000 entries. Numbers that follow one another fill all tables alike: were their bounds the same, all would be split at once.
 //
-// N1. Each table is at most three quarters full, so that a search ends.
+// N1. Each table is at most three quarters full, so that a search ends; each has a bound of its own, from a half on.
 // N2. A table at `depth` d stands at the 2^(D-d) places of the directory (of 2^D) that share the first d bits of the hash.
 // N3. Entries follow one another without a hole from the place of their hash: removing one closes the gap behind it.
 
@@ -18,10 +18,14 @@ interface Table {
   bits: number;
   count: number;
   depth: number;
+  /** N1. Part of its places that may be taken. */
+  readonly loadMax: number;
 }
 
 const BITS_MIN = 6;
 const BITS_MAX = 14;
+const LOAD_MIN = 1 / 2;
+const LOAD_MAX = 3 / 4;
 const GOLDEN = 0x9e3779b1;
 const MIX = 0x85ebca6b;
 const TWO_32 = 2 ** 32;
@@ -31,13 +35,10 @@ function hashOf(number: number): number {
   return Math.imul((number | 0) ^ Math.imul(high, MIX), GOLDEN) >>> 0;
 }
 
-function newTable(bits: number, depth: number): Table {
-  return { entries: new Int32Array(1 << bits), bits, count: 0, depth };
-}
-
 export class NumberIndex {
   readonly #numbers: Numbers;
-  #directory: Table[] = [newTable(BITS_MIN, 0)];
+  #made = 0;
+  #directory: Table[] = [this.#newTable(BITS_MIN, 0)];
   #depth = 0;
 
   constructor(numbers: Numbers) {
@@ -60,7 +61,7 @@ export class NumberIndex {
   add(slot: number): void {
     const hash = hashOf(this.#numbers.number(slot));
     let table = this.#tableOf(hash);
-    while ((table.count + 1) * 4 > table.entries.length * 3) {
+    while (table.count + 1 > table.entries.length * table.loadMax) {
       if (table.bits < BITS_MAX) this.#resize(table, table.bits + 1);
       else this.#split(table, hash);
       table = this.#tableOf(hash);
@@ -84,6 +85,13 @@ export class NumberIndex {
     entries[hole] = 0;
     table.count--;
     if (table.bits > BITS_MIN && table.count * 8 < entries.length) this.#resize(table, table.bits - 1);
+  }
+
+  /** N1. The golden ratio spreads the bounds, however many tables there are. */
+  #newTable(bits: number, depth: number): Table {
+    const share = (Math.imul(++this.#made, GOLDEN) >>> 0) / TWO_32;
+    const loadMax = LOAD_MIN + (LOAD_MAX - LOAD_MIN) * share;
+    return { entries: new Int32Array(1 << bits), bits, count: 0, depth, loadMax };
   }
 
   #tableOf(hash: number): Table {
@@ -113,7 +121,7 @@ export class NumberIndex {
       this.#depth++;
     }
     const depth = table.depth + 1;
-    const halves = [newTable(table.bits, depth), newTable(table.bits, depth)] as const;
+    const halves = [this.#newTable(table.bits, depth), this.#newTable(table.bits, depth)] as const;
     for (const entry of table.entries) {
       if (entry === 0) continue;
       const each = hashOf(this.#numbers.number(entry - 1));
