@@ -30,6 +30,7 @@ import { logsFollowMany } from "./scenarios/logs-follow-many.ts";
 import { logsHistory } from "./scenarios/logs-history.ts";
 import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
+import { logsLoki } from "./scenarios/logs-loki.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { queueDepth } from "./scenarios/queue-depth.ts";
@@ -64,6 +65,7 @@ const scenarios: readonly Scenario[] = [
   logsMemory,
   logsFilter,
   logsInterference,
+  logsLoki,
   logsFollow,
   logsFollowMany,
   logsIngest,

@@ -2,6 +2,7 @@
 // and the best tuned form that we found.
 
 import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { buildPeer, root, type BuiltPeer } from "./build.ts";
@@ -90,6 +91,19 @@ export async function findNginx(files: string, options: { readonly http1: boolea
   } catch {
     return { kind: "missing", who: "nginx", reason: "there is no nginx on this machine" };
   }
+}
+
+/** Grafana Loki, which stores in a folder of its own in `data`. */
+export async function findLoki(data: string): Promise<Entrant> {
+  const build = await buildPeer("loki");
+  if (build.kind === "missing") return { kind: "missing", who: "Loki", reason: build.reason };
+  const module = await readFile(join(root, "bench/peers/loki/go.mod"), "utf8");
+  const version = /grafana\/loki\/v3 (v[\d.]+)/u.exec(module)?.[1] ?? "unknown";
+  const words = ["--program", build.program, "--data", data, "--version", version];
+  return {
+    kind: "ready",
+    contestant: { who: "Loki", command: nodeServer([join(root, "bench/servers/loki.ts"), ...words]) },
+  };
 }
 
 /** Runs a server's source on the Node that runs this. */

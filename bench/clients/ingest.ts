@@ -20,7 +20,7 @@ import { carryOut } from "./client-process.ts";
 import { MessageReader } from "./grpc-messages.ts";
 import { HeaderEncoder } from "./hpack.ts";
 import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
-import { openHttpExport } from "./otlp-http.ts";
+import { type BodyStamp, openHttpExport } from "./otlp-http.ts";
 import { requestFields } from "./request-headers.ts";
 
 export interface IngestTask {
@@ -35,6 +35,10 @@ export interface IngestTask {
   readonly entriesFile: string;
   /** Unique to the run: begins the writers' producer ids. */
   readonly run: string;
+  /** Of OTLP over HTTP; absent: as OpenTelemetry has it. */
+  readonly path?: string;
+  /** Of OTLP over HTTP: each record gets a time of its own, from this one on (Unix ns, in decimal); absent: as it was stored. */
+  readonly startNs?: string;
 }
 
 export interface IngestOutcome {
@@ -193,6 +197,39 @@ class Exporter implements Writer {
   }
 }
 
+/** A time that no entry has, in whose place another one is written. */
+const PLACEHOLDER_NS = 0x0123_4567_89ab_cdefn;
+
+/** Writes a new time over each placeholder of a message, ascending by a microsecond. */
+class Stamp implements BodyStamp {
+  readonly #places = new Map<Buffer, readonly number[]>();
+  #nextNs: bigint;
+
+  constructor(startNs: bigint) {
+    this.#nextNs = startNs;
+  }
+
+  write(body: Buffer): void {
+    let places = this.#places.get(body);
+    if (places === undefined) {
+      places = findPlaces(body);
+      this.#places.set(body, places);
+    }
+    for (const place of places) {
+      body.writeBigUInt64LE(this.#nextNs, place);
+      this.#nextNs += 1000n;
+    }
+  }
+}
+
+function findPlaces(body: Buffer): number[] {
+  const wanted = Buffer.alloc(8);
+  wanted.writeBigUInt64LE(PLACEHOLDER_NS);
+  const places: number[] = [];
+  for (let at = body.indexOf(wanted); at >= 0; at = body.indexOf(wanted, at + 8)) places.push(at);
+  return places;
+}
+
 async function runIngest(task: IngestTask): Promise<IngestOutcome> {
   const bodies = encodeBodies(task);
   if (task.protocol === "otlp-http") return await runHttp(task, bodies);
@@ -222,7 +259,9 @@ async function runIngest(task: IngestTask): Promise<IngestOutcome> {
 async function runHttp(task: IngestTask, bodies: readonly Buffer[]): Promise<IngestOutcome> {
   const connections = task.writers * task.messagesUnderWay;
   const requestsPerConnection = Math.ceil(task.messagesPerWriter / task.messagesUnderWay);
-  const run = await openHttpExport({ address: task.address, connections, requestsPerConnection }, bodies);
+  const { address, path = "/v1/logs", startNs } = task;
+  const stamp = startNs === undefined ? undefined : new Stamp(BigInt(startNs));
+  const run = await openHttpExport({ address, path, connections, requestsPerConnection }, bodies, stamp);
   const start = performance.now();
   await run();
   const seconds = (performance.now() - start) / 1000;
@@ -240,7 +279,8 @@ function encodeBodies(task: IngestTask): Buffer[] {
       (_, index) => entries[(start + index) % entries.length],
     );
     const known = batch.filter((entry) => entry !== undefined);
-    bodies.push(Buffer.from(task.protocol === "stream" ? encodeStreamBody(known) : encodeExport(known)));
+    const stampNs = task.startNs === undefined ? undefined : PLACEHOLDER_NS;
+    bodies.push(Buffer.from(task.protocol === "stream" ? encodeStreamBody(known) : encodeExport(known, stampNs)));
   }
   return bodies;
 }
@@ -249,13 +289,14 @@ function encodeStreamBody(entries: LogEntry[]): Uint8Array {
   return toBinary(WriteLogStreamRequestSchema, create(WriteLogStreamRequestSchema, { entries }));
 }
 
-function encodeExport(entries: readonly LogEntry[]): Uint8Array {
+/** @param stampNs in place of the entries' own times */
+function encodeExport(entries: readonly LogEntry[], stampNs?: bigint): Uint8Array {
   const text = (value: string) => create(AnyValueSchema, { value: { case: "stringValue", value } });
   const attribute = (key: string, value: string) => create(KeyValueSchema, { key, value: text(value) });
   const logRecords = entries.map((entry) =>
     create(LogRecordSchema, {
-      timeUnixNano: entry.timestamp,
-      observedTimeUnixNano: entry.timestamp,
+      timeUnixNano: stampNs ?? entry.timestamp,
+      observedTimeUnixNano: stampNs === undefined ? entry.timestamp : 0n,
       severityNumber: 9,
       severityText: entry.level,
       body: text(entry.message),

@@ -7,23 +7,33 @@ import { ExportLogsServiceResponseSchema } from "@sluice/api";
 
 export interface HttpExportTask {
   readonly address: string;
+  readonly path: string;
   readonly connections: number;
   readonly requestsPerConnection: number;
 }
 
+/** Changes a body just before it is sent. */
+export interface BodyStamp {
+  write(body: Buffer): void;
+}
+
 /** Opens the connections; what is returned sends all requests and resolves when all were answered well. */
-export async function openHttpExport(task: HttpExportTask, bodies: readonly Buffer[]): Promise<() => Promise<void>> {
-  const requests = bodies.map((body) => Buffer.concat([headOf(task.address, body.length), body]));
+export async function openHttpExport(
+  task: HttpExportTask,
+  bodies: readonly Buffer[],
+  stamp?: BodyStamp,
+): Promise<() => Promise<void>> {
+  const requests = bodies.map((body) => Buffer.concat([headOf(task, body.length), body]));
   const sockets = await Promise.all(Array.from({ length: task.connections }, () => open(task.address)));
   return async () => {
-    await Promise.all(sockets.map((socket) => sendAll(socket, requests, task.requestsPerConnection)));
+    await Promise.all(sockets.map((socket) => sendAll(socket, { requests, stamp }, task.requestsPerConnection)));
     for (const socket of sockets) socket.destroy();
   };
 }
 
-function headOf(address: string, length: number): Buffer {
+function headOf({ address, path }: HttpExportTask, length: number): Buffer {
   const fields = [`host: ${address}`, "content-type: application/x-protobuf", `content-length: ${length}`];
-  return Buffer.from(["POST /v1/logs HTTP/1.1", ...fields, "", ""].join("\r\n"));
+  return Buffer.from([`POST ${path} HTTP/1.1`, ...fields, "", ""].join("\r\n"));
 }
 
 async function open(address: string): Promise<Socket> {
@@ -33,13 +43,26 @@ async function open(address: string): Promise<Socket> {
   return socket;
 }
 
-function sendAll(socket: Socket, requests: readonly Buffer[], count: number): Promise<void> {
+function sendAll(
+  socket: Socket,
+  { requests, stamp }: { readonly requests: readonly Buffer[]; readonly stamp: BodyStamp | undefined },
+  count: number,
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let sent = 0;
   let received: Buffer = Buffer.alloc(0);
   const sendNext = (): void => {
     if (sent === count) resolve();
-    else socket.write(requests[sent++ % requests.length] ?? Buffer.alloc(0));
+    else {
+      const request = requests[sent++ % requests.length] ?? Buffer.alloc(0);
+      if (stamp === undefined) {
+        socket.write(request);
+        return;
+      }
+      stamp.write(request);
+      // The next one to send it stamps it anew, maybe before the socket has taken it.
+      socket.write(Buffer.from(request));
+    }
   };
   socket.on("error", reject).on("close", () => reject(new Error("The server closed a connection")));
   socket.on("data", (bytes: Buffer) => {
@@ -65,7 +88,7 @@ function isWholeAnswer(bytes: Buffer): boolean {
   const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? "0");
   const body = bytes.subarray(end + 4);
   if (body.length < length) return false;
-  if (!head.startsWith("HTTP/1.1 200 ")) throw new Error(`A request was answered by ${head}\n${body.toString()}`);
+  if (!/^HTTP\/1\.1 20[04] /u.test(head)) throw new Error(`A request was answered by ${head}\n${body.toString()}`);
   const { partialSuccess } = fromBinary(ExportLogsServiceResponseSchema, body);
   if (partialSuccess !== undefined) throw new Error(`Records were rejected: ${partialSuccess.errorMessage}`);
   return true;
