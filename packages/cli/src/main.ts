@@ -77,6 +77,14 @@ const COMMANDS: readonly CommandEntry[] = [
     summary: "verify every checksum of a data folder",
     load: async () => (await import("./commands/doctor.ts")).doctorCommand,
   },
+  {
+    name: "completion",
+    summary: "print what bash, zsh or fish completes command lines with",
+    load: async () => {
+      const { completionCommand } = await import("./commands/completion.ts");
+      return (context) => completionCommand(context, () => createProgram("all", context));
+    },
+  },
 ];
 
 /** Runs one command line. @param words what stands behind the program's name. @returns the exit code. */
@@ -98,7 +106,8 @@ export async function runProcess(): Promise<void> {
   process.exitCode = await run(process.argv.slice(2), context);
 }
 
-async function createProgram(words: readonly string[], context: CommandContext): Promise<Command> {
+/** @param words the command line: the commands that it names are made. "all": all of them. */
+async function createProgram(words: readonly string[] | "all", context: CommandContext): Promise<Command> {
   const program = new Command("sluice")
     .description("Sluice streams logs, files, jobs and metrics over gRPC from one port.")
     .version(readVersion())
@@ -106,7 +115,8 @@ async function createProgram(words: readonly string[], context: CommandContext):
     .addHelpText("after", exitCodeHelp());
   for (const { name, summary, load } of COMMANDS) {
     // `sluice NAME …` and `sluice help NAME` need the command itself, the overview needs its name only.
-    const command = words.slice(0, 2).includes(name) ? (await load())(context) : new Command(name);
+    const isNamed = words === "all" || words.slice(0, 2).includes(name);
+    const command = isNamed ? (await load())(context) : new Command(name);
     program.addCommand(command.summary(summary));
   }
   settle(program, context);
