@@ -125,6 +125,19 @@ function asked(request: number): LeaseList {
 const ok = [{ code: ResultCode.OK, leaseUntilMs: 0 }];
 const recall = workFrame({ case: "recall", value: {} });
 
+test("a body is read while the start of its job is on its way to disk (OB2)", async () => {
+  journal.onDisk.add(1);
+  outbox.deliver(handout(1, 7));
+  expect(pulled()).toEqual([]);
+  const read = journal.reads.get(1);
+  expect(read).toBeDefined();
+  read!.resolve(jobAt(1));
+  await read!.promise;
+  expect(pulled()).toEqual([]);
+  await journal.commit(7);
+  expect(pulled()).toEqual(["1: job 1"]);
+});
+
 test("an answer leaves when it is durable, in order, and an offer does not wait for it (OB1, OB2)", async () => {
   outbox.answer(asked(1), ok, 5);
   outbox.answer(asked(2), ok, 3);

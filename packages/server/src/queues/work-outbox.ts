@@ -6,7 +6,7 @@
 //      leaves at once.
 // OB3. A recall comes after its delivery, and before whatever is delivered later. A job that is taken back before it left
 //      disappears with its recall, and its credit returns.
-// OB4. Bodies are read when they are about to leave, and a few ahead: what waits for a worker that does not read holds leases,
+// OB4. Bodies are read when they are about to leave, while their starts go to disk, and a few ahead: what waits for a worker that does not read holds leases,
 //      not bodies.
 // OB5. What waits is bounded: deliveries by the worker's window; answers because no request is read while `room` waits; recalls
 //      and lost leases by `WAITING_BYTES_MAX`, where the stream is cut.
@@ -210,8 +210,9 @@ export class WorkOutbox implements FrameSource {
         this.#deliveries.shift();
         continue;
       }
-      if (handout.leaseUntilMs !== 0 && !this.#isDurable(handout.recordPlace)) break;
+      // Read while its start is on its way to disk.
       const job = this.#jobOf(first);
+      if (handout.leaseUntilMs !== 0 && !this.#isDurable(handout.recordPlace)) break;
       if (job === undefined) break;
       this.#deliveries.shift();
       const number = this.#credit.send(handout.priority, handout.bytes);
