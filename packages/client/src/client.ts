@@ -11,6 +11,7 @@ import {
   type MetricDescription,
   type MetricPoint,
   MetricsService,
+  NotificationService,
   QueueService,
 } from "@sluice/api";
 import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
@@ -21,6 +22,7 @@ import { type DownloadOptions, FileDownload } from "./file-download.ts";
 import { type FileListQuery, listFiles } from "./file-list.ts";
 import { FileWatch, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 import { sourceOf, uploadFile, type UploadOptions, type UploadSource } from "./file-upload.ts";
+import { NotificationClient } from "./inbox-client.ts";
 import { groupsOf, type LogContextQuery, type LogCountQuery } from "./log-count.ts";
 import { type LogPage, type LogPageQuery, readPage } from "./log-page.ts";
 import { type LogQuery, selectionOf } from "./log-position.ts";
@@ -34,6 +36,7 @@ import {
   seriesRequestOf,
   streamMetrics,
 } from "./metric-stream.ts";
+import { MetricWriter, type MetricWriterOptions } from "./metric-writer.ts";
 import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
 import { pages } from "./pages.ts";
 import { QueueClient } from "./queue-client.ts";
@@ -109,10 +112,14 @@ export interface SluiceClient extends AsyncDisposable {
   listFiles(query?: FileListQuery, options?: Pick<UnaryOptions, "signal" | "retry">): AsyncGenerator<FileInfo>;
   /** Jobs: enqueue them, work on them, look after their queues. */
   readonly queues: QueueClient;
+  /** Notifications: publish them, watch inboxes, look after users, topics and devices. */
+  readonly notifications: NotificationClient;
   /** What becomes of what is in a shared folder. Opened when it is iterated; it goes on after lost connections. */
   watchFiles(query?: FileWatchQuery, options?: FileWatchOptions): FileWatch;
   /** Series as they are, and then what changes. Opened when it is iterated; it goes on after lost connections. */
   streamMetrics(query?: MetricQuery, options?: MetricStreamOptions): AsyncIterableIterator<MetricEvent>;
+  /** Opens a writer of points. It survives lost connections; what is sent twice is there once. */
+  openMetricWriter(options?: MetricWriterOptions): MetricWriter;
   /** Names of metrics with what belongs to them, by name. @throws RpcError */
   listMetrics(names?: readonly string[], options?: UnaryOptions): Promise<MetricDescription[]>;
   /** Series with their last points, by name and labels. @throws RpcError */
@@ -155,6 +162,7 @@ export function channelOptionsOf(options: ClientOptions): ChannelOptions {
 class ChannelClient implements SluiceClient {
   readonly address: string;
   readonly queues: QueueClient;
+  readonly notifications: NotificationClient;
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #channel: ReturnType<typeof openChannel>;
@@ -162,7 +170,7 @@ class ChannelClient implements SluiceClient {
   readonly #files: ReturnType<typeof createClient<typeof FileService>>;
   readonly #metrics: ReturnType<typeof createClient<typeof MetricsService>>;
   readonly #closeTimeoutMs: number;
-  readonly #writers = new Set<LogWriter>();
+  readonly #writers = new Set<LogWriter | MetricWriter>();
   readonly #workers = new Set<QueueWorker>();
   readonly #closed = new AbortController();
   #closing: Promise<void> | undefined;
@@ -179,6 +187,11 @@ class ChannelClient implements SluiceClient {
     this.#logs = createClient(LogService, this.#channel);
     this.#files = createClient(FileService, this.#channel);
     this.#metrics = createClient(MetricsService, this.#channel);
+    this.notifications = new NotificationClient({
+      ...this.#context(),
+      rpc: createClient(NotificationService, this.#channel),
+      ask: (call, unary) => this.#ask(call, unary, UNARY_TIMEOUT_MS),
+    });
     this.queues = new QueueClient({
       ...this.#context(),
       rpc: createClient(QueueService, this.#channel),
@@ -220,6 +233,13 @@ class ChannelClient implements SluiceClient {
 
   openLogWriter(options: LogWriterOptions = {}): LogWriter {
     const writer = new LogWriter({ ...this.#context(), call: this.#logs.writeLogStream }, options);
+    this.#writers.add(writer);
+    void writer.ended.then(() => this.#writers.delete(writer));
+    return writer;
+  }
+
+  openMetricWriter(options: MetricWriterOptions = {}): MetricWriter {
+    const writer = new MetricWriter({ ...this.#context(), call: this.#metrics.writeMetrics }, options);
     this.#writers.add(writer);
     void writer.ended.then(() => this.#writers.delete(writer));
     return writer;

@@ -6,7 +6,16 @@ export { type DownloadOptions, type DownloadProgress, FileDownload } from "./fil
 export type { FileListQuery } from "./file-list.ts";
 export type { UploadOptions, UploadProgress, UploadSource } from "./file-upload.ts";
 export { FileWatch, type FileWatchEvent, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
+export { Inbox, type InboxCounts, type InboxEvent, type InboxOptions } from "./inbox.ts";
+export { type InboxSelection, type InboxState, type NewNotification, NotificationClient } from "./inbox-client.ts";
 export type { MetricEvent, MetricMatcher, MetricQuery, MetricStreamOptions, SeriesSelection } from "./metric-stream.ts";
+export {
+  MetricWriter,
+  MetricWriterFailed,
+  type MetricWriterOptions,
+  type NewMetricPoint,
+  type RejectedMetricPoint,
+} from "./metric-writer.ts";
 export { logEntryToJson } from "./log-entry-json.ts";
 export type { LogContextQuery, LogCountQuery } from "./log-count.ts";
 export type { LogPage, LogPageQuery } from "./log-page.ts";
@@ -58,6 +67,7 @@ export { type Clock, pause, type Random, systemClock, systemRandom, type Timer }
 export {
   type Application,
   type CountLogsResponse,
+  type Device,
   type EnqueuedJob,
   type ExplainJobResponse,
   type FileInfo,
@@ -73,9 +83,17 @@ export {
   type MetricDescription,
   type MetricPoint,
   type Notice,
+  type Notification,
+  type NotificationState,
+  Overflow,
+  type Policy,
+  type PublishOutcome,
   type Queue,
   ReasonCode,
+  RemovalReason,
   type Schedule,
+  type Topic,
+  type WatchPresenceResponse,
 } from "@sluice/api";
 export {
   BadRequestSchema,

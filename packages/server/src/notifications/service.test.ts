@@ -170,9 +170,7 @@ test("of a batch each notification is judged by itself", async () => {
     { topics: ["unknown"] },
     { userIds: ["ann"], idempotencyKey: "k" },
   );
-  expect(
-    outcomes.map(({ id = "", duplicate = false, code = 0, reason = "" }) => [id, duplicate, code, reason]),
-  ).toEqual([
+  expect(outcomes.map(({ id, duplicate, code, reason }) => [id, duplicate, code, reason])).toEqual([
     ["1", false, 0, ""],
     ["", false, 3, "BAD_NOTIFICATION"],
     ["", false, 3, "BAD_NOTIFICATION"],

@@ -6,6 +6,7 @@ import {
   NotificationService,
   PublishRequestSchema,
   type PublishResponse,
+  PublishResponseSchema,
 } from "@sluice/api";
 import { type Call, FRAME_HEADER_BYTES, type FrameSource, type FrameStream } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
@@ -53,14 +54,17 @@ export class ServiceFixture {
   async publish(
     ...notifications: MessageInitShape<typeof PublishRequestSchema>["notifications"] & {}
   ): Promise<PublishResponse> {
-    return (await this.call("publish", { notifications })) as PublishResponse;
+    return create(PublishResponseSchema, (await this.call("publish", { notifications })) as PublishResponse);
   }
 
   async subscribe(request: Input<"subscribeToNotifications">, { isSeed = false } = {}): Promise<StreamReader> {
     const call = new FakeCall();
     if (!isSeed)
       return new StreamReader((await this.call("subscribeToNotifications", request, call)) as FrameSource, call);
-    const handler = this.service.seedHandlers.subscribeToNotifications as (request: unknown, call: Call) => FrameSource;
+    const handler = this.service.seedHandlers.subscribeToNotifications as (
+      request: unknown,
+      call: Call,
+    ) => FrameSource | Promise<FrameSource>;
     const { input } = NotificationService.method.subscribeToNotifications;
     return new StreamReader(await handler(create(input, request), call), call);
   }
