@@ -6,8 +6,8 @@
 //      leaves at once.
 // OB3. A recall comes after its delivery, and before whatever is delivered later. A job that is taken back before it left
 //      disappears with its recall, and its credit returns.
-// OB4. Bodies are read when they are about to leave, while their starts go to disk, and a few ahead: what waits for a worker that does not read holds leases,
-//      not bodies.
+// OB4. Bodies are read when they are about to leave, while their starts go to disk, and a few ahead: what waits for a worker
+//      that does not read holds leases, not bodies.
 // OB5. What waits is bounded: deliveries by the worker's window; answers because no request is read while `room` waits; recalls
 //      and lost leases by `WAITING_BYTES_MAX`, where the stream is cut.
 // OB6. The owner is told of failures in a turn of their own: the engine may be in the middle of something.
