@@ -6,7 +6,7 @@ import { CounterMode, type PointCause } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { quantilesOf, writeQuantiles } from "./quantile.ts";
-import { type Point, PointTag, type Series } from "./series.ts";
+import { type DescribedSeries, type Point, PointTag, type Series } from "./series.ts";
 
 /** Of one series; replaced, never changed, so that a copy of the map is a copy. */
 interface Sent {
@@ -17,6 +17,8 @@ interface Sent {
 export interface RoundOptions {
   readonly cause: PointCause;
   readonly isResend: boolean;
+  /** Of the last frame; default: none. */
+  readonly cursor?: string;
 }
 
 export interface BaselineOptions {
@@ -49,34 +51,25 @@ export class Baseline {
   }
 
   /** Frames of what is to be told now. */
-  encode(all: Iterable<Series>, sink: ByteSink, { cause, isResend }: RoundOptions): void {
-    const { suppressRedundant, counterMode, quantiles = [] } = this.#options;
+  encode(all: Iterable<Series>, sink: ByteSink, { cause, isResend, cursor = "" }: RoundOptions): void {
+    const { suppressRedundant } = this.#options;
+    let last = -1;
     for (const series of all) {
       const sent = this.#sent.get(series);
       const isNewer = sent === undefined || series.updates > sent.updates;
       if (!isNewer && !isResend) continue;
       const { description, point, isStale } = series;
-      const rate = rateOf(series, sent?.point ?? series.previous, counterMode);
-      // Nothing to compare with yet: its rate is known with the next point.
-      if (rate === undefined) continue;
       const isRedundant = suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
       if (isRedundant && point.shape === undefined && description.rateScale === undefined) continue;
-      const start = begin(sink);
-      sink.raw(series.head, 0, series.head.length);
-      if (sent === undefined) sink.raw(series.introduction, 0, series.introduction.length);
-      encodePoint(sink, point, rate);
-      if (quantiles.length > 0 && point.shape !== undefined) {
-        const isOfInterval = counterMode === CounterMode.DELTA || counterMode === CounterMode.RATE;
-        const before = sent?.point ?? series.previous;
-        const since = isOfInterval && before !== point ? before.shape : undefined;
-        writeQuantiles(sink, quantilesOf(point.shape, since, quantiles));
-      }
-      if (isStale) sink.varintField(PointTag.STALE, 1);
-      sink.varintField(PointTag.COALESCED, Math.max(1, series.updates - (sent?.updates ?? series.updates - 1)));
-      sink.varintField(PointTag.CAUSE, cause);
-      finish(sink, start);
+      const before = sent?.point ?? series.previous;
+      const coalesced = Math.max(1, series.updates - (sent?.updates ?? series.updates - 1));
+      const start = sink.used;
+      const told = { series, point, before, isStale, coalesced, cause, isFirst: sent === undefined };
+      if (!encodeTold(sink, told, this.#options)) continue;
+      last = start;
       this.#note(series);
     }
+    if (last >= 0 && cursor !== "") addCursor(sink, last, cursor);
   }
 
   #note(series: Series): void {
@@ -84,13 +77,54 @@ export class Baseline {
   }
 }
 
+/** A point, as a subscriber is to be told of it. */
+export interface Told {
+  readonly series: DescribedSeries;
+  readonly point: Point;
+  /** What rates and differences begin at; the point itself or undefined: they cannot be said. */
+  readonly before: Point | undefined;
+  readonly isStale: boolean;
+  readonly coalesced: number;
+  readonly cause: PointCause;
+  /** Of its series on this stream. */
+  readonly isFirst: boolean;
+}
+
+/** Adds a frame. False: there is nothing to compare with yet, so that its rate is known with the next point. */
+export function encodeTold(sink: ByteSink, told: Told, options: BaselineOptions): boolean {
+  const { series, point, before, isStale, coalesced, cause, isFirst } = told;
+  const { counterMode, quantiles = [] } = options;
+  const rate = rateOf(told, counterMode);
+  if (rate === undefined) return false;
+  const start = begin(sink);
+  sink.raw(series.head, 0, series.head.length);
+  if (isFirst) sink.raw(series.introduction, 0, series.introduction.length);
+  encodePoint(sink, point, rate);
+  if (quantiles.length > 0 && point.shape !== undefined) {
+    const isOfInterval = counterMode === CounterMode.DELTA || counterMode === CounterMode.RATE;
+    const since = isOfInterval && before !== point ? before?.shape : undefined;
+    writeQuantiles(sink, quantilesOf(point.shape, since, quantiles));
+  }
+  if (isStale) sink.varintField(PointTag.STALE, 1);
+  sink.varintField(PointTag.COALESCED, coalesced);
+  sink.varintField(PointTag.CAUSE, cause);
+  finish(sink, start);
+  return true;
+}
+
+/** To the frame that was added last. */
+export function addCursor(sink: ByteSink, start: number, cursor: string): void {
+  sink.textField(PointTag.CURSOR, cursor);
+  finish(sink, start);
+}
+
 /** "plain": the point's own value; a number: what takes its place; undefined: it cannot be said yet. */
-function rateOf(series: Series, before: Point, mode: CounterMode): number | "plain" | undefined {
-  const { description, point } = series;
+function rateOf({ series, point, before }: Told, mode: CounterMode): number | "plain" | undefined {
+  const { description } = series;
   const isCounter = description.type === "counter";
   const isRate = description.rateScale !== undefined || (isCounter && mode === CounterMode.RATE);
   if (!isRate && !(isCounter && mode === CounterMode.DELTA)) return "plain";
-  if (before === point) return undefined;
+  if (before === undefined || before === point) return undefined;
   // A counter that fell has begun anew.
   const added = point.value >= before.value ? point.value - before.value : point.value;
   if (!isRate) return added;

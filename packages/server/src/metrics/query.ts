@@ -5,12 +5,12 @@ import { RE2JS, RE2JSException } from "re2js";
 import { type FieldViolation, InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { matchesGlob } from "../stream/glob.ts";
-import type { Series } from "./series.ts";
+import type { DescribedSeries } from "./series.ts";
 
 /** Which series. */
 export interface SeriesQuery {
   readonly matchesName: (name: string) => boolean;
-  readonly matches: (series: Series) => boolean;
+  readonly matches: (series: DescribedSeries) => boolean;
   /** The same text for queries that ask for the same series. */
   readonly key: string;
 }
@@ -26,6 +26,13 @@ export interface MetricsQuery extends SeriesQuery {
   /** 0: no bound of its own. */
   readonly seriesMax: number;
   readonly hasControls: boolean;
+  /** Undefined: nothing of the history. */
+  readonly replay?:
+    | { readonly kind: "after"; readonly cursor: string }
+    | { readonly kind: "since"; readonly startNs: bigint }
+    | undefined;
+  /** Of the history every point. */
+  readonly isRaw?: boolean;
   /** Of histograms and summaries, 0 to 1. */
   readonly quantiles: readonly number[];
 }
@@ -60,6 +67,7 @@ export function parseMetricsQuery(request: MetricsRequest, limits: Limits, isVer
     const description = `are ${request.quantiles.length}: the limit is ${QUANTILES_MAX}`;
     violations.push({ field: "quantiles", description });
   }
+  const replay = parseReplay(request, violations);
   if (!MODES.has(mode)) violations.push({ field: "mode", description: `is ${mode}, no mode` });
   if (!COUNTER_MODES.has(counterMode)) {
     violations.push({ field: "counter_mode", description: `is ${counterMode}, no counter mode` });
@@ -77,7 +85,23 @@ export function parseMetricsQuery(request: MetricsRequest, limits: Limits, isVer
     seriesMax: request.maxSeries,
     hasControls: isVersioned || request.controlFrames,
     quantiles: request.quantiles,
+    replay,
+    isRaw: request.raw,
   };
+}
+
+function parseReplay(
+  { startTimestamp, resumeAfter }: Pick<MetricsRequest, "startTimestamp" | "resumeAfter">,
+  violations: FieldViolation[],
+): MetricsQuery["replay"] {
+  if (resumeAfter !== "") {
+    if (startTimestamp !== 0n) {
+      violations.push({ field: "start_timestamp", description: "is set, and so is resume_after: only one can hold" });
+    }
+    return { kind: "after", cursor: resumeAfter };
+  }
+  if (startTimestamp < 0n) violations.push({ field: "start_timestamp", description: "is before 1970" });
+  return startTimestamp === 0n ? undefined : { kind: "since", startNs: startTimestamp };
 }
 
 /** @throws InvalidRequest with all that is wrong */
@@ -129,7 +153,7 @@ function compileMatcher(
   field: string,
   limits: Limits,
   violations: FieldViolation[],
-): (series: Series) => boolean {
+): (series: DescribedSeries) => boolean {
   const never = () => false;
   if (name === "") violations.push({ field: `${field}.name`, description: "is empty: name a label" });
   switch (kind) {

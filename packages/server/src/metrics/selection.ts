@@ -15,8 +15,10 @@ import type { Series, SeriesListener, SeriesTable } from "./series.ts";
 export interface RoundReader {
   /** Whether it still has bytes of an earlier round to send. */
   readonly isBusy: boolean;
-  /** Gets frames to send. */
-  take(frames: Uint8Array): void;
+  /** Gets frames to send. `cursor`: what has been told with the last of them. */
+  take(frames: Uint8Array, cursor: string): void;
+  /** There was nothing to tell up to here. */
+  onNothing(cursor: string): void;
   /** Series were left out, for there are too many. */
   onLeftOut(count: number): void;
 }
@@ -36,6 +38,8 @@ export interface SelectionOptions {
   readonly seriesMax: number;
   /** Called before a round: whoever measures only when asked does it now. */
   readonly refresh: (matchesName: (name: string) => boolean) => void;
+  /** A place in the history: everything that is durable. Empty: there is none. */
+  readonly cursor: () => string;
 }
 
 export class Selection implements SeriesListener, Disposable {
@@ -67,6 +71,11 @@ export class Selection implements SeriesListener, Disposable {
     return this.#series.size;
   }
 
+  /** Its series, as they are now. */
+  series(): Iterable<Series> {
+    return this.#series;
+  }
+
   get subscribers(): number {
     return this.#seats.size;
   }
@@ -79,6 +88,25 @@ export class Selection implements SeriesListener, Disposable {
     else this.#sendAlone(reader, own, { cause: PointCause.INITIAL, isResend: false });
     this.#seats.set(reader, { reader, own, hasMissed: false });
     if (this.#leftOut > 0) reader.onLeftOut(this.#leftOut);
+  }
+
+  /** It gets the history first: a seat is kept for it, and all that is there now counts as told. */
+  joinLater(reader: RoundReader): void {
+    const own = new Baseline(this.#options.query);
+    own.skip(this.#series);
+    this.#seats.set(reader, { reader, own, hasMissed: true });
+    if (this.#leftOut > 0) reader.onLeftOut(this.#leftOut);
+  }
+
+  /** It has got the history, but nothing of these: they are told as they are now. */
+  introduce(reader: RoundReader, all: readonly Series[]): void {
+    const own = this.#seats.get(reader)?.own;
+    if (own === undefined) return;
+    for (const series of all) own.forget(series);
+    const sink = new ByteSink(256 + 64 * all.length);
+    const cursor = this.#options.cursor();
+    own.encode(all, sink, { cause: PointCause.INITIAL, isResend: false, cursor });
+    if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used), cursor);
   }
 
   leave(reader: RoundReader): void {
@@ -155,7 +183,8 @@ export class Selection implements SeriesListener, Disposable {
     refresh(query.matchesName);
     const isResend = query.resendMs > 0 && nowMs - this.#lastResendMs >= query.resendMs;
     if (isResend) this.#lastResendMs = nowMs;
-    const how = { cause: isResend ? PointCause.RESEND : this.#cause, isResend };
+    const cursor = this.#options.cursor();
+    const how = { cause: isResend ? PointCause.RESEND : this.#cause, isResend, cursor };
     let missed: Baseline | undefined;
     const sink = new ByteSink(256 + 64 * this.#series.size);
     const before = this.#hasBusyInStep() ? this.#inStep.copy() : undefined;
@@ -173,7 +202,8 @@ export class Selection implements SeriesListener, Disposable {
         continue;
       }
       if (seat.own === undefined) {
-        if (frames.length > 0) seat.reader.take(frames);
+        if (frames.length > 0) seat.reader.take(frames, cursor);
+        else seat.reader.onNothing(cursor);
       } else {
         this.#sendAlone(seat.reader, seat.own, how);
         seat.own = undefined;
@@ -194,8 +224,10 @@ export class Selection implements SeriesListener, Disposable {
     how: { readonly cause: PointCause; readonly isResend: boolean },
   ): void {
     const sink = new ByteSink(256 + 64 * this.#series.size);
-    own.encode(this.#series, sink, how);
-    if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used));
+    const cursor = this.#options.cursor();
+    own.encode(this.#series, sink, { ...how, cursor });
+    if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used), cursor);
+    else reader.onNothing(cursor);
   }
 }
 

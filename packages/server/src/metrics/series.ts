@@ -46,14 +46,36 @@ export interface Point {
   readonly shape?: Uint8Array | undefined;
 }
 
-export class Series {
+/** A series by what it is. Fields of its points are encoded when somebody is told of it, once. */
+export class DescribedSeries {
   /** Stands for all of the description. */
   readonly key: string;
   readonly description: SeriesDescription;
+  #head: Uint8Array | undefined;
+  #introduction: Uint8Array | undefined;
+
+  constructor(key: string, description: SeriesDescription) {
+    this.key = key;
+    this.description = description;
+  }
+
   /** Fields of MetricPoint that every point of it has. */
-  readonly head: Uint8Array;
+  get head(): Uint8Array {
+    return (this.#head ??= encodeHead(this.description));
+  }
+
   /** Those that the first point on a stream has besides. */
-  readonly introduction: Uint8Array;
+  get introduction(): Uint8Array {
+    return (this.#introduction ??= encodeIntroduction(this.description));
+  }
+
+  label(name: string): string {
+    return this.description.labels.find(([each]) => each === name)?.[1] ?? "";
+  }
+}
+
+/** A series that is live: one object for as long as it is there. */
+export class Series extends DescribedSeries {
   point: Point;
   /** Points so far; the last of them may be that it is stale. */
   updates = 1;
@@ -67,17 +89,10 @@ export class Series {
   historyId = -1;
 
   constructor(key: string, description: SeriesDescription, point: Point, seenMs: number) {
-    this.key = key;
-    this.description = description;
+    super(key, description);
     this.point = point;
     this.previous = point;
     this.seenMs = seenMs;
-    this.head = encodeHead(description);
-    this.introduction = encodeIntroduction(description);
-  }
-
-  label(name: string): string {
-    return this.description.labels.find(([each]) => each === name)?.[1] ?? "";
   }
 }
 
@@ -246,6 +261,7 @@ export const PointTag = {
   HISTOGRAM: (14 << 3) | 2,
   EXPONENTIAL_HISTOGRAM: (15 << 3) | 2,
   SUMMARY: (16 << 3) | 2,
+  CURSOR: (17 << 3) | 2,
 } as const;
 
 const PAIR_KEY = (1 << 3) | 2;

@@ -8,6 +8,7 @@ import type { DataFolder } from "../store/data-folder.ts";
 import type { FileSystem } from "../store/file-system.ts";
 import type { Reporter } from "../telemetry/instrument.ts";
 import { createMetricsHttpHandlers } from "./expose-http.ts";
+import type { ForwardSource } from "./forward.ts";
 import { MetricIntake } from "./intake.ts";
 import { listMetrics, listSeries } from "./listing.ts";
 import { OWN_ORIGIN, OwnMetrics } from "./own-metrics.ts";
@@ -15,6 +16,7 @@ import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
 import { OwnHistory } from "./history/own-history.ts";
 import { type HistorySettings, openHistory } from "./history/open-history.ts";
 import { type Series, SeriesTable } from "./series.ts";
+import { queryMetrics } from "./history/query-metrics.ts";
 import { Subscriptions } from "./subscriptions.ts";
 import { SYSTEM_ORIGIN, SystemMetrics } from "./system.ts";
 import { createWriteEntrances, type WriteEntrances } from "./write-entrances.ts";
@@ -41,6 +43,10 @@ export interface MetricsServiceHandle extends AsyncDisposable {
   /** Of /metrics and /federate. */
   readonly httpHandlers: HttpHandlers;
   readonly subscriptions: number;
+  /** All series, and what happens to them. */
+  readonly source: ForwardSource;
+  /** Measures what is measured here. */
+  refresh(): void;
   /** What it reports are metrics like any other from now on. */
   addReporter(reporter: Reporter): void;
   /** Ends all subscriptions with UNAVAILABLE; new ones are refused. */
@@ -98,6 +104,11 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
         refresh(query.matchesName);
         return listSeries(table, request, query);
       },
+      queryMetrics(query, call) {
+        authorize(subjectOf(call), "read", RESOURCE);
+        const { keepMs } = request.history;
+        return queryMetrics(query, { log, keepMs, clock, limits, signal: call.signal });
+      },
     },
     seedHandlers: { streamMetrics: stream(false) },
     otlpHandlers: entrances.otlpHandlers,
@@ -112,6 +123,8 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
     get subscriptions() {
       return subscriptions.size;
     },
+    source: table,
+    refresh: () => refresh(() => true),
     addReporter: (reporter) => own.add(reporter),
     drain: () => subscriptions.drain(),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),

@@ -46,7 +46,7 @@ class Fixture {
   select(request: Parameters<typeof create<typeof MetricsRequestSchema>>[1], seriesMax = 100): Selection {
     const query = parseMetricsQuery(create(MetricsRequestSchema, request), DEFAULT_LIMITS, true);
     const { table, clock } = this;
-    return new Selection({ query, table, clock, seriesMax, refresh: () => void this.refreshes++ });
+    return new Selection({ query, table, clock, seriesMax, refresh: () => void this.refreshes++, cursor: () => "" });
   }
 
   subscribe(selection: Selection, request: Parameters<typeof create<typeof MetricsRequestSchema>>[1]): Reader {

@@ -8,7 +8,8 @@ import type { HistoryLog } from "./history/history-log.ts";
 import type { MetricsQuery } from "./query.ts";
 import { Selection } from "./selection.ts";
 import type { SeriesTable } from "./series.ts";
-import { Subscription } from "./subscription.ts";
+import { findPast } from "./past.ts";
+import { type Past, Subscription } from "./subscription.ts";
 
 export interface SubscriptionsOptions {
   readonly table: SeriesTable;
@@ -46,16 +47,16 @@ export class Subscriptions implements Disposable {
     }
     if (query.seriesMax > 0) this.#refuseTooMany(query);
     const { selection, key } = this.#selectionOf(query);
+    const past = this.#findPast(query, selection, key);
     const subscription = new Subscription({
       query,
+      past,
       selection,
       heartbeats: this.#heartbeats,
       clock,
       onClose: (ended) => {
         this.#open.delete(ended);
-        if (selection.subscribers > 0) return;
-        this.#selections.delete(key);
-        selection[Symbol.dispose]();
+        this.#leave(selection, key);
       },
     });
     this.#open.add(subscription);
@@ -73,8 +74,24 @@ export class Subscriptions implements Disposable {
     for (const subscription of this.#open) subscription.close();
   }
 
+  #findPast(query: MetricsQuery, selection: Selection, key: string): Past | undefined {
+    try {
+      return findPast(query, selection, this.#options.log);
+    } catch (error) {
+      this.#leave(selection, key);
+      throw error;
+    }
+  }
+
+  #leave(selection: Selection, key: string): void {
+    if (selection.subscribers > 0) return;
+    this.#selections.delete(key);
+    selection[Symbol.dispose]();
+  }
+
   #selectionOf(query: MetricsQuery): { readonly selection: Selection; readonly key: string } {
-    const { table, clock, limits, refresh } = this.#options;
+    const { table, clock, limits, refresh, log } = this.#options;
+    const cursor = (): string => log?.cursor ?? "";
     const { intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax, quantiles } = query;
     const manner = [intervalMs, mode, resendMs, suppressRedundant, counterMode, seriesMax, quantiles];
     const key = JSON.stringify([query.key, ...manner]);
@@ -82,7 +99,7 @@ export class Subscriptions implements Disposable {
     if (known !== undefined) return { selection: known, key };
     refresh(query.matchesName);
     const max = seriesMax === 0 ? limits.seriesMax : seriesMax;
-    const selection = new Selection({ query, table, clock, seriesMax: max, refresh });
+    const selection = new Selection({ query, table, clock, seriesMax: max, refresh, cursor });
     this.#selections.set(key, selection);
     return { selection, key };
   }

@@ -15,9 +15,10 @@ import type { Clock, LogReader, Timer } from "../../store/contract.ts";
 import { makeFolderIn } from "../../store/data-folder.ts";
 import type { FileSystem } from "../../store/file-system.ts";
 import { type Log, openLog } from "../../store/log.ts";
-import type { Point, Series } from "../series.ts";
+import { cursorOf } from "../../stream/cursor.ts";
+import type { DescribedSeries, Point, Series } from "../series.ts";
 import { Checkpoints } from "./checkpoints.ts";
-import { History, type KnownSeries } from "./history.ts";
+import { History } from "./history.ts";
 import { loadHistory } from "./load.ts";
 import { batchOf, definitionOf, metricsFrameCodec, OpenRecord } from "./record.ts";
 
@@ -44,7 +45,7 @@ export interface OpenHistoryLogRequest {
   readonly fileSystem: FileSystem;
   readonly clock: Clock;
   readonly options: HistoryLogOptions;
-  readonly isLive: (series: KnownSeries) => boolean;
+  readonly isLive: (series: DescribedSeries) => boolean;
   /** Hears of what goes wrong in the background, in a sentence. */
   readonly onFault?: (text: string) => void;
 }
@@ -159,6 +160,11 @@ export class HistoryLog implements AsyncDisposable {
   /** Of the log that cursors are places in. */
   get reader(): LogReader {
     return this.#points.reader;
+  }
+
+  /** Of everything that is durable: what was told by now has been told up to there, at least. */
+  get cursor(): string {
+    return cursorOf(this.reader, this.reader.head.sequence);
   }
 
   /** @throws LimitExceeded: the disk takes nothing, and there is too much already that waits for it */

@@ -7,17 +7,11 @@
 // H2. Slabs go by age and by bytes, oldest first; what went is known (`lostUntilNs`, `lostSequence`).
 // H3. A series is known by its number while it is live or has a point here.
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import type { Point, SeriesDescription } from "../series.ts";
+import type { DescribedSeries, Point } from "../series.ts";
 import { Arena, type Chunk, ChunkKind, type StoredChunk, type Stretch } from "./arena.ts";
 import { GorillaBlocks, GorillaReader } from "./gorilla.ts";
 import { Ticks } from "./ticks.ts";
 import { decodeWhole, encodeWhole, isPlain, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
-
-/** A series, as the history sees it. */
-export interface KnownSeries {
-  readonly key: string;
-  readonly description: SeriesDescription;
-}
 
 export interface HistoryOptions {
   /** So long points are kept. */
@@ -25,7 +19,7 @@ export interface HistoryOptions {
   /** What they may take together; beyond it the oldest go sooner. */
   readonly bytesMax: number;
   readonly slabBytes?: number;
-  readonly isLive: (series: KnownSeries) => boolean;
+  readonly isLive: (series: DescribedSeries) => boolean;
   /** Unix ms. */
   readonly nowMs: () => number;
 }
@@ -75,7 +69,7 @@ export class History {
   readonly #arena: Arena;
   readonly #blocks = new GorillaBlocks();
   readonly #wholes = new Map<number, OpenWhole>();
-  readonly #series: (KnownSeries | undefined)[] = [];
+  readonly #series: (DescribedSeries | undefined)[] = [];
   readonly #ids = new Map<string, number>();
   readonly #free: number[] = [];
   /** Place of the newest chunk of each series. */
@@ -112,16 +106,16 @@ export class History {
     return this.#ids.get(key);
   }
 
-  seriesOf(id: number): KnownSeries | undefined {
+  seriesOf(id: number): DescribedSeries | undefined {
     return this.#series[id];
   }
 
-  *all(): Generator<[id: number, series: KnownSeries]> {
+  *all(): Generator<[id: number, series: DescribedSeries]> {
     for (const id of this.#ids.values()) yield [id, this.#series[id]!];
   }
 
   /** Gives a series its number. `wanted`: the one that it had. */
-  add(series: KnownSeries, wanted?: number): number {
+  add(series: DescribedSeries, wanted?: number): number {
     const id = wanted ?? this.#free.pop() ?? this.#series.length;
     const before = this.#series[id];
     if (before !== undefined) this.#ids.delete(before.key);
@@ -135,7 +129,7 @@ export class History {
   }
 
   /** A series is described anew. */
-  replace(id: number, series: KnownSeries): void {
+  replace(id: number, series: DescribedSeries): void {
     this.#series[id] = series;
   }
 
@@ -225,21 +219,19 @@ export class History {
     return isSorted ? found : found.toSorted(byTime);
   }
 
-  /** How many points there are in chunks that overlap a range: at least as many as in the range. */
-  countIn(id: number, range: PointRange): number {
+  /** What chunks that overlap a range hold: at least what is in the range. Undefined: there is none. */
+  extent(id: number, range: PointRange): { count: number; oldestNs: bigint; newestNs: bigint } | undefined {
     let count = 0;
-    for (const chunk of this.#chunksIn(id, range)) count += chunk.count;
-    return count;
-  }
-
-  /** The oldest time in chunks that overlap a range; undefined: there is none. */
-  oldestIn(id: number, range: PointRange): bigint | undefined {
-    let oldest: bigint | undefined;
+    let oldestNs = 2n ** 63n;
+    let newestNs = -oldestNs;
     for (const chunk of this.#chunksIn(id, range)) {
-      const at = this.#oldestOf(chunk);
-      if (oldest === undefined || at < oldest) oldest = at;
+      count += chunk.count;
+      const oldest = this.#oldestOf(chunk);
+      const newest = this.#newestOf(chunk);
+      if (oldest < oldestNs) oldestNs = oldest;
+      if (newest > newestNs) newestNs = newest;
     }
-    return oldest;
+    return count === 0 ? undefined : { count, oldestNs, newestNs };
   }
 
   /** The two newest points of a series, the older one first. */

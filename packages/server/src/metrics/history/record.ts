@@ -16,8 +16,7 @@ import {
 import type { Batch, FrameCodec } from "../../store/contract.ts";
 import { ByteSink } from "../../stream/byte-sink.ts";
 import { WireReader } from "../../stream/wire.ts";
-import type { MetricType, SeriesDescription } from "../series.ts";
-import type { KnownSeries } from "./history.ts";
+import { DescribedSeries, type MetricType, type SeriesDescription } from "../series.ts";
 import { decodeWhole, encodeWhole, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
 
 const HEADER_BYTES = 5;
@@ -80,7 +79,7 @@ export function decodeRecord(bytes: Uint8Array, start: number, end: number): Met
 
 export function definitionOf(
   id: number,
-  { key, description: known }: KnownSeries,
+  { key, description: known }: DescribedSeries,
 ): MessageInitShape<typeof SeriesDefinitionSchema> {
   const { name, type: metricType, unit, description, origin, rateScale, rateMax } = known;
   const labels = known.labels.flat();
@@ -88,12 +87,12 @@ export function definitionOf(
   return { id, key, name, metricType, unit, description, labels, origin, ...rates };
 }
 
-export function seriesOf(definition: SeriesDefinition): KnownSeries {
+export function seriesOf(definition: SeriesDefinition): DescribedSeries {
   const { key, name, metricType, unit, description, labels: flat, origin, rateScale, rateMax } = definition;
   const labels = Array.from({ length: flat.length / 2 }, (_, i): [string, string] => [flat[2 * i]!, flat[2 * i + 1]!]);
   const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
   const told: SeriesDescription = { name, type: metricType as MetricType, unit, description, labels, origin, ...rates };
-  return { key, description: told };
+  return new DescribedSeries(key, told);
 }
 
 const Told = { DOUBLE: 1, INT: 2, WHOLE: 3 } as const;

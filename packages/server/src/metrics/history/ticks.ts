@@ -87,6 +87,18 @@ export class Ticks {
     return this.#pageOf(tick).sequences[(tick - this.#base) % PAGE]!;
   }
 
+  /** The first tick of records after this one. */
+  firstAfter(sequence: number): number {
+    let low = this.#begin;
+    let high = this.#next;
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if (this.sequence(middle) > sequence) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
   /** K3. Forgets whole pages of those before `first`. */
   dropBefore(first: number): void {
     const count = Math.min(Math.floor((first - this.#base) / PAGE), Math.floor((this.#next - this.#base) / PAGE));
