@@ -5,11 +5,12 @@ import { type Call, type ServiceHandlers } from "@sluice/rpc";
 import { NotFound, SluiceError } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { type Action, type Authorize, subjectOf } from "../security/authorize.ts";
-import type { DeviceView, NotificationStore, StateVerdict } from "./contract.ts";
+import type { DeviceView, NotificationStore, StateVerdict, WebPushTarget } from "./contract.ts";
 import { formatInboxCursor } from "./cursor.ts";
 import { countsMessage, listNotifications } from "./listing.ts";
 import { checkPolicy } from "./policy.ts";
 import type { Presence } from "./presence.ts";
+import type { Sinks } from "./sinks/sinks.ts";
 import {
   bad,
   parseIds,
@@ -28,6 +29,7 @@ export interface InboxHandlersOptions {
   readonly limits: Limits;
   readonly presence: Presence;
   readonly position: ReadPosition;
+  readonly sinks: Pick<Sinks, "publicKey" | "refuse"> | undefined;
 }
 
 type Handlers = ServiceHandlers<typeof NotificationService>;
@@ -133,7 +135,7 @@ function topicHandlers({ store, limits, authorize }: InboxHandlersOptions, ask: 
   };
 }
 
-function userHandlers({ store, limits, presence }: InboxHandlersOptions, ask: Ask): Handlers {
+function userHandlers({ store, limits, presence, sinks }: InboxHandlersOptions, ask: Ask): Handlers {
   return {
     getPolicy({ userId }, call) {
       if (userId !== "") parseUser(userId, limits);
@@ -168,10 +170,17 @@ function userHandlers({ store, limits, presence }: InboxHandlersOptions, ask: As
     async putWebPush({ userId, deviceId, endpoint, p256dh, auth }, call) {
       parseUser(userId, limits);
       parseName(deviceId, "device_id", limits);
-      checkPush({ endpoint, p256dh, auth });
       ask(call, "administer", userId);
+      if (endpoint !== "") checkPush({ endpoint, p256dh, auth }, sinks);
       await store().putWebPush(userId, deviceId, endpoint === "" ? undefined : { endpoint, p256dh, auth });
       return {};
+    },
+    getWebPushKey({ userId }, call) {
+      parseUser(userId, limits);
+      ask(call, "describe", userId);
+      const publicKey = sinks?.publicKey;
+      if (publicKey === undefined) throw noWebPush();
+      return { publicKey };
     },
     async deleteUser(request, call) {
       const userId = parseUser(request.userId, limits);
@@ -196,14 +205,20 @@ function userHandlers({ store, limits, presence }: InboxHandlersOptions, ask: As
   }
 }
 
-/** @throws InvalidRequest */
-function checkPush({ endpoint, p256dh, auth }: { endpoint: string; p256dh: string; auth: string }): void {
-  if (endpoint === "") return;
-  if (endpoint.length > ENDPOINT_CHARACTERS_MAX || !URL.canParse(endpoint) || new URL(endpoint).protocol !== "https:") {
-    throw bad("endpoint", `is no https URL of up to ${ENDPOINT_CHARACTERS_MAX} characters`);
+/** @throws InvalidRequest; SluiceError "failed-precondition" when there is no web push */
+function checkPush(target: WebPushTarget, sinks: InboxHandlersOptions["sinks"]): void {
+  if (sinks?.publicKey === undefined) throw noWebPush();
+  const { endpoint, p256dh, auth } = target;
+  if (endpoint.length > ENDPOINT_CHARACTERS_MAX)
+    throw bad("endpoint", `is longer than ${ENDPOINT_CHARACTERS_MAX} characters`);
+  for (const [field, key] of Object.entries({ p256dh, auth })) {
+    if (key.length > KEY_CHARACTERS_MAX) throw bad(field, `is longer than ${KEY_CHARACTERS_MAX} characters`);
   }
-  const isKey = (text: string, bytes: number): boolean =>
-    text.length <= KEY_CHARACTERS_MAX && Buffer.from(text, "base64url").length === bytes;
-  if (!isKey(p256dh, 65)) throw bad("p256dh", "is no public key of 65 bytes in base64url");
-  if (!isKey(auth, 16)) throw bad("auth", "is no secret of 16 bytes in base64url");
+  const refusal = sinks.refuse(target);
+  if (refusal !== undefined) throw bad(refusal.field, refusal.description);
+}
+
+function noWebPush(): SluiceError {
+  const text = "Cannot use web push: this server sends nothing to push services; set notifications.webPushSubject";
+  return new SluiceError("failed-precondition", text, { reason: "NO_WEB_PUSH" });
 }

@@ -9,6 +9,8 @@ import { type FrameSource, type FrameStream, frameOf, retryDelayMs, type RpcErro
 import { StreamInterrupted } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
 
+const NS_PER_MS = 1_000_000n;
+
 /** A device that is connected. */
 interface Connected {
   streams: number;
@@ -18,11 +20,21 @@ interface Connected {
 
 export class Presence {
   readonly #clock: Clock;
+  readonly #rememberMs: number;
+  /** When the last device of a user left, Unix ms, the longest ago first. */
+  readonly #left = new Map<string, number>();
   readonly #users = new Map<string, Map<string, Connected>>();
   readonly #watchers = new Map<string, Set<PresenceWatch>>();
 
-  constructor(clock: Clock) {
+  /** @param rememberMs how long it is known when the last device of a user left */
+  constructor(clock: Clock, rememberMs = 0) {
     this.#clock = clock;
+    this.#rememberMs = rememberMs;
+  }
+
+  /** Unix ms since when no device of the user is connected; undefined: for longer than is remembered. */
+  awaySinceMs(userId: string): number | "connected" | undefined {
+    return this.#users.has(userId) ? "connected" : this.#left.get(userId);
   }
 
   /** Unix ns since when a device is connected; 0: it is not. */
@@ -38,6 +50,7 @@ export class Presence {
   enter(userId: string, deviceId: string): void {
     let devices = this.#users.get(userId);
     if (devices === undefined) this.#users.set(userId, (devices = new Map<string, Connected>()));
+    this.#left.delete(userId);
     const known = devices.get(deviceId);
     if (known !== undefined) {
       known.streams++;
@@ -53,9 +66,19 @@ export class Presence {
     const known = devices?.get(deviceId);
     if (devices === undefined || known === undefined || --known.streams > 0) return;
     devices.delete(deviceId);
-    if (devices.size === 0) this.#users.delete(userId);
+    if (devices.size === 0) this.#forgetUser(userId);
     const since = this.#clock.nowNs();
     for (const watch of this.#watchers.get(userId) ?? []) watch.onGone(deviceId, since);
+  }
+
+  #forgetUser(userId: string): void {
+    this.#users.delete(userId);
+    const nowMs = Number(this.#clock.nowNs() / NS_PER_MS);
+    this.#left.set(userId, nowMs);
+    for (const [gone, leftMs] of this.#left) {
+      if (nowMs - leftMs < this.#rememberMs) return;
+      this.#left.delete(gone);
+    }
   }
 
   /** First what is connected, then what changes. @param onClose called once, when the stream has ended */

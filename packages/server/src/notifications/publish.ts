@@ -7,12 +7,15 @@ import type { Limits } from "../limits.ts";
 import type { WriteBudget } from "../stream/write-budget.ts";
 import type { NotificationStore, PublishDraft, PublishVerdict } from "./contract.ts";
 import { parseDrafts } from "./drafts.ts";
+import type { Sinks } from "./sinks/sinks.ts";
 
 type Outcome = MessageInitShape<typeof PublishOutcomeSchema>;
 
 export interface PublishOptions {
   readonly store: NotificationStore;
   readonly limits: Limits;
+  /** Those who are away are told. */
+  readonly sinks: Pick<Sinks, "published"> | undefined;
   /** Bytes of requests in hand, of all publishers. */
   readonly budget: WriteBudget;
   /** Asks for every inbox and topic that a notification goes to. @throws PermissionDenied: then nothing of the batch is taken */
@@ -28,7 +31,7 @@ const REFUSAL_CODES: Readonly<Record<(PublishVerdict & { kind: "refused" })["rea
 /** @throws InvalidRequest, LimitExceeded, PermissionDenied, and what a journal refuses with */
 export async function publish(
   bytes: Uint8Array,
-  { store, limits, budget, authorize }: PublishOptions,
+  { store, limits, sinks, budget, authorize }: PublishOptions,
 ): Promise<MessageInitShape<typeof PublishResponseSchema>> {
   const parsed = parseDrafts(decode(bytes).notifications, limits);
   const drafts = parsed.filter((each): each is PublishDraft => !(each instanceof SluiceError));
@@ -41,7 +44,9 @@ export async function publish(
   } finally {
     release();
   }
-  const decided = (await verdicts).values();
+  const published = await verdicts;
+  await sinks?.published(drafts, published);
+  const decided = published.values();
   return {
     outcomes: parsed.map((each) => {
       if (each instanceof SluiceError) return refusalOf(each);

@@ -10,7 +10,7 @@ type Name = keyof typeof NotificationService.method;
 
 const push = {
   endpoint: "https://push.example/1",
-  p256dh: Buffer.alloc(65).toString("base64url"),
+  p256dh: Buffer.alloc(65, 4).toString("base64url"),
   auth: Buffer.alloc(16).toString("base64url"),
 };
 /** A request of each method that is right, and what is asked for it. */
@@ -36,6 +36,7 @@ const calls: Readonly<Record<Exclude<Name, "updateSubscription">, readonly [obje
   removeDevice: [{ userId: "ann", deviceId: "phone" }, "administer inbox ann"],
   watchPresence: [{ userId: "ann" }, "describe inbox ann"],
   putWebPush: [{ userId: "ann", deviceId: "phone", ...push }, "administer inbox ann"],
+  getWebPushKey: [{ userId: "ann" }, "describe inbox ann"],
   deleteUser: [{ userId: "ann" }, "administer inbox ann"],
 };
 

@@ -19,8 +19,10 @@ import { WriteBudget } from "../stream/write-budget.ts";
 import type { NotificationStore, PublishDraft, Through } from "./contract.ts";
 import { parseInboxCursor } from "./cursor.ts";
 import { createInboxHandlers, EVERYONE } from "./inbox-handlers.ts";
+import type { Presence } from "./presence.ts";
 import { publish } from "./publish.ts";
 import { bad, parseFlow, parseSubscription, parseUser, type ReadPosition } from "./requests.ts";
+import type { Sinks } from "./sinks/sinks.ts";
 import { InboxSubscriptions } from "./subscriptions.ts";
 
 /** The store as it is now: after a failure it is opened again. */
@@ -36,6 +38,9 @@ export interface NotificationServiceOptions {
   readonly authorize: Authorize;
   readonly clock: Clock;
   readonly limits: Limits;
+  readonly presence: Presence;
+  /** Undefined: nobody who is away is told. */
+  readonly sinks: Pick<Sinks, "published" | "publicKey" | "refuse"> | undefined;
 }
 
 export interface NotificationServiceHandle {
@@ -54,9 +59,9 @@ const GRACE_MS_DEFAULT = 10_000;
 const GRACE_MS_MAX = 24 * 3600 * 1000;
 
 export function createNotificationService(options: NotificationServiceOptions): NotificationServiceHandle {
-  const { source, authorize, clock, limits } = options;
+  const { source, authorize, clock, limits, presence, sinks } = options;
   const store = (): NotificationStore => source.current;
-  const subscriptions = new InboxSubscriptions({ clock, limits });
+  const subscriptions = new InboxSubscriptions({ clock, limits, presence });
   const budget = new WriteBudget(limits.writesBytesMax);
   source.onFailure(() => subscriptions.interrupt());
   const position: ReadPosition = (cursor, user, field) => readPosition(store(), { cursor, user, field });
@@ -64,7 +69,7 @@ export function createNotificationService(options: NotificationServiceOptions): 
 
   return {
     handlers: {
-      ...createInboxHandlers({ store, authorize, limits, presence: subscriptions.presence, position }),
+      ...createInboxHandlers({ store, authorize, limits, presence, position, sinks }),
       ...streamHandlers(streams),
       subscribeToNotifications: subscribe(streams, true),
       publish: {
@@ -73,6 +78,7 @@ export function createNotificationService(options: NotificationServiceOptions): 
           publish(bytes, {
             store: store(),
             limits,
+            sinks,
             budget,
             authorize: (draft) => authorizeDraft(authorize, subjectOf(call), draft),
           }),

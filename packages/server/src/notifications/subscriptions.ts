@@ -7,11 +7,12 @@ import type { Clock } from "../store/contract.ts";
 import { Heartbeats } from "../stream/heartbeat.ts";
 import type { NotificationStore } from "./contract.ts";
 import { SharedFrames } from "./item-frames.ts";
-import { Presence, type PresenceWatch } from "./presence.ts";
+import type { Presence, PresenceWatch } from "./presence.ts";
 import type { SubscriptionQuery } from "./requests.ts";
 import { InboxSubscription } from "./subscription.ts";
 
 export interface SubscriptionsOptions {
+  readonly presence: Presence;
   readonly clock: Clock;
   readonly limits: Limits;
 }
@@ -30,7 +31,7 @@ export class InboxSubscriptions {
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
     this.#heartbeats = new Heartbeats(options.clock);
-    this.presence = new Presence(options.clock);
+    this.presence = options.presence;
   }
 
   /** Open streams, watches of presence among them. */

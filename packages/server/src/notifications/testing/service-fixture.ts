@@ -13,6 +13,9 @@ import { ManualClock } from "@sluice/rpc/testing";
 import { DEFAULT_LIMITS, type Limits } from "../../limits.ts";
 import { allowAll, type Authorize } from "../../security/authorize.ts";
 import { FakeCall } from "../../stream/testing/fake-call.ts";
+import type { PublishVerdict } from "../contract.ts";
+import { Presence } from "../presence.ts";
+import { refuseEndpoint, refuseKeys } from "../sinks/web-push.ts";
 import { createNotificationService, type NotificationServiceHandle } from "../service.ts";
 import { MemoryStore } from "./memory-store.ts";
 
@@ -24,6 +27,8 @@ export class ServiceFixture {
   readonly clock = new ManualClock();
   readonly store: MemoryStore;
   readonly service: NotificationServiceHandle;
+  /** What those who are away were to be told of. */
+  readonly published: PublishVerdict[] = [];
 
   constructor({
     authorize = allowAll,
@@ -37,6 +42,21 @@ export class ServiceFixture {
       authorize,
       clock: this.clock,
       limits: { ...DEFAULT_LIMITS, ...limits },
+      presence: new Presence(this.clock),
+      sinks: {
+        publicKey: "the key of this server",
+        refuse: ({ endpoint, ...keys }) => {
+          const description = refuseEndpoint(endpoint, ["push.example"]);
+          if (description !== undefined) return { field: "endpoint", description };
+          const wrong = refuseKeys(keys);
+          if (wrong === undefined) return undefined;
+          return { field: wrong.startsWith("auth") ? "auth" : "p256dh", description: wrong };
+        },
+        published: (_drafts, verdicts) => {
+          this.published.push(...verdicts);
+          return Promise.resolve();
+        },
+      },
     });
   }
 
