@@ -36,7 +36,7 @@ async function work(task: QueuePeerTask): Promise<number> {
   );
   const failed = Promise.withResolvers<never>();
   for (const worker of workers) {
-    worker.on("completed", () => goal.count(1));
+    worker.on("completed", () => goal.countOne());
     worker.on("failed", (_job, error) => failed.reject(error));
     worker.on("error", failed.reject);
     await worker.waitUntilReady();

@@ -22,7 +22,7 @@ async function work(task: QueuePeerTask): Promise<number> {
   const failed = Promise.withResolvers<never>();
   const end = async (message: JsMsg): Promise<void> => {
     if (!(await message.ackAck())) throw new Error("An ack was not answered");
-    goal.count(1);
+    goal.countOne();
   };
   const workers = Array.from({ length: task.workers }, async () => {
     const connection = stack.use(await connect({ servers: task.address }));

@@ -28,7 +28,7 @@ async function consume(channel: Channel, { queue, window }: QueuePeerTask, goal:
   await channel.consume(queue, (message) => {
     if (message === null) throw new Error("The queue is gone");
     channel.ack(message);
-    goal.count(1);
+    goal.countOne();
   });
 }
 
