@@ -10,12 +10,13 @@ import {
   MetricsService,
   OtlpMetricsService,
 } from "@sluice/api";
-import { createClient } from "@sluice/rpc";
+import { type Channel, createClient } from "@sluice/rpc";
 import { beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
-import { collect } from "../support/log-client.ts";
+import { collect, openLogClient } from "../support/log-client.ts";
 import { useLogServer } from "../support/log-server.ts";
 import { type Prometheus, startPrometheus } from "../support/prometheus.ts";
+import { startServer } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 import { findGoTool } from "../tools/go-tools.ts";
 import { mayFetch, type Tool } from "../tools/tool.ts";
@@ -55,7 +56,7 @@ const attributes = (pairs: Readonly<Record<string, string>>) =>
   Object.entries(pairs).map(([key, value]) => ({ key, value: text(value) }));
 
 /** A program's counter, gauge, histograms of both kinds and summary, exported over gRPC. */
-async function exportAll(): Promise<void> {
+async function exportAll(channel: Channel = server.client.channel): Promise<void> {
   const timeUnixNano = BigInt(Date.now()) * 1_000_000n;
   const point = {
     timeUnixNano,
@@ -135,7 +136,7 @@ async function exportAll(): Promise<void> {
       ],
     },
   ];
-  const otlp = createClient(OtlpMetricsService, server.client.channel);
+  const otlp = createClient(OtlpMetricsService, channel);
   const { partialSuccess } = await otlp.export(create(ExportMetricsServiceRequestSchema, { resourceMetrics: metrics }));
   expect(partialSuccess).toBeUndefined();
 }
@@ -201,4 +202,39 @@ test("a Prometheus that scrapes /federate has what programs export, and computes
     quantiles.map((each) => one.query(`histogram_quantile(${each}, http_latency_seconds_bucket)`)),
   );
   expect(told.map((value) => value.toFixed(9))).toEqual(theirs.map(([sample]) => sample?.value.toFixed(9)));
+});
+
+test("a Prometheus that takes remote write has what programs export, exponential histograms as native ones", async (context) => {
+  const path = pathOf(prometheus, context);
+  const one = await open(path, "scrape_configs: []");
+  const folder = await openTemporaryFolder("forwarding");
+  onTestFinished(() => folder[Symbol.asyncDispose]());
+  const forwarding = await startServer(["--metrics-forward", `http://${one.address}/api/v1/write`], {
+    folder: folder.path,
+  });
+  onTestFinished(() => forwarding[Symbol.asyncDispose]());
+  const client = openLogClient(forwarding.address);
+  onTestFinished(() => client[Symbol.asyncDispose]());
+  await exportAll(client.channel);
+  const labels = { job: "web/shop", instance: "i1", http_route: '/a"b\\' };
+  await expect
+    .poll(() => one.query("http_requests_total"), { timeout: 20_000 })
+    .toMatchObject([{ labels, value: 2 ** 53 }]);
+  expect(await one.query('http_latency_seconds_bucket{le="3"}')).toMatchObject([{ labels, value: 15 }]);
+  expect(await one.query("histogram_count(message_size_bytes)")).toMatchObject([{ labels, value: 8 }]);
+  const quantiles = [0.2, 0.5, 0.9];
+  const ours = await collect(
+    createClient(MetricsService, client.channel).streamMetrics({
+      metricNames: ["message.size"],
+      quantiles,
+      mode: MetricsMode.ONCE,
+    }),
+  );
+  const theirs = await Promise.all(
+    quantiles.map((each) => one.query(`histogram_quantile(${each}, message_size_bytes)`)),
+  );
+  expect(ours.flatMap((point) => point.quantiles.map(({ value }) => value.toFixed(9)))).toEqual(
+    theirs.map(([sample]) => sample?.value.toFixed(9)),
+  );
+  expect(await one.query('sluice_log_entries_total{sluice_log_name="default"}')).toHaveLength(1);
 });

@@ -39,12 +39,14 @@ describe("where values come from", () => {
       data: join(folder, "data"),
       files: [],
       filesRates: { bytesPerSecond: undefined, bytesPerSecondPerPeer: undefined },
+      filesUploadRates: { bytesPerSecond: undefined, bytesPerSecondPerPeer: undefined },
       logFormat: "text",
       logLevel: "info",
       logs: new Map([["default", DEFAULT_LOG_SETTINGS]]),
       logDefaults: DEFAULT_LOG_SETTINGS,
       routes: [],
       scrape: { targets: [], intervalMs: 15_000, timeoutMs: 10_000 },
+      metricsForward: { targets: [], intervalMs: 15_000 },
       metricsHistory: { keepMs: 7_200_000, intervalMs: 15_000 },
       heartbeatMs: 30_000,
       drainGraceMs: 10_000,
@@ -74,6 +76,8 @@ describe("where values come from", () => {
     await writeConfig("filesRate: off\n");
     const { config } = await load({ flags: new Map([["filesRatePerPeer", "20MB"]]) });
     expect(config.filesRates).toEqual({ bytesPerSecond: undefined, bytesPerSecondPerPeer: 20_000_000 });
+    const uploads = await load({ flags: new Map([["filesUploadRate", "1GB"]]) });
+    expect(uploads.config.filesUploadRates.bytesPerSecond).toBe(1_000_000_000);
     await expect(load({ flags: new Map([["filesRate", "1B"]]) })).rejects.toThrow("--files-rate");
   });
 

@@ -10,6 +10,7 @@ import { grpcSettings, http1Settings, http2Settings } from "./config/protocol-se
 import { DEFAULT_LOG } from "./logs/log-name.ts";
 import type { Route } from "./logs/routing.ts";
 import { LOG_SETTING_NAMES, logSchema, type LogSettings, toLogSettings } from "./config/log-settings.ts";
+import { toNotificationSettings } from "./config/notification-settings.ts";
 import { type Config, configSchema, settings } from "./config/schema.ts";
 import {
   ConfigError,
@@ -184,6 +185,8 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     files = [],
     filesRate,
     filesRatePerPeer,
+    filesUploadRate,
+    filesUploadRatePerPeer,
     routes = [],
     segmentBytes,
     retainBytes,
@@ -192,6 +195,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     minFreeBytes,
     compressAfter,
     metrics,
+    notifications,
     ...rest
   } = raw;
   const hasTls = tlsCert !== undefined && tlsKey !== undefined;
@@ -214,10 +218,13 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
         }
       : undefined,
     data: resolvePath("data", data),
+    notifications: toNotificationSettings(notifications, resolvePath),
     files: files.map((root) => ({ ...root, folder: resolvePath("files", root.folder) })),
     filesRates: { bytesPerSecond: filesRate, bytesPerSecondPerPeer: filesRatePerPeer },
+    filesUploadRates: { bytesPerSecond: filesUploadRate, bytesPerSecondPerPeer: filesUploadRatePerPeer },
     heartbeatMs: heartbeat,
     drainGraceMs: drainGrace,
+    metricsForward: { targets: metrics.forward ?? [], intervalMs: metrics.forwardInterval },
     metricsHistory: { keepMs: metrics.history ?? 0, intervalMs: metrics.historyInterval },
     connections: connectionLifeOf(raw.connections),
     grpc: grpcSettings.read(raw.grpc),

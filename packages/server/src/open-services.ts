@@ -15,6 +15,7 @@ import { serve, type ServedService } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
+import { openForward } from "./metrics/open-forward.ts";
 import { Scraper } from "./metrics/scrape.ts";
 import { openMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
 import { openLogs } from "./open-logs.ts";
@@ -58,8 +59,10 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
     opened.defer(() => ownLog.close());
     ownLog.start((entries) => logs.ingest(SERVER_SUBJECT, { entries: [...entries] }));
   }
-  const { files: roots, filesRates: rates } = config;
-  const files = opened.use(await openFileService({ roots, authorize, fileSystem, clock, limits, rates, heartbeatMs }));
+  const { files: roots, filesRates: rates, filesUploadRates: uploadRates } = config;
+  const files = opened.use(
+    await openFileService({ roots, authorize, fileSystem, clock, limits, rates, uploadRates, heartbeatMs }),
+  );
   const { queuesMax } = limits;
   const random = Math.random;
   const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
@@ -71,6 +74,9 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
   );
   const { writer } = metrics.entrances;
   if (config.scrape.targets.length > 0) opened.use(new Scraper({ ...config.scrape, writer, clock, logger }));
+  const { source } = metrics;
+  const forwarding = { ...config.metricsForward, source, refresh: () => metrics.refresh(), clock, random, logger };
+  metrics.addReporter(opened.use(openForward(forwarding)).reporter);
   metrics.addReporter(logReporter({ logs: served, delivered: logs.delivered }));
   metrics.addReporter(queueReporter(() => catalog.list()));
 

@@ -7,6 +7,7 @@ import type { Rates } from "../files/turns.ts";
 import type { ListenPlace } from "../http/open-listeners.ts";
 import type { Limits } from "../limits.ts";
 import type { Route } from "../logs/routing.ts";
+import type { ForwardSettings } from "../metrics/open-forward.ts";
 import type { ScrapeSettings } from "../metrics/scrape.ts";
 import {
   type Address,
@@ -17,6 +18,7 @@ import {
   fileMode,
   fileRoots,
   flag,
+  forwardTargets,
   listenPlaces,
   origins,
   orOff,
@@ -26,6 +28,7 @@ import {
 } from "./types.ts";
 import { limits } from "./limit-settings.ts";
 import { LOG_SETTINGS, type LogSettings } from "./log-settings.ts";
+import { type NotificationSettings, notificationSettings } from "./notification-settings.ts";
 import {
   type GrpcSettings,
   grpcSettings,
@@ -99,6 +102,19 @@ const metrics = z.strictObject({
     description: "How long a target may take to answer; never longer than its interval.",
     placeholder: "duration",
     default: "10s",
+  }),
+  forward: setting(orOff(forwardTargets), {
+    description:
+      "Servers to which all metrics are handed on: by remote write (http, https; a user and password in the URL are sent) or " +
+      "by OTLP over gRPC (otlp, otlps).",
+    placeholder: "URL|off",
+    default: "off",
+    isList: true,
+  }),
+  forwardInterval: setting(duration("1s", "1h"), {
+    description: "How often what the server measures itself is handed on.",
+    placeholder: "duration",
+    default: "15s",
   }),
 });
 
@@ -195,6 +211,16 @@ export const configSchema = z.strictObject({
     placeholder: "size|off",
     default: "off",
   }),
+  filesUploadRate: setting(orOff(byteSize("1KiB", "1TiB")), {
+    description: "Bytes a second that are taken for uploads of files, of all who send together.",
+    placeholder: "size|off",
+    default: "off",
+  }),
+  filesUploadRatePerPeer: setting(orOff(byteSize("1KiB", "1TiB")), {
+    description: "The same of one address, however many uploads it sends at once.",
+    placeholder: "size|off",
+    default: "off",
+  }),
   logFormat: setting(choice(["text", "json"]), {
     description: "The server's own log on stderr: text for people, json for programs.",
     placeholder: "text|json",
@@ -216,6 +242,7 @@ export const configSchema = z.strictObject({
     isMap: true,
   }),
   metrics,
+  notifications: notificationSettings,
   heartbeat: setting(duration("0", "1d"), {
     description:
       "How often a stream that has nothing to send says that it lives; 0 switches it off. A request can change it.",
@@ -251,6 +278,7 @@ export interface Config {
   /** With absolute paths. */
   readonly files: readonly FileRoot[];
   readonly filesRates: Rates;
+  readonly filesUploadRates: Rates;
   readonly logFormat: "text" | "json";
   readonly logLevel: "trace" | "debug" | "info" | "warn" | "error" | "fatal";
   /** By name; "default" is one of them. */
@@ -260,6 +288,8 @@ export interface Config {
   /** For writes that name no log; the first one that matches holds. */
   readonly routes: readonly Route[];
   readonly scrape: ScrapeSettings;
+  readonly metricsForward: ForwardSettings;
+  readonly notifications: NotificationSettings;
   /** 0: off. */
   readonly heartbeatMs: number;
   readonly drainGraceMs: number;

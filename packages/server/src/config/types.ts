@@ -113,7 +113,23 @@ const scrapeTarget = z.string({ error: `allowed is ${SCRAPE_ALLOWED}` }).transfo
 /** One or more targets, separated by commas. */
 export const scrapeTargets = listOf(scrapeTarget, SCRAPE_ALLOWED);
 
-function listOf<T>(type: z.ZodType<T, string>, allowed: string) {
+const FORWARD_ALLOWED = "http://HOST/PATH (remote write), https://…, otlp://HOST:PORT (OTLP over gRPC) or otlps://…";
+
+/** One to whom metrics are handed on. */
+const forwardTarget = z.string({ error: `allowed is ${FORWARD_ALLOWED}` }).transform((text, context): URL => {
+  const url = URL.parse(text);
+  const isRemoteWrite = url?.protocol === "http:" || url?.protocol === "https:";
+  const isOtlp = (url?.protocol === "otlp:" || url?.protocol === "otlps:") && url.port !== "";
+  if (url !== null && url.host !== "" && (isRemoteWrite || isOtlp)) return url;
+  context.addIssue({ code: "custom", message: `"${text}" is no target; allowed is ${FORWARD_ALLOWED}` });
+  return z.NEVER;
+});
+
+/** One or more of them, separated by commas. */
+export const forwardTargets = listOf(forwardTarget, FORWARD_ALLOWED);
+
+/** One or more of them, separated by commas. */
+export function listOf<T>(type: z.ZodType<T, string>, allowed: string) {
   return z.string({ error: `allowed is ${allowed}` }).transform((text, context): readonly T[] => {
     const results = text.split(",").map((item) => type.safeParse(item.trim()));
     for (const { error } of results) {

@@ -138,20 +138,25 @@ function samplesOf(name: string, labels: string, series: Series, options: Expose
     });
     return `${lines.join("")}${name}_sum${withLabels("")} ${numberText(sum)}${time}\n${name}_count${withLabels("")} ${count}${time}\n`;
   }
-  const value = valueOf(series);
-  if (value === undefined) return "";
+  const number = valueOf(series);
+  if (number === undefined) return "";
+  const value = point.intValue === undefined ? numberText(number) : String(point.intValue);
   const isCounter = options.format === "openmetrics" && series.description.type === "counter";
   const exemplar = isCounter ? exemplarText(shape?.exemplars.at(-1)) : "";
   return `${name}${withLabels("")} ${value}${time}${exemplar}\n`;
 }
 
-/** A share of time is told over the time since the measurement before. undefined: there was none. */
-function valueOf({ description: { rateScale, rateMax = Infinity }, point, previous }: Series): string | undefined {
-  if (rateScale === undefined) return point.intValue === undefined ? numberText(point.value) : String(point.intValue);
+/** Its value now; a share of time is told over the time since the measurement before. undefined: there was none. */
+export function valueOf({
+  description: { rateScale, rateMax = Infinity },
+  point,
+  previous,
+}: Series): number | undefined {
+  if (rateScale === undefined) return point.value;
   const seconds = Number(point.timestampNs - previous.timestampNs) / 1e9;
   if (seconds <= 0) return undefined;
   const added = Math.max(0, point.value - previous.value);
-  return numberText(Math.min((added / seconds) * rateScale, rateMax));
+  return Math.min((added / seconds) * rateScale, rateMax);
 }
 
 export function bucketsOf({ histogram, exponentialHistogram }: MetricPoint): CumulativeBuckets | undefined {

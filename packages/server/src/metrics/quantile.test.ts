@@ -42,6 +42,12 @@ test("within an exponential bucket it lies on a logarithmic scale", () => {
   expect(exponentialQuantile(negative, 0.25)).toBeCloseTo(-(2 ** 1.75), 12);
 });
 
+test("a rank that lies between two buckets belongs to the upper one from the median on, to the lower one below", () => {
+  const point = exponential({ scale: 0, positive: { offset: 0, bucketCounts: [2n, 0n, 2n, 0n, 4n] } });
+  expect(exponentialQuantile(point, 0.25)).toBeCloseTo(2, 12);
+  expect(exponentialQuantile(point, 0.5)).toBeCloseTo(16, 12);
+});
+
 test("the zero bucket is even, on the side on which anything lies", () => {
   const zero = { zeroCount: 4n, zeroThreshold: 1, scale: 0 };
   expect(exponentialQuantile(exponential(zero), 0.25)).toBe(-0.5);

@@ -104,14 +104,18 @@ interface Bucket {
 
 /** Q2. */
 export function exponentialQuantile(point: ExponentialHistogramDataPoint, quantile: number): number | undefined {
-  const buckets = bucketsOf(point);
-  const rank = quantile * buckets.reduce((sum, { count }) => sum + count, 0);
+  const all = bucketsOf(point);
+  const total = all.reduce((sum, { count }) => sum + count, 0);
+  // From the nearer end: where the rank is just between two buckets it makes a difference.
+  const isFromBelow = quantile < 0.5;
+  const buckets = isFromBelow ? all : all.toReversed();
+  const rank = (isFromBelow ? quantile : 1 - quantile) * total;
   const i = buckets.map(({ count }) => count).findIndex(isReaching(rank));
   const bucket = buckets[i];
   if (bucket === undefined) return undefined;
   const { lower, upper, count } = bucket;
-  const below = buckets.slice(0, i).reduce((sum, each) => sum + each.count, 0);
-  const share = (rank - below) / count;
+  const passed = buckets.slice(0, i).reduce((sum, each) => sum + each.count, 0);
+  const share = isFromBelow ? (rank - passed) / count : 1 - (rank - passed) / count;
   if (lower <= 0 && upper >= 0) return lower + (upper - lower) * share;
   const from = Math.log2(Math.abs(lower));
   const to = Math.log2(Math.abs(upper));
