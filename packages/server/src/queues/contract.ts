@@ -257,8 +257,11 @@ export interface QueueEngine extends JournalOwner {
   ): Answer<{ readonly kept: readonly JobLease[]; readonly lost: readonly JobLease[] }>;
   /** Its Flow or Lanes were set: it may have more credit, or less. Delivers at once. */
   creditChanged(worker: QueueWorker): void;
-  /** Offers return at once, started jobs are held for the grace time. No more calls to this worker follow. */
-  detach(worker: QueueWorker): void;
+  /**
+   * Offers return at once, started jobs are held for the grace time. No more calls to this worker follow.
+   * @param sent of the started jobs, those that the worker was sent; the others return at once, too. Default: all
+   */
+  detach(worker: QueueWorker, sent?: (started: readonly JobLease[]) => readonly JobLease[]): void;
   /** Nothing more is delivered to it, and its offers return at once (recalled as "rebalance"). */
   drain(worker: QueueWorker): void;
   /** What it has now: a draining worker with nothing is drained. */
@@ -284,6 +287,8 @@ export interface QueueEngine extends JournalOwner {
   /** Oldest death first, after a token of an earlier page ("" is the first page). `nextToken` "": that was all. */
   listDead(after: string, limit: number): { readonly jobs: readonly JobStatus[]; readonly nextToken: string };
   counts(): Counts;
+  /** Those of `counts` that cost nothing, however many workers there are. */
+  backlog(): Pick<Counts, "waitingByPriority" | "oldestEnqueuedAtMs">;
 
   cancel(number: number): Answer<void>;
   /**

@@ -1,7 +1,7 @@
 // One Work stream: what a worker says becomes commands of the engine, what the engine says becomes messages.
 //
 // SE1. The engine knows the worker from `open` to `leave`, and `leave` comes exactly once, in the turn in which the stream ends
-//      for whatever reason: offers return then, started jobs are held for the grace time.
+//      for whatever reason: offers return then, and started jobs that have not left; the others are held for the grace time.
 // SE2. Requests are taken one by one, in order, and none while too many answers wait (OB5).
 // SE3. The engine's calls (QueueWorker) only note what to send; none of them calls the engine.
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -129,7 +129,7 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
     this.#isOpen = false;
     this.#sessions.heartbeats.remove(this);
     this.#drainTimer?.cancel();
-    this.#queue.engine.detach(this);
+    this.#queue.engine.detach(this, (started) => this.outbox.withdraw(started));
     this.#sessions.leave(this.#seat, this);
     this.#chosenIds.clear();
   }
@@ -174,7 +174,7 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
 
   beat(): void {
     if (this.#isBeatWaiting) return;
-    const { waitingByPriority, oldestEnqueuedAtMs } = this.#queue.engine.counts();
+    const { waitingByPriority, oldestEnqueuedAtMs } = this.#queue.engine.backlog();
     this.#isBeatWaiting = true;
     this.outbox.say(
       workFrame({

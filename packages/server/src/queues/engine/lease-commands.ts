@@ -119,9 +119,24 @@ export class LeaseCommands {
   /** What a worker that came back does not name: it never got it, so nobody needs to wait for it. */
   returnUnclaimed(from: QueueWorker, nowMs: number): void {
     const former = this.#core.jobs.workers.findFormer(from);
-    if (former === undefined) return;
+    if (former !== undefined) this.#returnUnheard([...former.running], nowMs);
+  }
+
+  /** What a worker that leaves was not sent: the same. `sent` answers which of the started jobs it was. */
+  returnUnsent(seat: WorkerSeat, sent: (started: readonly JobLease[]) => readonly JobLease[], nowMs: number): void {
+    const started = [...seat.running];
+    if (started.length === 0) return;
+    const named = started.map(({ number, attempt }) => ({ number, attempt }));
+    const attempts = new Set(sent(named).map(({ attempt }) => attempt));
+    this.#returnUnheard(
+      started.filter(({ attempt }) => !attempts.has(attempt)),
+      nowMs,
+    );
+  }
+
+  #returnUnheard(leases: readonly Lease[], nowMs: number): void {
     try {
-      for (const lease of former.running) this.giveBack(lease, nowMs);
+      for (const lease of leases) this.giveBack(lease, nowMs);
     } catch {
       // Refused by the journal: they return after the grace time.
     }

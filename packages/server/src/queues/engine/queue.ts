@@ -50,7 +50,7 @@ import { LeaseCommands } from "./lease-commands.ts";
 import { endedRecord, redrivenRecord } from "./records.ts";
 import { carried, carry, replay } from "./replay.ts";
 import { deleteSchedule, putSchedule } from "./schedule-commands.ts";
-import { countsOf, listDead, slotsIn, statusOf } from "./views.ts";
+import { backlogOf, countsOf, listDead, slotsIn, statusOf } from "./views.ts";
 
 /** Jobs that one call of `purge` or `redrive` changes. */
 const PIECE_MAX = 1000;
@@ -161,6 +161,10 @@ class Engine implements QueueEngine, EngineBeforeOpen {
     return countsOf(this.#core);
   }
 
+  backlog(): ReturnType<QueueEngine["backlog"]> {
+    return backlogOf(this.#core);
+  }
+
   cancel(number: number): Answer<void> {
     const { jobs, totals } = this.#core;
     const nowMs = this.#core.now();
@@ -212,11 +216,7 @@ class Engine implements QueueEngine, EngineBeforeOpen {
 
   // --- Workers ----------------------------------------------------------------------------------------------------
 
-  attach(
-    worker: QueueWorker,
-    held: readonly JobLease[],
-    from?: QueueWorker,
-  ): Answer<{ readonly kept: readonly JobLease[]; readonly lost: readonly JobLease[] }> {
+  attach(...[worker, held, from]: Parameters<QueueEngine["attach"]>): ReturnType<QueueEngine["attach"]> {
     const { jobs, settings, name } = this.#core;
     const nowMs = this.#core.now();
     if (jobs.workers.count >= settings.workersMax) {
@@ -244,12 +244,13 @@ class Engine implements QueueEngine, EngineBeforeOpen {
     this.#settle(this.#core.now());
   }
 
-  detach(worker: QueueWorker): void {
+  detach(...[worker, sent]: Parameters<QueueEngine["detach"]>): void {
     const { jobs, settings } = this.#core;
     const seat = jobs.workers.find(worker);
     if (seat === undefined) return;
     const nowMs = this.#core.now();
     for (const offer of seat.offers.open()) jobs.giveBack(offer.slot, nowMs);
+    if (sent !== undefined) this.#commands.returnUnsent(seat, sent, nowMs);
     for (const lease of seat.running) jobs.leases.orphan(lease, nowMs + settings.graceMs);
     jobs.workers.remove(seat);
     this.#settle(nowMs);

@@ -97,14 +97,19 @@ function firstDeadAfter({ jobs }: Pick<QueueCore, "jobs">, token: string): numbe
   return NONE;
 }
 
-export function countsOf({ jobs, totals }: QueueCore): Counts {
-  const waitingByPriority = [...jobs.waitingByPriority];
+export function backlogOf({ jobs }: QueueCore): Pick<Counts, "waitingByPriority" | "oldestEnqueuedAtMs"> {
+  return { waitingByPriority: [...jobs.waitingByPriority], oldestEnqueuedAtMs: jobs.oldestEnqueuedAtMs() };
+}
+
+export function countsOf(core: QueueCore): Counts {
+  const { jobs, totals } = core;
+  const backlog = backlogOf(core);
   let credit = 0;
   for (const { worker, isDraining } of jobs.workers.seats()) {
     if (!isDraining) credit += Math.max(0, worker.credit(PRIORITIES - 1, 0));
   }
   return {
-    waiting: waitingByPriority.reduce((sum, each) => sum + each, 0),
+    waiting: backlog.waitingByPriority.reduce((sum, each) => sum + each, 0),
     offered: jobs.leases.offerCount,
     running: jobs.leases.runningCount,
     delayed: jobs.delayed.size,
@@ -112,8 +117,7 @@ export function countsOf({ jobs, totals }: QueueCore): Counts {
     ...totals,
     workers: jobs.workers.count,
     credit,
-    waitingByPriority,
-    oldestEnqueuedAtMs: jobs.oldestEnqueuedAtMs(),
+    ...backlog,
     liveBytes: jobs.liveBytes,
   };
 }
