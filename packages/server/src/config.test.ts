@@ -48,6 +48,7 @@ describe("where values come from", () => {
       scrape: { targets: [], intervalMs: 15_000, timeoutMs: 10_000 },
       metricsForward: { targets: [], intervalMs: 15_000 },
       metricsHistory: { keepMs: 7_200_000, intervalMs: 15_000 },
+      notifications: { awayMs: 300_000, webhooks: [], webPush: undefined },
       heartbeatMs: 30_000,
       drainGraceMs: 10_000,
       limits: DEFAULT_LIMITS,
@@ -402,4 +403,35 @@ test("a misspelt variable is pointed out, a platform's variable is not", async (
     },
   });
   expect(warnings).toEqual(["SLUICE_HEARTBEET is not read: did you mean SLUICE_HEARTBEAT?"]);
+});
+
+test("who is told of what somebody misses who is away", async () => {
+  const text = `
+notifications:
+  away: 1m
+  webhooks:
+    pager: https://pager.example/in
+    shop: { url: "http://127.0.0.1:9/", secretFile: keys/shop, types: "order.*|mail.new", minPriority: 4 }
+  webPushSubject: mailto:ops@example.org
+  webPushHosts: ["*.push.example", "http://127.0.0.1:9000"]
+`;
+  await writeConfig(text);
+  const { notifications } = (await load()).config;
+  expect(notifications).toMatchObject({
+    awayMs: 60_000,
+    webhooks: [
+      { name: "pager", secretFile: undefined, types: [], minPriority: 0 },
+      { name: "shop", types: ["order.*", "mail.new"], minPriority: 4 },
+    ],
+    webPush: { subject: "mailto:ops@example.org", hosts: ["*.push.example", "http://127.0.0.1:9000"] },
+  });
+  expect(notifications.webhooks[1]!.secretFile).toMatch(/^\/.*\/keys\/shop$/u);
+  for (const [key, value, why] of [
+    ["webhooks", "pager=ftp://x", "is no http URL"],
+    ["webPushSubject", "ops", "mailto:ADDRESS"],
+    ["webPushHosts", "https://push.example/path", "the name of a host"],
+  ] as const) {
+    await writeConfig(`notifications:\n  ${key}: "${value}"\n`);
+    await expect(load(), key).rejects.toThrow(why);
+  }
 });

@@ -171,6 +171,18 @@ export interface WebPushTarget {
   readonly auth: string;
 }
 
+/** For whom a notification is. */
+export interface PushRoute {
+  readonly userIds: readonly string[];
+  readonly topics: readonly string[];
+  readonly everyone: boolean;
+}
+export interface PushDevice {
+  readonly userId: string;
+  readonly deviceId: string;
+  readonly target: WebPushTarget;
+}
+
 export interface DeviceView {
   readonly deviceId: string;
   /** undefined: it has acknowledged nothing. */
@@ -261,6 +273,8 @@ export interface NotificationStore extends AsyncDisposable {
   /** By name, after this one. `userId` "": of all. */
   topics(userId: string, page: { readonly after: string; readonly max: number }): readonly TopicView[];
   devices(userId: string): readonly DeviceView[];
+  /** Users whom a notification for these reaches, with the devices that have a push service: over those, not over all users. */
+  webPushDevices(route: PushRoute): Iterable<PushDevice>;
   /** In effect: the user's own, or the default. */
   policy(userId: string): { readonly policy: Policy; readonly isDefault: boolean };
 

@@ -72,8 +72,8 @@ function open(more: Partial<SinkSettings> = {}): Sinks {
     },
     *webPushDevices(route) {
       for (const [userId, rows] of devices) {
-        if ("userId" in route && route.userId !== userId) continue;
-        for (const { deviceId, webPush: target } of rows) if (target !== undefined) yield { userId, deviceId };
+        if (!route.everyone && !route.userIds.includes(userId)) continue;
+        for (const { deviceId, webPush: target } of rows) if (target !== undefined) yield { userId, deviceId, target };
       }
     },
   };

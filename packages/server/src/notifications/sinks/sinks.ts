@@ -34,14 +34,11 @@ export interface SinkQueue {
   add(jobs: readonly { readonly id: string; readonly body: Uint8Array; readonly notBeforeMs: number }[]): Promise<void>;
 }
 
-/** Whom a Publish reaches: one user, or whoever has joined a topic, or everyone. */
-export type Route = { readonly userId: string } | { readonly topics: readonly string[]; readonly everyone: boolean };
-
 /** What is asked of the store. */
-export interface SinkStore extends Pick<NotificationStore, "find" | "body" | "devices" | "policy" | "putWebPush"> {
-  /** Browsers that have a push service, of those whom the route reaches. */
-  webPushDevices(route: Route): Iterable<{ readonly userId: string; readonly deviceId: string }>;
-}
+export type SinkStore = Pick<
+  NotificationStore,
+  "find" | "body" | "devices" | "policy" | "putWebPush" | "webPushDevices"
+>;
 
 export interface SinksOptions {
   readonly settings: SinkSettings;
@@ -119,7 +116,9 @@ export class Sinks {
         yield { sink: "webhook", target: target.name, userId, id };
       }
       if (webPush === undefined) continue;
-      for (const { deviceId } of this.#options.store().webPushDevices({ userId })) {
+      for (const { deviceId } of this.#options
+        .store()
+        .webPushDevices({ userIds: [userId], topics: [], everyone: false })) {
         yield { sink: "web-push", deviceId, userId, id };
       }
     }
@@ -130,7 +129,7 @@ export class Sinks {
 
   async #fanOut({ id, topics, everyone }: SinkJob & { sink: "fan-out" }): Promise<SinkOutcome> {
     const { store, queue } = this.#options;
-    const devices = store().webPushDevices({ topics, everyone });
+    const devices = store().webPushDevices({ userIds: [], topics, everyone });
     let jobs: { id: string; body: Uint8Array; notBeforeMs: number }[] = [];
     for (const { userId, deviceId } of devices) {
       jobs.push(toQueueJob({ sink: "web-push", deviceId, userId, id }, 0));

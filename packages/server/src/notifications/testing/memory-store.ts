@@ -14,6 +14,8 @@ import type {
   ListQuery,
   NotificationStore,
   PublishDraft,
+  PushDevice,
+  PushRoute,
   PublishVerdict,
   ReaderListener,
   ReaderOptions,
@@ -143,6 +145,13 @@ export class MemoryStore implements NotificationStore {
     return Promise.resolve();
   }
 
+  *webPushDevices({ userIds, everyone }: PushRoute): Iterable<PushDevice> {
+    for (const [userId, { devices }] of this.#users) {
+      if (!everyone && !userIds.includes(userId)) continue;
+      for (const [deviceId, { webPush: target }] of devices)
+        if (target !== undefined) yield { userId, deviceId, target };
+    }
+  }
   putWebPush(userId: string, deviceId: string, target: WebPushTarget | undefined): Promise<void> {
     const { devices } = this.#userOf(userId);
     devices.set(deviceId, { ...devices.get(deviceId), ...defined({ webPush: target }) });
@@ -223,7 +232,7 @@ export class MemoryStore implements NotificationStore {
     return this.readsFromDisk ? Promise.resolve(body) : body;
   }
 
-  onFailure(): void {}
+  onFailure(_listener?: (error: Error) => void): void {}
 
   /** As a policy does it. */
   evict(userId: string, ids: readonly number[], reason: RemovalName = "evicted"): void {
