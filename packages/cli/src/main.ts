@@ -53,6 +53,11 @@ const COMMANDS: readonly CommandEntry[] = [
     load: async () => (await import("./commands/sidecar.ts")).sidecarCommand,
   },
   {
+    name: "notify",
+    summary: "publish notifications, watch inboxes",
+    load: async () => (await import("./commands/notify.ts")).notifyCommand,
+  },
+  {
     name: "applications",
     summary: "list who has written",
     load: async () => (await import("./commands/applications.ts")).applicationsCommand,
@@ -109,7 +114,7 @@ export async function runProcess(): Promise<void> {
 /** @param words the command line: the commands that it names are made. "all": all of them. */
 async function createProgram(words: readonly string[] | "all", context: CommandContext): Promise<Command> {
   const program = new Command("sluice")
-    .description("Sluice streams logs, files, jobs and metrics over gRPC from one port.")
+    .description("Sluice streams logs, files, jobs, metrics and notifications over gRPC from one port.")
     .version(readVersion())
     .helpCommand("help [command]", "say what a command does")
     .addHelpText("after", exitCodeHelp());
