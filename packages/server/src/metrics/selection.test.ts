@@ -1,0 +1,120 @@
+import { create } from "@bufbuild/protobuf";
+import { MetricsRequestSchema } from "@sluice/api";
+import { FRAME_HEADER_BYTES } from "@sluice/rpc";
+import { ManualClock } from "@sluice/rpc/testing";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { DEFAULT_LIMITS } from "../limits.ts";
+import { parseMetricsQuery } from "./query.ts";
+import { type RoundReader, Selection } from "./selection.ts";
+import { SeriesTable } from "./series.ts";
+
+const SERIES = 100;
+
+let clock: ManualClock;
+let table: SeriesTable;
+let selection: Selection;
+let rounds: number;
+
+beforeEach(() => {
+  clock = new ManualClock();
+  table = new SeriesTable({ clock, seriesMax: SERIES, silentMs: 300_000 });
+  rounds = 0;
+  writeAll(0);
+  const query = parseMetricsQuery(create(MetricsRequestSchema, {}), DEFAULT_LIMITS, true);
+  const refresh = () => void rounds++;
+  selection = new Selection({ query, table, clock, seriesMax: SERIES, refresh, cursor: () => "" });
+});
+afterEach(() => {
+  selection[Symbol.dispose]();
+  table[Symbol.dispose]();
+});
+
+function writeAll(value: number): void {
+  for (let i = 0; i < SERIES; i++) {
+    const name = `metric.${i}`;
+    const description = { name, type: "gauge" as const, unit: "", description: "", labels: [], origin: "" };
+    table.write(name, { value, timestampNs: clock.nowNs(), startNs: 0n }, () => description);
+  }
+}
+
+/** Takes what it is given; sends it at once, or never. */
+class FakeReader implements RoundReader {
+  isBusy = false;
+  readonly isStopped: boolean;
+  readonly taken: Uint8Array[] = [];
+
+  constructor({ isStopped = false } = {}) {
+    this.isStopped = isStopped;
+  }
+  take(frames: Uint8Array): void {
+    this.taken.push(frames);
+    this.isBusy = this.isStopped;
+  }
+  onNothing(): void {}
+  onLeftOut(): void {}
+}
+
+function join(count: number, options: { readonly isStopped?: boolean } = {}): FakeReader[] {
+  return Array.from({ length: count }, () => {
+    const reader = new FakeReader(options);
+    selection.join(reader);
+    return reader;
+  });
+}
+
+function pass(seconds: number): void {
+  for (let i = 1; i <= seconds; i++) {
+    clock.advance(500);
+    writeAll(rounds + i);
+    clock.advance(500);
+  }
+}
+
+function framesIn(bytes: Uint8Array): number {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let frames = 0;
+  for (let at = 0; at < bytes.length; at += FRAME_HEADER_BYTES + view.getUint32(at + 1)) frames++;
+  return frames;
+}
+
+test("a thousand readers in step share the bytes of each round: it is encoded once", () => {
+  const readers = join(1000);
+  // What they get when they come, and the round that brings them into step, is each one's own.
+  pass(1);
+  for (const reader of readers) reader.taken.length = 0;
+  pass(10);
+  const all = readers.flatMap(({ taken }) => taken);
+  expect(all).toHaveLength(10_000);
+  expect(new Set(all).size).toBe(10);
+  expect(all.map(framesIn).every((frames) => frames === SERIES)).toBe(true);
+});
+
+test("a reader that has stopped holds one round, whatever comes; then it gets each series once", () => {
+  const [stopped] = join(1, { isStopped: true });
+  const [other] = join(1);
+  stopped!.isBusy = false;
+  pass(1);
+  stopped!.taken.length = 0;
+  pass(500);
+  expect(stopped!.taken).toEqual([]);
+  expect(other!.taken.length).toBeGreaterThan(500);
+  stopped!.isBusy = false;
+  selection.onIdle(stopped!);
+  expect(stopped!.taken.map(framesIn)).toEqual([SERIES]);
+});
+
+test("a round costs one measurement, however many readers there are, and ticks do not pile up behind a pause", () => {
+  join(1000);
+  rounds = 0;
+  pass(5);
+  expect(rounds).toBe(5);
+  // The process stood still for a minute: one round follows, not sixty, and the next is at its time again.
+  const sinceMs = clock.monotonicMs() % 1000;
+  clock.skip(60_300 - sinceMs);
+  clock.advance(0);
+  expect(rounds).toBe(6);
+  clock.advance(699);
+  expect(rounds).toBe(6);
+  clock.advance(1);
+  expect(rounds).toBe(7);
+});
