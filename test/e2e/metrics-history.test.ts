@@ -1,11 +1,12 @@
 // The history of metrics over real sockets: a server that is killed and started again, readers who come back, and queries.
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
+  AggregationTemporality,
   CounterMode,
   type MetricPoint,
   MetricsMode,
   MetricsService,
-  type OtlpMetricSchema,
+  OtlpMetricSchema,
   OtlpMetricsService,
   PointCause,
   QueryFunction,
@@ -14,6 +15,7 @@ import {
 } from "@sluice/api";
 import { type Channel, type Client, Code, createClient, openChannel } from "@sluice/rpc";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { callCli } from "../support/cli-in-process.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -64,11 +66,11 @@ async function write(name: string, values: readonly (readonly [number, number])[
     timeUnixNano: baseNs + BigInt(Math.round(second * 1000)) * 1_000_000n,
     value: { case: "asDouble" as const, value },
   }));
-  const sum = { dataPoints, isMonotonic: true, aggregationTemporality: 2 };
-  const metric: MessageInitShape<typeof OtlpMetricSchema> =
+  const sum = { dataPoints, isMonotonic: true, aggregationTemporality: AggregationTemporality.CUMULATIVE };
+  const metric =
     kind === "gauge"
-      ? { name, unit: "1", data: { case: "gauge", value: { dataPoints } } }
-      : { name, unit: "1", data: { case: "sum", value: sum } };
+      ? create(OtlpMetricSchema, { name, unit: "1", data: { case: "gauge", value: { dataPoints } } })
+      : create(OtlpMetricSchema, { name, unit: "1", data: { case: "sum", value: sum } });
   return await otlp.export({ resourceMetrics: [{ scopeMetrics: [{ metrics: [metric] }] }] });
 }
 
@@ -236,7 +238,7 @@ test("a query that would be too large or makes no sense is refused, with what to
   const refused: MessageInitShape<typeof QueryMetricsRequestSchema>[] = [
     { stepMs: 1 },
     { quantile: 2 },
-    { function: 99 },
+    { function: 99 as QueryFunction },
     { endTimestamp: baseNs },
   ];
   for (const wrong of refused) {
@@ -251,6 +253,41 @@ test("a time before everything is no gap, as long as nothing was lost", async ()
     expect(point).toMatchObject({ name: room, value: 1, cause: PointCause.REPLAY });
     break;
   }
+});
+
+test("sluice metrics query shows values over time; --since begins with the history", async () => {
+  await write(room, [
+    [0, 1],
+    [30, 3],
+    [70, 5],
+  ]);
+  const cli = (all: readonly string[]) => callCli(all, { folder: folder.path }).ended;
+  const from = new Date(Number(baseNs / 1_000_000n)).toISOString();
+  const words = ["metrics", "query", room, "--since", from, "--step", "1m", "--server", server.address];
+  const asJson = await cli([...words, "--output", "json"]);
+  const [line = ""] = asJson.stdout.trim().split("\n");
+  const { name, steps } = JSON.parse(line) as { name: string; steps: { timestamp: string; value: number }[] };
+  expect(name).toBe(room);
+  expect(steps).toEqual([
+    { timestamp: String(baseNs), value: 2 },
+    { timestamp: String(baseNs + MINUTE_NS), value: 5 },
+  ]);
+  const text = await cli([...words, "--function", "max", "--utc"]);
+  expect(text.stdout.split("\n")[0]).toBe(room);
+  expect(text.stdout).toContain(from.replace("T", " "));
+  expect(text.stdout).toMatch(/ 3$/mu);
+  const streamed = await cli([
+    ...["metrics", room, "--since", from, "--raw", "--mode", "once", "--output", "json"],
+    ...["--server", server.address],
+  ]);
+  const values = streamed.stdout
+    .trim()
+    .split("\n")
+    .map((each) => (JSON.parse(each) as { value: number }).value);
+  expect(values).toEqual([1, 3, 5]);
+  const refused = await cli([...words, "--quantile", "2"]);
+  expect(refused.exitCode).toBe(2);
+  expect(refused.stderr).toContain("is no share");
 });
 
 test("cursors that are none, or ahead, are refused; so is a replay where no history is kept", async () => {

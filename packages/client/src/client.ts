@@ -36,6 +36,7 @@ import {
   seriesRequestOf,
   streamMetrics,
 } from "./metric-stream.ts";
+import { type MetricRange, type MetricRangeQuery, rangeOf, rangeRequestOf } from "./metric-query.ts";
 import { MetricWriter, type MetricWriterOptions } from "./metric-writer.ts";
 import { type OtlpBatch, type OtlpBatchOptions, splitBatches, withBatches } from "./otlp-stream.ts";
 import { pages } from "./pages.ts";
@@ -124,6 +125,8 @@ export interface SluiceClient extends AsyncDisposable {
   listMetrics(names?: readonly string[], options?: UnaryOptions): Promise<MetricDescription[]>;
   /** Series with their last points, by name and labels. @throws RpcError */
   listSeries(selection?: SeriesSelection, options?: UnaryOptions): Promise<MetricPoint[]>;
+  /** Values of series over time, in steps, from the history that the server keeps. @throws RpcError */
+  queryMetrics(query?: MetricRangeQuery, options?: UnaryOptions): Promise<MetricRange>;
   /**
    * Closes the writers, which sends and waits for what they have, drains the workers, ends the streams, then the connection.
    * Idempotent.
@@ -338,6 +341,11 @@ class ChannelClient implements SluiceClient {
       return { rows: series, next: nextPageToken };
     });
     return await Array.fromAsync(all);
+  }
+
+  async queryMetrics(query: MetricRangeQuery = {}, options: UnaryOptions = {}): Promise<MetricRange> {
+    const request = rangeRequestOf(query);
+    return rangeOf(await this.#ask((call) => this.#metrics.queryMetrics(request, call), options, UNARY_TIMEOUT_MS));
   }
 
   close(): Promise<void> {

@@ -8,6 +8,7 @@ export type { UploadOptions, UploadProgress, UploadSource } from "./file-upload.
 export { FileWatch, type FileWatchEvent, type FileWatchOptions, type FileWatchQuery } from "./file-watch.ts";
 export { Inbox, type InboxCounts, type InboxEvent, type InboxOptions } from "./inbox.ts";
 export { type InboxSelection, type InboxState, type NewNotification, NotificationClient } from "./inbox-client.ts";
+export type { MetricRange, MetricRangeQuery } from "./metric-query.ts";
 export type { MetricEvent, MetricMatcher, MetricQuery, MetricStreamOptions, SeriesSelection } from "./metric-stream.ts";
 export {
   MetricWriter,
@@ -81,6 +82,7 @@ export {
   type LogEntry,
   LogEntrySchema,
   type MetricDescription,
+  type QueriedSeries,
   type MetricPoint,
   type Notice,
   type Notification,

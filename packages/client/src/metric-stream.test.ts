@@ -82,3 +82,57 @@ test("a reader that leaves while nothing comes ends the call in that turn", asyn
   expect(await waiting).toMatchObject({ done: true });
   await left;
 });
+
+test("after a lost connection it goes on after the last cursor, wherever that came", async () => {
+  const control = (kind: "sync" | "heartbeat", cursor: string): MetricPoint =>
+    kind === "sync"
+      ? create(MetricPointSchema, { control: { kind: { case: "sync", value: { cursor } } } })
+      : create(MetricPointSchema, { control: { kind: { case: "heartbeat", value: { headCursor: cursor } } } });
+  const withCursor = create(MetricPointSchema, { name: "a", value: 2, cursor: "c2" });
+  const { events, asked, clock } = open([
+    [point(1), control("sync", "c1")],
+    [withCursor, point(3)],
+    [control("heartbeat", "c4"), point(4)],
+    [point(5)],
+  ]);
+  const seen = take(events, 12);
+  await clock.advanceInTurns(300_000);
+  await clock.advanceInTurns(300_000);
+  await clock.advanceInTurns(300_000);
+  expect((await seen).filter((kind) => kind.startsWith("point"))).toEqual([
+    "point 1",
+    "point 2",
+    "point 3",
+    "point 4",
+    "point 5",
+  ]);
+  const places = asked.map((request) => (request as { resumeAfter?: string }).resumeAfter);
+  expect(places).toEqual([undefined, "c1", "c2", "c4"]);
+  await events.return?.();
+});
+
+test("a server that does not know the place is asked for how everything is", async () => {
+  const asked: (string | undefined)[] = [];
+  const clock = new ManualClock();
+  const events = streamMetrics(
+    {
+      async *call({ resumeAfter }) {
+        asked.push(resumeAfter);
+        if (resumeAfter !== undefined) throw new RpcError(Code.OUT_OF_RANGE, "ahead");
+        yield create(MetricPointSchema, { name: "a", value: asked.length, cursor: "c1" });
+        throw new RpcError(asked.length > 1 ? Code.INVALID_ARGUMENT : Code.UNAVAILABLE, "gone");
+      },
+      clock,
+      random: systemRandom,
+      retry: STREAM_RETRY,
+      closed: new AbortController().signal,
+    },
+    {},
+    {},
+  );
+  const seen = take(events, 4);
+  await clock.advanceInTurns(60_000);
+  expect(await seen).toEqual(["point 1", "disconnected", "resumed", "point 3"]);
+  expect(asked).toEqual([undefined, "c1", undefined]);
+  await expect(events.next()).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
+});

@@ -1,6 +1,17 @@
-// Metrics as a subscription that outlives its connections: after each one it begins with how everything is then.
+// Metrics as a subscription that outlives its connections: after each one comes what was missed, then what is new.
+//
+// MS1. The server says where the reader is, by cursors in points, syncs and heartbeats; the next attempt goes on after the last
+//      one. A server that cannot (it keeps no history, or another one) begins with how everything is then.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { CounterMode, MatchKind, type MetricPoint, type MetricsRequestSchema, MetricsMode } from "@sluice/api";
+import {
+  CounterMode,
+  type Gap,
+  MatchKind,
+  type MetricPoint,
+  type MetricsRequestSchema,
+  MetricsMode,
+} from "@sluice/api";
+import { Code, RpcError } from "@sluice/rpc";
 import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
 import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -39,6 +50,15 @@ export interface MetricQuery extends SeriesSelection {
   readonly updatesOnly?: boolean;
   /** Values again that did not change for so long, ms. Default: never. */
   readonly resendMs?: number;
+  /**
+   * First what the history has since then, Unix ns: of each series the newest point in each interval, with `coalesced`.
+   * Default: nothing of it.
+   */
+  readonly startTimestamp?: bigint;
+  /** The same for everything that came after this cursor (of a point or a sync), instead of how everything is now. */
+  readonly resumeAfter?: string;
+  /** Of the history every point. */
+  readonly raw?: boolean;
   /** More series than these are an error. Default: the server's limit. */
   readonly maxSeries?: number;
 }
@@ -56,8 +76,10 @@ export interface MetricStreamOptions {
 /** What a stream of metrics brings, in order. */
 export type MetricEvent =
   | { readonly kind: "point"; readonly point: MetricPoint }
-  /** All series that are there were told; what follows is live. */
-  | { readonly kind: "sync" }
+  /** All series that are there, or all that was missed, were told; what follows is live. */
+  | { readonly kind: "sync"; readonly cursor: string }
+  /** The history does not reach back so far: what is missing came in the records after `afterCursor` up to `toCursor`. */
+  | { readonly kind: "gap"; readonly gap: Gap }
   /** Something to know: series were left out, for there are too many. */
   | { readonly kind: "notice"; readonly code: string; readonly text: string }
   | ConnectionEvent;
@@ -97,20 +119,63 @@ export function streamMetrics(
 ): AsyncIterableIterator<MetricEvent> {
   const { heartbeatMs = HEARTBEAT_MS, signal } = options;
   const request = { ...requestOf(query), heartbeatMs };
+  const place = new Place(query.resumeAfter ?? "");
+  const attempt = (stop: AbortSignal): AsyncIterable<MetricPoint> =>
+    listenTo((options) => call(place.of(request), options), {
+      what: "stream of metrics",
+      silenceMs: heartbeatMs > 0 ? heartbeatMs * SILENCE_IN_HEARTBEATS : undefined,
+      clock,
+      stop,
+    });
   return reconnecting<MetricPoint, MetricEvent>({
-    attempt: (stop) =>
-      listenTo((attempt) => call(request, attempt), {
-        what: "stream of metrics",
-        silenceMs: heartbeatMs > 0 ? heartbeatMs * SILENCE_IN_HEARTBEATS : undefined,
-        clock,
-        stop,
-      }),
-    eventsOf,
+    async *attempt(stop) {
+      try {
+        yield* attempt(stop);
+      } catch (error) {
+        if (!place.isLost(error)) throw error;
+        yield* attempt(stop);
+      }
+    },
+    eventsOf: (point) => {
+      place.note(point);
+      return eventsOf(point);
+    },
     clock,
     random,
     retry: { ...retry, ...options.retry },
     signals: [closed, signal],
   });
+}
+
+/** MS1. */
+class Place {
+  readonly #given: string;
+  #cursor: string;
+
+  constructor(given: string) {
+    this.#given = given;
+    this.#cursor = given;
+  }
+
+  /** The request for what comes after it. */
+  of(request: MessageInitShape<typeof MetricsRequestSchema>): MessageInitShape<typeof MetricsRequestSchema> {
+    return this.#cursor === "" ? request : { ...request, resumeAfter: this.#cursor, startTimestamp: 0n };
+  }
+
+  note(point: MetricPoint): void {
+    const kind = point.control?.kind;
+    const cursor =
+      kind?.case === "sync" ? kind.value.cursor : kind?.case === "heartbeat" ? kind.value.headCursor : point.cursor;
+    if (cursor !== "") this.#cursor = cursor;
+  }
+
+  /** Whether the server does not know the place where it, or another one, has said that the reader is; then it is forgotten. */
+  isLost(error: unknown): boolean {
+    if (!(error instanceof RpcError) || this.#cursor === this.#given) return false;
+    if (error.code !== Code.OUT_OF_RANGE && error.code !== Code.FAILED_PRECONDITION) return false;
+    this.#cursor = "";
+    return true;
+  }
 }
 
 /** The fields that select series, as the server takes them. */
@@ -134,6 +199,8 @@ function requestOf(query: MetricQuery): MessageInitShape<typeof MetricsRequestSc
     updatesOnly: query.updatesOnly ?? false,
     resendMs: query.resendMs ?? 0,
     maxSeries: query.maxSeries ?? 0,
+    startTimestamp: query.startTimestamp ?? 0n,
+    raw: query.raw ?? false,
   };
 }
 
@@ -143,7 +210,9 @@ function eventsOf(point: MetricPoint): MetricEvent[] {
     case undefined:
       return [{ kind: "point", point }];
     case "sync":
-      return [{ kind: "sync" }];
+      return [{ kind: "sync", cursor: kind.value.cursor }];
+    case "gap":
+      return [{ kind: "gap", gap: kind.value }];
     case "notice":
       return [{ kind: "notice", code: kind.value.code, text: kind.value.text }];
     default:

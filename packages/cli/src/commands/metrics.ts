@@ -1,5 +1,5 @@
 // `sluice metrics`: what is happening now, as it happens.
-import { connect, type MetricMatcher, type MetricPoint, type MetricQuery, type SeriesSelection } from "@sluice/client";
+import { connect, type MetricPoint, type MetricQuery, systemClock } from "@sluice/client";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { EXIT } from "../exit-codes.ts";
 import { reasonOf } from "../failure.ts";
@@ -10,19 +10,15 @@ import {
   CommandFailure,
   createOutput,
   type Output,
-  type OutputFormat,
 } from "../output.ts";
 import { formatTable } from "../table.ts";
 import { formatCount } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
+import { metricsPushCommand } from "./metrics-push.ts";
+import { metricsQueryCommand } from "./metrics-query.ts";
+import { addSelection, type SelectionOptions, selectionOf } from "./metrics-selection.ts";
 import { formatValue, MetricsScreen, openMetricsScreen, quantileName, seriesName } from "./metrics-screen.ts";
-import { parseDurationMs } from "./time-argument.ts";
-
-interface SelectionOptions {
-  readonly label: readonly MetricMatcher[];
-  readonly server: string;
-  readonly output: OutputFormat;
-}
+import { parseDurationMs, parseTimeArgument } from "./time-argument.ts";
 
 interface StreamOptions extends SelectionOptions {
   readonly interval: number;
@@ -30,6 +26,8 @@ interface StreamOptions extends SelectionOptions {
   readonly rate?: boolean;
   readonly delta?: boolean;
   readonly quantile: readonly number[];
+  readonly since?: string;
+  readonly raw?: boolean;
   readonly changed?: boolean;
   readonly updatesOnly?: boolean;
   readonly utc?: boolean;
@@ -56,23 +54,17 @@ export function metricsCommand(context: CommandContext): Command {
       [],
     )
     .option("--changed", "leave out points with the value of the one before")
+    .option("--since <time>", "first what the history has since then, ten minutes ago (10m) or a time")
+    .option("--raw", "of the history every point, not the newest of each interval")
     .option("--updates-only", "nothing of what is there at the beginning")
     .option("--utc", "times in UTC instead of local time");
   addSelection(command);
   command.action((names: string[], options: StreamOptions) => stream(names, options, context));
   command.addCommand(listCommand(context));
   command.addCommand(seriesCommand(context));
+  command.addCommand(metricsQueryCommand(context));
+  command.addCommand(metricsPushCommand(context));
   return command;
-}
-
-function addSelection(command: Command): void {
-  command.option(
-    "-l, --label <condition>",
-    'only series with this label: cpu.mode=user, host!=a, name=~"web-.*", name!~"test.*"; may be repeated',
-    (text: string, all: readonly MetricMatcher[]) => [...all, parseMatcher(text)],
-    [],
-  );
-  addServerOption(addOutputOption(command));
 }
 
 async function stream(names: readonly string[], options: StreamOptions, context: CommandContext): Promise<void> {
@@ -89,6 +81,8 @@ async function stream(names: readonly string[], options: StreamOptions, context:
     updatesOnly,
     counters: rate === true ? "rate" : delta === true ? "delta" : "cumulative",
     quantiles: options.quantile,
+    raw: options.raw === true,
+    ...(options.since === undefined ? {} : { startTimestamp: parseTimeArgument(options.since, systemClock.nowNs()) }),
   };
   const screen = mode === "once" || options.output === "json" ? undefined : openMetricsScreen(context);
   await using client = connect(options.server);
@@ -132,6 +126,9 @@ async function show(
         output.note("connected again");
         break;
       case "sync":
+        break;
+      case "gap":
+        output.note("The history does not reach back so far: older points are missing.");
         break;
       default:
         event satisfies never;
@@ -220,22 +217,6 @@ function seriesCommand(context: CommandContext): Command {
       });
     }
   });
-}
-
-function selectionOf(names: readonly string[], { label }: SelectionOptions): SeriesSelection {
-  return { names, matchers: label };
-}
-
-function parseMatcher(text: string): MetricMatcher {
-  const found = /^([^=!~]+)(=~|!~|!=|=)(.*)$/su.exec(text);
-  if (found === null) {
-    throw new InvalidArgumentError(
-      `"${text}" is no condition on a label, for example cpu.mode=user or host=~"web-.*".`,
-    );
-  }
-  const [, label = "", operator, value = ""] = found;
-  const isQuoted = /^".*"$/su.test(value);
-  return { label, operator: operator as MetricMatcher["operator"], value: isQuoted ? value.slice(1, -1) : value };
 }
 
 function parseQuantiles(text: string): number[] {
