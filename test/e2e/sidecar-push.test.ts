@@ -236,6 +236,26 @@ test("SIGTERM lets requests end; a second one ends it at once", async () => {
   expect((await hasty.ended()).exitCode).toBe(130);
 });
 
+test("POST /drain, before the service is ended: no more jobs, answered when none runs; SIGTERM then ends it at once", async () => {
+  await client.queues.create("prestop");
+  const service = await openService();
+  const sidecar = startPush("prestop", service.url, ["--listen", "127.0.0.1:0"]);
+  const [, address] = await sidecar.waitFor("stderr", /^listening on (\S+)$/mu);
+  await client.queues.enqueue("prestop", bodies("a", "b"));
+  const first = await service.of("a");
+  expect((await fetch(`http://${address}/drain`)).status).toBe(405);
+  const drained = fetch(`http://${address}/drain`, { method: "POST" });
+  await expect.poll(() => countsOf("prestop")).toMatchObject({ running: 1n, credit: 0n });
+  await expect.poll(async () => (await fetch(`http://${address}/readyz`)).status).toBe(503);
+  first.answer(200);
+  expect(await (await drained).json()).toEqual({ returned: 0, unsaid: 0 });
+  expect(await countsOf("prestop")).toMatchObject({ done: 1n, waiting: 1n, running: 0n });
+  expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
+  sidecar.kill("SIGTERM");
+  expect(await sidecar.ended()).toMatchObject({ exitCode: 0 });
+  expect(service.posted).toHaveLength(1);
+});
+
 const USAGE: readonly (readonly [string, string[], RegExp])[] = [
   ["neither workers nor a service", ["--queue", "q"], /a sidecar is for somebody\n {2}Give --listen/u],
   [

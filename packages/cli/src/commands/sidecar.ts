@@ -55,7 +55,7 @@ export function sidecarCommand(context: CommandContext): Command {
         "An answer 2xx says that a job is done; 409 or 422 that it never can be; 429 or 503 with Retry-After gives it " +
         "back and lets its fairness key wait; anything else is a failure, and it is tried again.\n" +
         "SIGTERM or Ctrl-C: no new jobs, those that run get the grace, the rest goes back to the queue, exit code 0. A " +
-        "second one ends it at once.",
+        "second one ends it at once. POST /drain at --listen does the same, but stays, and answers when nothing runs.",
     )
     .addOption(
       new Option("--upstream <host:port>", "the server")
@@ -98,6 +98,7 @@ async function run(options: SidecarCommandOptions, context: CommandContext): Pro
   const sidecar = await open({
     upstream,
     queue,
+    graceMs: grace,
     ...(await tlsOf(options, context)),
     ...(listen === undefined ? {} : { listen }),
     ...(healthListen === undefined ? {} : { healthListen }),

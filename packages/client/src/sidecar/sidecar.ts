@@ -10,6 +10,8 @@ import {
   createServer,
   healthHandlers,
   HealthRegistry,
+  type HttpRequest,
+  type HttpResponse,
   listen,
   type ListenAddress,
   type Listener,
@@ -31,7 +33,7 @@ export interface SidecarOptions extends Omit<ClientOptions, "closeTimeoutMs"> {
   /** The server: "host:port", "[::1]:port" or "unix:/path". */
   readonly upstream: string;
   readonly queue: string;
-  /** Where workers find it. It asks nobody who they are: a loopback address or a Unix socket. */
+  /** Where workers find it. It asks nobody who they are: a loopback address or a Unix socket. `POST /drain` is there, too. */
   readonly listen?: ListenAddress;
   /** Where its health and its metrics can be asked besides. */
   readonly healthListen?: ListenAddress;
@@ -39,6 +41,8 @@ export interface SidecarOptions extends Omit<ClientOptions, "closeTimeoutMs"> {
   readonly push?: PushOptions;
   /** Workers at a time. Default: 1,000. */
   readonly workersMax?: number;
+  /** What a drain by `POST /drain` gives to jobs that run, ms. Default: 25,000. */
+  readonly graceMs?: number;
   readonly onEvent?: (event: SidecarEvent) => void;
 }
 
@@ -78,6 +82,7 @@ export interface Sidecar extends AsyncDisposable {
 }
 
 const WORKERS_MAX = 1000;
+const GRACE_MS = 25_000;
 const PROGRESS_EVERY_MS = 1000;
 /** After the grace: what is given back is answered within that, or the server finds out by itself. */
 const LAST_ANSWERS_MS = 2000;
@@ -114,6 +119,7 @@ class RunningSidecar implements Sidecar {
   #returned = 0;
   #losses = 0;
   #isUpstreamLost = false;
+  #quiet: Promise<SidecarDrained> | undefined;
   #drained: Promise<SidecarDrained> | undefined;
   #progressTimer: Timer | undefined;
 
@@ -127,7 +133,8 @@ class RunningSidecar implements Sidecar {
     const listener = this.#relayListener();
     this.#service = new RelayService({ rpc, queue, clock, random, listener, workersMax });
     this.#push = push && new Push(push, { client: this.#client, queue, clock, random, listener });
-    this.ended = Promise.race([this.#over.promise, ...(this.#push === undefined ? [] : [this.#push.ended])]);
+    this.#push?.ended.catch((error: unknown) => this.#over.reject(error));
+    this.ended = this.#over.promise;
     // Whoever does not look at it hears of a failure by the drain.
     this.ended.catch(() => undefined);
   }
@@ -150,7 +157,8 @@ class RunningSidecar implements Sidecar {
     if (address !== undefined) {
       const services = [serve(QueueService, this.#service.handlers), health];
       const server = createServer({ services: [...services, ...serveReflection(services)] });
-      this.#listener = await listen(server, { ...address, web: { handlers } });
+      const web = { handlers: { ...handlers, "/drain": (request: HttpRequest) => this.#drainByHttp(request) } };
+      this.#listener = await listen(server, { ...address, web });
     }
     if (healthListen !== undefined) {
       this.#healthListener = await listen(createServer({ services: [health] }), { ...healthListen, web: { handlers } });
@@ -183,11 +191,16 @@ class RunningSidecar implements Sidecar {
     await this.drain({ graceMs: 0 });
   }
 
-  /** SC2 */
-  async #drain(graceMs: number): Promise<SidecarDrained> {
-    this.#health.shutDown();
+  /** SC2: until nothing is left that runs here, or the grace is over. */
+  #quiesce(graceMs: number): Promise<SidecarDrained> {
+    this.#quiet ??= this.#becomeQuiet(graceMs);
+    return this.#quiet;
+  }
+
+  async #becomeQuiet(graceMs: number): Promise<SidecarDrained> {
     const returnedBefore = this.#returned;
     const service = this.#service;
+    this.#health.shutDown();
     service.drain();
     this.#tellProgress();
     const pushed = this.#push?.drain(graceMs).catch(() => undefined); // `ended` tells of it
@@ -198,11 +211,24 @@ class RunningSidecar implements Sidecar {
     for (const relay of service.relays) relay.close();
     await service.idle();
     this.#progressTimer?.cancel();
-    await Promise.all([this.#listener?.drain({ graceMs: 0 }), this.#healthListener?.drain({ graceMs: 0 })]);
-    await Promise.all([this.#client.close(), this.#channel.close()]);
-    await pushed;
-    this.#over.resolve();
     return { returned: this.#returned - returnedBefore, unsaid: unanswered };
+  }
+
+  async #drain(graceMs: number): Promise<SidecarDrained> {
+    const drained = await this.#quiesce(graceMs);
+    const listeners = [this.#listener, this.#healthListener].filter((listener) => listener !== undefined);
+    await Promise.all(listeners.map((listener) => listener.drain({ graceMs: LAST_ANSWERS_MS })));
+    await Promise.all([this.#client.close(), this.#channel.close()]);
+    await this.#push?.ended.catch(() => undefined);
+    this.#over.resolve();
+    return drained;
+  }
+
+  /** `POST /drain`, for who is about to end the service: answered when nothing runs any more. */
+  async #drainByHttp({ method }: HttpRequest): Promise<HttpResponse> {
+    if (method !== "POST") return { status: 405, headers: { allow: "POST" }, body: "POST begins a drain.\n" };
+    const drained = await this.#quiesce(this.#options.graceMs ?? GRACE_MS);
+    return { status: 200, headers: { "content-type": "application/json" }, body: `${JSON.stringify(drained)}\n` };
   }
 
   /** Waits for it, but no longer. */
