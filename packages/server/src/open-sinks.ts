@@ -32,7 +32,7 @@ const QUEUE = "notification-sinks";
 const SLOTS = 32;
 const SECOND_MS = 1000;
 const DAY_MS = 24 * 3600 * SECOND_MS;
-/** An hour after the first failure the tenth attempt is made, a day after it the last one. */
+/** Twenty attempts in some 19 hours. */
 const SETTINGS = {
   leaseMs: 60 * SECOND_MS,
   maxAttempts: 20,
