@@ -1,14 +1,17 @@
 // `sluice sidecar` in a process of its own, between a server and workers: what it holds, and what becomes of jobs when one of the
 // three is lost.
+import { readFile } from "node:fs/promises";
 import { connect, type JobHandler, type SluiceClient } from "@sluice/client";
 import { JobState, ResultCode } from "@sluice/api";
 import { Code } from "@sluice/rpc";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { startCli } from "../support/cli-process.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { openQueueClient } from "../support/queue-client.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { type SidecarProcess, startSidecar } from "../support/sidecar-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { mutualTlsSettings, tlsFixture } from "../support/tls-fixtures.ts";
 
 let folder: TemporaryFolder;
 let server: ServerProcess;
@@ -333,4 +336,33 @@ test("over a Unix socket", async () => {
   await expect.poll(() => countsOf("unix")).toMatchObject({ done: 1n });
   await worker.drain();
   expect(done).toEqual(["1"]);
+});
+
+test("to a server that wants to see a certificate", async () => {
+  await using place = await openTemporaryFolder("sidecar-tls");
+  await using own = await startServer(mutualTlsSettings, { folder: place.path });
+  const upstream = own.address.replace("127.0.0.1", "localhost");
+  const [cert, key, ca] = await Promise.all(
+    ["client.crt", "client.key", "localhost.crt"].map((name) => readFile(tlsFixture(name))),
+  );
+  await using near = connect(upstream, { tls: { cert: cert!, key: key!, ca: ca! } });
+  await near.queues.create("secret");
+  await near.queues.enqueue("secret", texts(1));
+  const shown = [
+    "--ca",
+    tlsFixture("localhost.crt"),
+    "--cert",
+    tlsFixture("client.crt"),
+    "--key",
+    tlsFixture("client.key"),
+  ];
+  const sidecar = await openSidecar("secret", upstream, shown);
+  const done: string[] = [];
+  const worker = openWorkerClient(sidecar.address).queues.worker("secret", (job) => void done.push(job.text()), {
+    slots: 1,
+  });
+  await expect.poll(() => done).toEqual(["1"]);
+  await worker.drain();
+  const half = startCli(["sidecar", "--queue", "q", "--listen", "127.0.0.1:0", "--cert", "x"], { folder: place.path });
+  expect(await half.ended()).toMatchObject({ exitCode: 2, stderr: expect.stringContaining("go together") as unknown });
 });

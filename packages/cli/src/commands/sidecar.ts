@@ -40,6 +40,8 @@ interface SidecarCommandOptions {
   readonly grace: number;
   readonly tls?: boolean;
   readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
   readonly output: OutputFormat;
 }
 
@@ -70,14 +72,16 @@ export function sidecarCommand(context: CommandContext): Command {
     .option("--health-listen <host:port>", "for probes: /healthz, /readyz, /metrics, gRPC health", parseListen)
     .option("--grace <time>", "what running jobs get to end (default: 25s)", parseDurationMs, GRACE_MS)
     .option("--tls", "talk TLS to the server")
-    .option("--ca <file>", "certificates (PEM) by which to know it, instead of the system's; means --tls");
+    .option("--ca <file>", "certificates (PEM) by which to know it, instead of the system's; means --tls")
+    .option("--cert <file>", "the certificate (PEM) to show to it, with --key; means --tls")
+    .option("--key <file>", "its private key (PEM)");
   return addOutputOption(command).action(async (options: SidecarCommandOptions) => {
     checkOptions(options);
     await run(options, context);
   });
 }
 
-function checkOptions({ listen, push, slots }: SidecarCommandOptions): void {
+function checkOptions({ listen, push, slots, cert, key }: SidecarCommandOptions): void {
   if (listen === undefined && push === undefined) {
     throw new CommandFailure("a sidecar is for somebody", {
       exitCode: EXIT.usage,
@@ -88,6 +92,12 @@ function checkOptions({ listen, push, slots }: SidecarCommandOptions): void {
     throw new CommandFailure("--slots are those of --push", {
       exitCode: EXIT.usage,
       hint: "Workers at --listen say themselves how many jobs they take.",
+    });
+  }
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new CommandFailure("--cert and --key go together", {
+      exitCode: EXIT.usage,
+      hint: "Give the certificate that the server shall see, and its private key.",
     });
   }
 }
@@ -133,12 +143,13 @@ async function open(options: SidecarOptions): Promise<Sidecar> {
   }
 }
 
-async function tlsOf(
-  { tls, ca }: SidecarCommandOptions,
-  { folder }: CommandContext,
-): Promise<Pick<SidecarOptions, "tls">> {
-  if (ca !== undefined) return { tls: { ca: await readFile(resolve(folder, ca)) } };
-  return tls === true ? { tls: {} } : {};
+async function tlsOf(options: SidecarCommandOptions, { folder }: CommandContext): Promise<Pick<SidecarOptions, "tls">> {
+  const tls: NonNullable<SidecarOptions["tls"]> = {};
+  for (const name of ["ca", "cert", "key"] as const) {
+    const path = options[name];
+    if (path !== undefined) tls[name] = await readFile(resolve(folder, path));
+  }
+  return options.tls === true || Object.keys(tls).length > 0 ? { tls } : {};
 }
 
 async function drain(sidecar: Sidecar, options: { graceMs: number; say: Say }): Promise<SidecarDrained> {
