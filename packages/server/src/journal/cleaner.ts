@@ -8,6 +8,7 @@
 // C3. In slices: the event loop is free between two of them. So fast, and no faster, unless the journal is much too large.
 // C4. A round through all segments that gave nothing back is the last one until a segment's worth was appended: what is
 //     alive and not counted (the queue itself, dedup ids) may take more than C1 allows.
+// C5. What is stale goes whatever it gives back, the open segment sealed for it if need be.
 import type { Clock, EntryRun, Timer } from "../store/contract.ts";
 import type { Log } from "../store/log.ts";
 import type { JournalOwner, Place, RecordFormat, RecordReader } from "./contract.ts";
@@ -105,15 +106,20 @@ export class Cleaner<Stored, New> {
 
   #isWanted(): boolean {
     const { log, journal } = this.#parts;
-    if (this.#isClosed || this.#retry !== undefined || this.#freshBytes < this.#restUntil) return false;
+    if (this.#isClosed || this.#retry !== undefined) return false;
+    if (this.#isStale()) return true;
+    if (this.#freshBytes < this.#restUntil) return false;
     return log.oldestSealed !== undefined && journal.diskBytes > this.#allowedBytes;
   }
 
   async #run(): Promise<void> {
     const { log, space, journal } = this.#parts;
     while (this.#isWanted()) {
-      const oldest = log.oldestSealed!;
-      if (oldest.first >= this.#roundEnd && !this.#beginRound()) return;
+      const isStale = this.#isStale();
+      if (isStale && log.oldestSealed === undefined) await log.seal();
+      const oldest = log.oldestSealed;
+      if (oldest === undefined) throw new Error("the open segment cannot be sealed");
+      if (!isStale && oldest.first >= this.#roundEnd && !this.#beginRound()) return;
       if (space.free < oldest.bytes) {
         space.watch();
         throw new Error(
@@ -127,6 +133,12 @@ export class Cleaner<Stored, New> {
       const dropped = await log.dropOldest();
       if (dropped === 0) throw new Error("the oldest segment cannot be dropped");
     }
+  }
+
+  /** C5. */
+  #isStale(): boolean {
+    const { log, owner } = this.#parts;
+    return log.reader.first <= Math.min(owner.staleThrough ?? 0, log.reader.head.sequence);
   }
 
   /** C4. False: the last round was in vain. */
@@ -156,7 +168,13 @@ export class Cleaner<Stored, New> {
         if (run.kind === "gap") {
           throw new Error(`records ${run.first} to ${run.last} do not prove themselves: nothing is removed`);
         }
-        last = this.#carryRun(run, segment.last, moves) ?? last;
+        const progress = { index: 0, moved: last };
+        for (;;) {
+          const busy = this.#carryRun(run, { last: segment.last, moves, progress });
+          if (busy === undefined || this.#isClosed) break;
+          await busy;
+        }
+        last = progress.moved;
         scan.release?.();
         await this.#giveWay(run.bytes.length);
       }
@@ -166,26 +184,36 @@ export class Cleaner<Stored, New> {
     return last;
   }
 
-  /** C3. One slice, in one turn: what the owner answers is true when it is appended. Answers the last new place. */
-  #carryRun(run: EntryRun, last: Place, moves: Map<Place, Place>): Place | undefined {
+  /**
+   * C3. One slice, in one turn: what the owner answers is true when it is appended. A promise: the owner cannot say yet what
+   * becomes of the next record; `progress` says where to go on, and the last new place.
+   */
+  #carryRun(
+    run: EntryRun,
+    to: { last: Place; moves: Map<Place, Place>; progress: { index: number; moved: Place } },
+  ): Promise<void> | undefined {
+    const { last, moves, progress } = to;
     const { owner, journal, format } = this.#parts;
     const count = Math.min(run.count, last - run.first + 1);
-    let moved: Place | undefined;
-    for (let i = 0; i < count; i++) {
+    for (; progress.index < count; progress.index++) {
+      const i = progress.index;
       const message = run.starts[i]! + FRAME_HEADER_BYTES;
       if (!format.isCarried(run.bytes[message]! >> 3)) continue;
       const place = run.first + i;
       const record = this.#records.read(run.bytes, message, run.starts[i + 1]!);
       const body = run.bytes.subarray(this.#records.bodyStart, this.#records.bodyEnd);
-      for (const answer of owner.carry(record, place)) {
+      const answers = owner.carry(record, place);
+      if (answers instanceof Promise) return answers;
+      for (const answer of answers) {
         const hasBody = format.hasBody(answer);
-        moved = journal.carry(answer, hasBody ? body : undefined);
+        const moved = journal.carry(answer, hasBody ? body : undefined);
+        progress.moved = moved;
         this.#freshBytes -= journal.appendedBytes;
         if (hasBody) moves.set(place, moved);
         owner.carried(answer, moved, journal.appendedBytes);
       }
     }
-    return moved;
+    return undefined;
   }
 
   /** C3. */

@@ -44,13 +44,15 @@ export interface JournalOwner<Stored, New> {
   /**
    * A record is about to be removed, with all before it. Answers the records that must stand in its place at the end, in the
    * state of now; none when nothing depends on it any more. A body of the answer is the very object of `record`, so its
-   * stored bytes may be copied.
+   * stored bytes may be copied. A promise: something is on its way to the disk that changes the answer; ask again then.
    */
-  carry(record: Stored, place: Place): readonly New[];
+  carry(record: Stored, place: Place): readonly New[] | Promise<void>;
   /** What was carried has its new place. */
   carried(record: New, place: Place, bytes: number): void;
   /** Of what is there, as its records take on disk. Space returns when the journal takes twice as much. */
   readonly liveBytes: number;
+  /** What lies here and before must leave the disk now, what is alive carried on, however little it is. */
+  readonly staleThrough?: Place;
 }
 
 /** How the records of a journal are written and read: a protobuf message of one kind, fields 1 to 12, each a message. */

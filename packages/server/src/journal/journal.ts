@@ -48,6 +48,8 @@ export interface OpenJournalRequest<Stored, New> {
 export interface OpenJournal<New> extends Journal<New> {
   /** Records that were replayed. */
   readonly replayed: number;
+  /** Looks whether there is something to clean: the owner's `staleThrough` is another one. */
+  clean(): void;
   /** Resolves when nothing is being cleaned, nor has to be; rejects never. */
   cleaned(): Promise<void>;
 }
@@ -184,6 +186,10 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
 
   onFailure(listener: (error: Error) => void): void {
     this.#listeners.push(listener);
+  }
+
+  clean(): void {
+    this.#cleaner.wake();
   }
 
   cleaned(): Promise<void> {

@@ -129,6 +129,8 @@ export interface Log extends AsyncDisposable {
   readonly oldestSealed: { readonly first: number; readonly last: number; readonly bytes: number } | undefined;
   /** Drops the oldest sealed segment because the disk has too little space. Returns its bytes; 0: it could not go. */
   dropOldest(): Promise<number>;
+  /** Seals the open segment now, unless it is empty or the log refuses writes. */
+  seal(): Promise<void>;
   /** Leaves the read-only state now, if nothing forbids it: what nobody was told to be durable is cut. @throws what is in the way */
   reopen(): Promise<void>;
   /** Refuses writes for this reason; undefined: no longer. */
@@ -271,6 +273,10 @@ class EmbeddedLog implements Log {
 
   dropOldest(): Promise<number> {
     return this.#parts.upkeep.dropOldest();
+  }
+
+  seal(): Promise<void> {
+    return this.#parts.writer.roll();
   }
 
   reopen(): Promise<void> {

@@ -107,6 +107,7 @@ function withFolder(log: Log, owned: AsyncDisposable): Log {
       return log.oldestSealed;
     },
     dropOldest: () => log.dropOldest(),
+    seal: () => log.seal(),
     reopen: () => log.reopen(),
     hold: (why) => log.hold(why),
     async [Symbol.asyncDispose]() {

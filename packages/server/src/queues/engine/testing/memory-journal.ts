@@ -64,7 +64,9 @@ export class MemoryJournal implements Journal {
   clean(owner: JournalOwner, count: number, options: { readonly keepOld: boolean } = { keepOld: false }): void {
     const oldest = this.#records.slice(0, count);
     for (const [index, bytes] of oldest.entries()) {
-      for (const record of owner.carry(fromBinary(JournalRecordSchema, bytes), this.#first + index)) {
+      const carried = owner.carry(fromBinary(JournalRecordSchema, bytes), this.#first + index);
+      if (carried instanceof Promise) throw new Error("A queue's engine knows at once what becomes of a record");
+      for (const record of carried) {
         const place = this.append(record);
         owner.carried(record, place, this.appendedBytes);
       }
