@@ -1,0 +1,74 @@
+// What the journal of notifications asks: records are put into effect when they are durable, and written down again when what
+// they stand in is about to go.
+import type { JournalOwner, Place } from "../journal/contract.ts";
+import type { NewNotificationRecord } from "./contract.ts";
+import { applyRecord } from "./engine/apply.ts";
+import type { AppliedRecord } from "./engine/records.ts";
+import { carryRecord, placeCarried, usersOf } from "./engine/snapshot.ts";
+import type { InboxState } from "./engine/state.ts";
+import { pruneReplaced } from "./engine/wanted.ts";
+import { idKey, RecordQueue } from "./record-queue.ts";
+import type { OpenStoreRequest } from "./store-options.ts";
+
+export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRecord> {
+  readonly queue: RecordQueue;
+  staleThrough: Place = 0;
+  /** What lies here or before may have gone. */
+  carriedThrough: Place = 0;
+  /** Something is in effect. */
+  onProgress: () => void = () => undefined;
+  readonly #state: InboxState;
+  readonly #clock: OpenStoreRequest["clock"];
+
+  constructor(state: InboxState, { clock }: OpenStoreRequest) {
+    this.#state = state;
+    this.#clock = clock;
+    this.queue = new RecordQueue(state);
+  }
+
+  get liveBytes(): number {
+    return this.#state.liveBytes;
+  }
+
+  replay(record: AppliedRecord, place: Place): void {
+    applyRecord(this.#state, record, place);
+    pruneReplaced(this.#state);
+  }
+
+  /** All records were read. */
+  settle(): void {
+    const state = this.#state;
+    for (const channel of [state.everyone, ...state.channels.values()]) {
+      for (const line of channel.lines) line?.settle();
+    }
+    state.users.settle();
+    state.isReplaying = false;
+  }
+
+  committed(place: Place): void {
+    this.queue.committed(place);
+    this.onProgress();
+  }
+
+  carry(record: AppliedRecord, place: Place): readonly NewNotificationRecord[] | Promise<void> {
+    const { kind } = record;
+    const id = kind?.case === "item" ? Number(kind.value.id ?? 0n) : place;
+    const moved = [...(this.#state.moved.get(id) ?? [])].map((user) => this.#state.users.name(user));
+    const keys = [idKey(id), ...usersOf(record), ...moved, ...(kind?.case === "server" ? [""] : [])];
+    if (keys.some((key) => this.queue.isBusy(key))) return this.queue.progress();
+    this.carriedThrough = place;
+    return carryRecord(this.#state, record, { place, nowMs: Number(this.#clock.nowNs() / 1_000_000n) });
+  }
+
+  carried(record: NewNotificationRecord, place: Place): void {
+    placeCarried(this.#state, record, place);
+  }
+}
+
+/** Whose state a record of the state's own changes. */
+export function touchesOf(record: NewNotificationRecord): readonly string[] {
+  const { kind } = record;
+  if (kind?.case === "due") return [idKey(Number(kind.value.id ?? 0n)), ...usersOf(record)];
+  if (kind?.case !== "removed") return [];
+  return kind.value.userId ? [kind.value.userId] : (kind.value.ids ?? []).map((id) => idKey(Number(id)));
+}

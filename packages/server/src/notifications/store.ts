@@ -1,0 +1,481 @@
+// The store of notifications: commands become records of a journal, which are put into effect when they are durable.
+//
+//   command → judged (publishing.ts, here) → RecordQueue → journal → committed → engine/apply.ts → the command's promise
+//   openNotificationStore → journal → replay → engine/apply.ts
+//   upkeep.ts: what is due, expires or must go for want of room, by itself
+import type { Place } from "../journal/contract.ts";
+import { openJournal, type OpenJournal } from "../journal/journal.ts";
+import { DataLoss, LimitExceeded, NotFound } from "../errors.ts";
+import type {
+  DeviceView,
+  InboxCounts,
+  InboxItem,
+  InboxReader,
+  ListPage,
+  ListQuery,
+  NewNotificationRecord,
+  NotificationStore,
+  PublishDraft,
+  PublishVerdict,
+  PushDevice,
+  PushRoute,
+  ReaderListener,
+  ReaderOptions,
+  StateCommand,
+  StateVerdict,
+  StoreStatistics,
+  Through,
+  TopicView,
+  WebPushTarget,
+} from "./contract.ts";
+import { create } from "@bufbuild/protobuf";
+import { type Policy, PolicySchema, RemovalReason } from "@sluice/api";
+import type { AppliedRecord } from "./engine/records.ts";
+import { requestKey } from "./engine/apply-states.ts";
+import { ItemFlag } from "./engine/direct-items.ts";
+import { policyOf } from "./engine/policies.ts";
+import { StateInboxReader } from "./engine/reader.ts";
+import { NONE } from "./engine/rows.ts";
+import { serverSnapshot, usersOf } from "./engine/snapshot.ts";
+import { InboxState } from "./engine/state.ts";
+import { InboxViews } from "./engine/views.ts";
+import { type HiddenItem, removeFrom } from "./engine/wanted.ts";
+import { notificationRecords } from "./journal/format.ts";
+import { Publishing } from "./publishing.ts";
+import type { QueuedRecord } from "./record-queue.ts";
+import { StoreOwner, touchesOf } from "./store-owner.ts";
+import { type OpenStoreRequest, STORE_JOURNAL_OPTIONS, type StoreLimits } from "./store-options.ts";
+import { Upkeep } from "./upkeep.ts";
+
+const NO_COUNTS: InboxCounts = { unread: 0, unreadByPriority: [0, 0, 0, 0, 0, 0, 0, 0] };
+const NO_POLICY = create(PolicySchema);
+
+/**
+ * Opens the store, or makes it, with all that is in its journal. @throws DataLoss when a record that had been durable does not
+ * prove itself; what the file system says
+ */
+export async function openNotificationStore(request: OpenStoreRequest): Promise<OpenNotificationStore> {
+  const state = new InboxState();
+  const owner = new StoreOwner(state, request);
+  const journal = await openJournal<AppliedRecord, NewNotificationRecord>({
+    folder: request.folder,
+    subject: {
+      label: "the notifications",
+      code: "NOTIFICATIONS",
+      facts: {},
+      remedy: "remove the folder of notifications: all of them are lost",
+    },
+    format: notificationRecords,
+    fileSystem: request.fileSystem,
+    clock: request.clock,
+    owner,
+    options: { ...STORE_JOURNAL_OPTIONS, ...request.options },
+    ...(request.space === undefined ? {} : { space: request.space }),
+    ...(request.onFault === undefined ? {} : { onFault: request.onFault }),
+  });
+  owner.settle();
+  const store = new JournalNotificationStore({ request, state, owner, journal });
+  if (state.era === 0) await store.begin();
+  store.start();
+  return store;
+}
+
+export interface OpenNotificationStore extends NotificationStore {
+  /** Resolves when nothing is being cleaned. */
+  cleaned(): Promise<void>;
+}
+
+class JournalNotificationStore implements OpenNotificationStore {
+  readonly #state: InboxState;
+  readonly #owner: StoreOwner;
+  readonly #journal: OpenJournal<NewNotificationRecord>;
+  readonly #request: OpenStoreRequest;
+  readonly #limits: StoreLimits;
+  readonly #views: InboxViews;
+  readonly #publishing: Publishing;
+  readonly #upkeep: Upkeep;
+  /** Request ids on their way, and what waits for them. */
+  readonly #requests = new Map<string, Promise<StateVerdict>>();
+
+  constructor(parts: {
+    request: OpenStoreRequest;
+    state: InboxState;
+    owner: StoreOwner;
+    journal: OpenJournal<NewNotificationRecord>;
+  }) {
+    const { request, state, owner, journal } = parts;
+    this.#request = request;
+    this.#limits = request.limits;
+    this.#state = state;
+    this.#owner = owner;
+    this.#journal = journal;
+    this.#views = new InboxViews(state);
+    this.#publishing = new Publishing(state, request.limits);
+    this.#upkeep = new Upkeep({
+      state,
+      bounds: request.limits,
+      clock: request.clock,
+      append: ({ record }) => void this.#append({ record, touches: touchesOf(record) }),
+      goThrough: (place) => {
+        owner.staleThrough = Math.max(owner.staleThrough, place);
+        journal.clean();
+      },
+    });
+    owner.onProgress = () => this.#upkeep.wake();
+    journal.onFailure((error) => owner.queue.fail(error));
+  }
+
+  /** The first record of a new store. */
+  async begin(): Promise<void> {
+    this.#state.era = 1 + Math.floor(this.#request.random() * 0xffff_fffe);
+    await this.#write({ record: serverSnapshot(this.#state), touches: [""] });
+  }
+
+  start(): void {
+    this.#upkeep.wake();
+  }
+
+  get epoch(): number {
+    return this.#state.era;
+  }
+
+  get head(): number {
+    return this.#state.head;
+  }
+
+  get statistics(): StoreStatistics {
+    const { users, topics, items, sharedCount, delayed, liveBytes } = this.#state;
+    return {
+      users: users.size,
+      topics: topics.size,
+      items: items.size,
+      sharedItems: sharedCount,
+      delayed: delayed.size,
+      diskBytes: this.#journal.diskBytes,
+      liveBytes,
+    };
+  }
+
+  room(bytes: number): Promise<void> | undefined {
+    return this.#journal.room(bytes);
+  }
+
+  cleaned(): Promise<void> {
+    return this.#journal.cleaned();
+  }
+
+  async publish(drafts: readonly PublishDraft[]): Promise<readonly PublishVerdict[]> {
+    const nowNs = this.#request.clock.nowNs();
+    const verdicts: PublishVerdict[] = [];
+    let last: Place = 0;
+    for (const draft of drafts) {
+      const judged = this.#publishing.judge(draft, nowNs);
+      if (judged.kind === "refused") verdicts.push(judged.verdict);
+      else if (judged.kind === "duplicate") {
+        verdicts.push({ kind: "published", id: judged.id, duplicate: true });
+        last = Math.max(last, judged.id);
+      } else {
+        const { accepted } = judged;
+        const { record, bodyBytes } = accepted;
+        if (verdicts.every(({ kind }) => kind === "refused")) this.#journal.admit(bodyBytes);
+        // Those who have it by themselves and not by the topic are changed, too.
+        const touches = draft.topics.length > 0 || accepted.newUsers > 0 ? usersOf(record) : [];
+        const done = () => this.#publishing.end(accepted);
+        const place = this.#append({ record, bodyBytes, touches, done, failed: done });
+        this.#publishing.begin(accepted, place);
+        verdicts.push({ kind: "published", id: place, duplicate: false });
+        last = Math.max(last, place);
+      }
+    }
+    await this.#inEffect(last);
+    return verdicts;
+  }
+
+  touch(userId: string): Promise<void> | undefined {
+    if (this.hasUser(userId)) return undefined;
+    return this.#writeOf(userId, { kind: { case: "touched", value: { userId, at: this.#nowNs() } } });
+  }
+
+  async setState(command: StateCommand): Promise<StateVerdict> {
+    const { userId, ids, requestId, ifRevision, through } = command;
+    const key = requestKey(userId, requestId);
+    if (requestId !== "") {
+      const underway = this.#requests.get(key);
+      if (underway !== undefined) return underway;
+      const known = this.#state.keys.get(key);
+      if (known !== undefined && known.untilMs > this.#nowMs()) return { kind: "changed", changed: 0 };
+      const { rememberedKeysMax } = this.#limits;
+      if (this.#state.keys.size + this.#requests.size >= rememberedKeysMax) {
+        throw new LimitExceeded(
+          `Cannot remember the request id: ${this.#state.keys.size} are remembered, the limit is ${rememberedKeysMax}`,
+          "request ids",
+        );
+      }
+    }
+    const user = this.#state.users.find(userId);
+    for (const id of through === undefined ? ids : []) {
+      const item = user === NONE ? undefined : this.#views.find(user, id);
+      if (item === undefined) return { kind: "unknown", id };
+      const { revision } = item.state;
+      if (ifRevision !== undefined && revision !== ifRevision) return { kind: "revision", revision };
+    }
+    const written = this.#writeState(command);
+    if (requestId !== "") {
+      this.#requests.set(key, written);
+      const forget = () => this.#requests.delete(key);
+      written.then(forget, forget);
+    }
+    return written;
+  }
+
+  async changeTopics(
+    userId: string,
+    change: { readonly join?: readonly string[]; readonly leave?: readonly string[] },
+  ): Promise<void> {
+    const joined = [...new Set(change.join ?? [])];
+    const left = [...new Set(change.leave ?? [])];
+    this.#checkTopics(userId, joined);
+    const value = { userId, joined, left, at: this.#nowNs() };
+    await this.#writeOf(userId, { kind: { case: "topics", value } });
+  }
+
+  async remove(userId: string, ids: readonly number[]): Promise<{ readonly unknown: number | undefined }> {
+    const { users, items } = this.#state;
+    const user = users.find(userId);
+    const rows: number[] = [];
+    const hidden: HiddenItem[] = [];
+    for (const id of new Set(ids)) {
+      const row = user === NONE ? NONE : users.findById(user, id);
+      const shared = user === NONE || row !== NONE ? undefined : this.#state.findShared(user, id);
+      const isGone = row === NONE ? shared === undefined : items.has(row, ItemFlag.DOOMED);
+      if (isGone || this.#hiding.has(`${userId}\0${id}`)) return { unknown: id };
+      if (row !== NONE) rows.push(row);
+      else hidden.push({ id, priority: shared!.priority, sequence: shared!.entry.sequence });
+    }
+    if (rows.length + hidden.length === 0) return { unknown: undefined };
+    const nowMs = this.#nowMs();
+    const wanted = removeFrom(this.#state, user, { rows, hidden, reason: RemovalReason.DELETED, nowMs });
+    const keys = hidden.map(({ id }) => `${userId}\0${id}`);
+    for (const key of keys) this.#hiding.add(key);
+    try {
+      await this.#writeOf(userId, wanted.record);
+    } catch (error) {
+      wanted.withdraw();
+      throw error;
+    } finally {
+      for (const key of keys) this.#hiding.delete(key);
+    }
+    return { unknown: undefined };
+  }
+
+  /** What is shared and on its way out of an inbox: nobody removes it twice. */
+  readonly #hiding = new Set<string>();
+
+  async setPolicy(userId: string, policy: Policy | undefined): Promise<void> {
+    const value = policy === undefined ? { userId } : { userId, policy };
+    await this.#writeOf(userId, { kind: { case: "policy", value } });
+  }
+
+  async acknowledge(userId: string, deviceId: string, through: Through): Promise<void> {
+    const devices = this.#devicesOf(userId);
+    const ack = through.map((sequence) => Math.min(sequence, this.head));
+    const known = devices?.get(deviceId)?.ack;
+    if (known !== undefined && ack.every((sequence, priority) => sequence <= known[priority]!)) return;
+    await this.#writeDevice(userId, deviceId, { ack: ack.map(BigInt) });
+  }
+
+  async putWebPush(userId: string, deviceId: string, target: WebPushTarget | undefined): Promise<void> {
+    const webPush = target ?? { endpoint: "", p256dh: "", auth: "" };
+    await this.#writeDevice(userId, deviceId, { webPush });
+  }
+
+  async removeDevice(userId: string, deviceId: string): Promise<void> {
+    const value = { userId, deviceId, removed: true, at: this.#nowNs() };
+    await this.#writeOf(userId, { kind: { case: "device", value } });
+  }
+
+  async deleteUser(userId: string): Promise<void> {
+    if (!this.hasUser(userId)) return;
+    await this.#writeOf(userId, { kind: { case: "deleted", value: { userId, at: this.#nowNs() } } });
+  }
+
+  hasUser(userId: string): boolean {
+    return this.#state.users.find(userId) !== NONE;
+  }
+
+  counts(userId: string): InboxCounts {
+    const user = this.#state.users.find(userId);
+    return user === NONE ? NO_COUNTS : this.#views.counts(user);
+  }
+
+  list(userId: string, query: ListQuery): ListPage {
+    const user = this.#state.users.find(userId);
+    return user === NONE ? { items: [], before: 0 } : this.#views.list(user, query);
+  }
+
+  find(userId: string, id: number): InboxItem | undefined {
+    const user = this.#state.users.find(userId);
+    return user === NONE ? undefined : this.#views.find(user, id);
+  }
+
+  topics(userId: string, page: { readonly after: string; readonly max: number }): readonly TopicView[] {
+    if (userId === "") return this.#views.topics(undefined, page);
+    const user = this.#state.users.find(userId);
+    return user === NONE ? [] : this.#views.topics(user, page);
+  }
+
+  devices(userId: string): readonly DeviceView[] {
+    return [...(this.#devicesOf(userId) ?? [])].map(([deviceId, { ack, webPush, lastSeenMs }]) => ({
+      deviceId,
+      ack,
+      webPush,
+      lastSeenMs,
+    }));
+  }
+
+  *webPushDevices({ userIds, topics, everyone }: PushRoute): Generator<PushDevice> {
+    const { users, pushing } = this.#state;
+    const named = new Set(userIds);
+    for (const user of pushing) {
+      const userId = users.name(user);
+      if (!everyone && !named.has(userId) && !topics.some((topic) => this.#state.isMember(user, topic))) continue;
+      for (const [deviceId, { webPush }] of users.extra(user)?.devices ?? []) {
+        if (webPush !== undefined) yield { userId, deviceId, target: webPush };
+      }
+    }
+  }
+
+  policy(userId: string): { readonly policy: Policy; readonly isDefault: boolean } {
+    const user = this.#state.users.find(userId);
+    const own = user === NONE ? undefined : this.#state.users.extra(user)?.policy;
+    if (own !== undefined) return { policy: own, isDefault: false };
+    const policy = (user === NONE ? this.#state.defaultPolicy : policyOf(this.#state, user)) ?? NO_POLICY;
+    return { policy, isDefault: true };
+  }
+
+  openReader(userId: string, options: ReaderOptions, listener: ReaderListener): InboxReader {
+    const user = this.#state.users.find(userId);
+    if (user === NONE) throw new NotFound("user", userId, "it has had no contact yet");
+    return new StateInboxReader({ state: this.#state, views: this.#views, user }, options, listener);
+  }
+
+  body({ place }: Pick<InboxItem, "place">): Uint8Array | Promise<Uint8Array | undefined> {
+    const body = this.#journal.body(place);
+    if (!(body instanceof Promise)) return body;
+    return body.catch((error: unknown) => {
+      // Removed, and its segment dropped meanwhile.
+      if (error instanceof DataLoss && place <= this.#owner.carriedThrough) return undefined;
+      throw error;
+    });
+  }
+
+  onFailure(listener: (error: Error) => void): void {
+    this.#journal.onFailure(listener);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#upkeep.close();
+    await this.#journal[Symbol.asyncDispose]();
+  }
+
+  #nowNs(): bigint {
+    return this.#request.clock.nowNs();
+  }
+
+  #nowMs(): number {
+    return Number(this.#nowNs() / 1_000_000n);
+  }
+
+  #devicesOf(userId: string) {
+    const user = this.#state.users.find(userId);
+    return user === NONE ? undefined : this.#state.users.extra(user)?.devices;
+  }
+
+  #append(queued: QueuedRecord): Place {
+    return this.#owner.queue.append(this.#journal, queued);
+  }
+
+  /** Resolves with what it changed, when it is in effect. */
+  #write(queued: QueuedRecord): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#append({ ...queued, done: resolve, failed: reject });
+    });
+  }
+
+  async #writeOf(userId: string, record: NewNotificationRecord): Promise<void> {
+    this.#checkNewUser(userId);
+    await this.#write({ record, touches: [userId] });
+  }
+
+  async #writeState(command: StateCommand): Promise<StateVerdict> {
+    const { userId, ids, through, seen, read, archived, snoozedUntilMs, requestId, ifRevision } = command;
+    this.#checkNewUser(userId);
+    const value = {
+      userId,
+      ids: through === undefined ? ids.map(BigInt) : [],
+      through: (through ?? []).map(BigInt),
+      ...(seen === undefined ? {} : { seen }),
+      ...(read === undefined ? {} : { read }),
+      ...(archived === undefined ? {} : { archived }),
+      ...(snoozedUntilMs === undefined ? {} : { snoozedUntil: BigInt(snoozedUntilMs) * 1_000_000n }),
+      requestId,
+      ...(ifRevision === undefined ? {} : { ifRevision: BigInt(ifRevision) }),
+      at: this.#nowNs(),
+    };
+    const changed = await this.#write({ record: { kind: { case: "state", value } }, touches: [userId] });
+    const only = ids[0];
+    if (changed > 0 || ifRevision === undefined || only === undefined) return { kind: "changed", changed };
+    // Another one was quicker: this one has changed nothing. Or there was nothing to change.
+    const revision = this.find(userId, only)?.state.revision ?? 0;
+    return revision === ifRevision ? { kind: "changed", changed } : { kind: "revision", revision };
+  }
+
+  async #writeDevice(
+    userId: string,
+    deviceId: string,
+    change: { readonly ack?: bigint[]; readonly webPush?: WebPushTarget },
+  ): Promise<void> {
+    const devices = this.#devicesOf(userId);
+    if (devices !== undefined && !devices.has(deviceId) && devices.size >= this.#limits.devicesPerUserMax) {
+      const [oldest] = [...devices].toSorted(([, a], [, b]) => a.lastSeenMs - b.lastSeenMs);
+      await this.removeDevice(userId, oldest![0]);
+    }
+    const value = { userId, deviceId, ...change, at: this.#nowNs() };
+    await this.#writeOf(userId, { kind: { case: "device", value } });
+  }
+
+  #checkNewUser(userId: string): void {
+    if (userId === "" || this.hasUser(userId)) return;
+    const { usersMax } = this.#limits;
+    const users = this.#state.users.size + this.#publishing.newUsers;
+    if (users < usersMax) return;
+    throw new LimitExceeded(`Cannot make the user "${userId}": there are ${users}, the limit is ${usersMax}`, "users");
+  }
+
+  #checkTopics(userId: string, joined: readonly string[]): void {
+    const { topicsMax, topicsPerUserMax } = this.#limits;
+    const { topics, users } = this.#state;
+    const made = joined.filter((name) => !topics.has(name)).length;
+    if (topics.size + made > topicsMax) {
+      throw new LimitExceeded(
+        `Cannot make ${made} topics: there are ${topics.size}, the limit is ${topicsMax}`,
+        "topics",
+      );
+    }
+    const user = users.find(userId);
+    const has = user === NONE ? 0 : (users.extra(user)?.memberships.size ?? 0);
+    const added = joined.filter((name) => user === NONE || !this.#state.isMember(user, name)).length;
+    if (has + added > topicsPerUserMax) {
+      throw new LimitExceeded(
+        `Cannot join ${added} topics: the user has ${has}, left ones with notifications included, the limit is ${topicsPerUserMax}`,
+        "topics of a user",
+      );
+    }
+  }
+
+  /** Resolves when the record at this place is in effect. */
+  async #inEffect(place: Place): Promise<void> {
+    // The queue applies what is durable before whoever waits for it hears of it.
+    await this.#journal.durable(place);
+  }
+}
