@@ -20,7 +20,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
   rpc: {
     imports: [],
     levels: [
-      ["index"],
+      ["index", "browser"],
       ["listener"],
       ["health", "reflection"],
       ["web"],

@@ -188,6 +188,12 @@ export class NotificationClient {
     return rpc.watchPresence(request, { signal: signal === undefined ? closed : AbortSignal.any([closed, signal]) });
   }
 
+  /** What a browser subscribes for at its push service: `applicationServerKey`. @throws RpcError: FAILED_PRECONDITION */
+  async getWebPushKey(userId: string, options: UnaryOptions = {}): Promise<string> {
+    const { rpc, ask } = this.#context;
+    return (await ask((call) => rpc.getWebPushKey({ userId }, call), options)).publicKey;
+  }
+
   /** Where a push service reaches the browser when it is not connected; undefined: no longer. @throws RpcError */
   async putWebPush(
     userId: string,

@@ -3,6 +3,7 @@ export { createServer, type RpcServer, type ServerOptions } from "./grpc/server.
 export { serve, type ServedService } from "./grpc/routes.ts";
 export { listen, type DrainOptions, type Listener, type ListenOptions } from "./listener.ts";
 export { ListenError, type ListenAddress } from "./listening/bind.ts";
+export { createWebClient, type WebCallOptions } from "./web/web-client.ts";
 export type { WebOptions } from "./web/front.ts";
 export type { HttpHandler, HttpHandlers, HttpRequest, HttpResponse } from "./web/http.ts";
 export type { OriginOptions } from "./web/origins.ts";
