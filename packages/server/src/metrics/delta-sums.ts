@@ -36,7 +36,6 @@ export class DeltaSums implements Disposable {
     this.#table = table;
     this.#listening = table.listen({
       onAdded() {},
-      onPoint() {},
       onRemoved: ({ key }: Series) => void this.#sums.delete(key),
     });
   }

@@ -14,6 +14,7 @@ let clock: ManualClock;
 let table: SeriesTable;
 let selection: Selection;
 let rounds: number;
+let late: number[];
 
 beforeEach(() => {
   clock = new ManualClock();
@@ -22,7 +23,9 @@ beforeEach(() => {
   writeAll(0);
   const query = parseMetricsQuery(create(MetricsRequestSchema, {}), DEFAULT_LIMITS, true);
   const refresh = () => void rounds++;
-  selection = new Selection({ query, table, clock, seriesMax: SERIES, refresh, cursor: () => "" });
+  late = [];
+  const onRound = (lateMs: number) => void late.push(lateMs);
+  selection = new Selection({ query, table, clock, seriesMax: SERIES, refresh, cursor: () => "", onRound });
 });
 afterEach(() => {
   selection[Symbol.dispose]();
@@ -117,4 +120,5 @@ test("a round costs one measurement, however many readers there are, and ticks d
   expect(rounds).toBe(6);
   clock.advance(1);
   expect(rounds).toBe(7);
+  expect(late).toEqual([0, 0, 0, 0, 0, 59_300, 0]);
 });

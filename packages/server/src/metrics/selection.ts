@@ -40,6 +40,8 @@ export interface SelectionOptions {
   readonly refresh: (matchesName: (name: string) => boolean) => void;
   /** A place in the history: everything that is durable. Empty: there is none. */
   readonly cursor: () => string;
+  /** Hears how late each round begins. */
+  readonly onRound?: (lateMs: number) => void;
 }
 
 export class Selection implements SeriesListener, Disposable {
@@ -61,7 +63,9 @@ export class Selection implements SeriesListener, Disposable {
     for (const series of table.all()) this.#admit(series);
     this.#inStep = new Baseline(query);
     this.#inStep.skip(this.#series);
-    this.#listening = table.listen(this);
+    // Samples do not wait for points: thousands of selections need not hear of each.
+    const { onPoint, ...others } = listenerOf(this);
+    this.#listening = table.listen(query.mode === "on-change" ? { ...others, onPoint } : others);
     this.#lastResendMs = clock.monotonicMs();
     this.#dueMs = alignedAfter(clock.monotonicMs(), query.intervalMs);
     if (query.mode !== "once") this.#setTimer();
@@ -176,6 +180,7 @@ export class Selection implements SeriesListener, Disposable {
   #round(): void {
     const { query, clock, refresh } = this.#options;
     const nowMs = clock.monotonicMs();
+    this.#options.onRound?.(Math.max(0, nowMs - this.#dueMs));
     // Due again before what is measured now comes in: an on-change selection does not wake itself.
     const lastRoundMs = this.#lastRoundMs;
     this.#lastRoundMs = nowMs;
@@ -229,6 +234,14 @@ export class Selection implements SeriesListener, Disposable {
     if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used), cursor);
     else reader.onNothing(cursor);
   }
+}
+
+function listenerOf(selection: Selection): Required<SeriesListener> {
+  return {
+    onAdded: (series) => selection.onAdded(series),
+    onPoint: (series) => selection.onPoint(series),
+    onRemoved: (series) => selection.onRemoved(series),
+  };
 }
 
 /** The next multiple of the interval: all who ask for the same interval are told in the same turn. */

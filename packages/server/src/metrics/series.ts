@@ -99,8 +99,8 @@ export class Series extends DescribedSeries {
 /** Hears of what happens to series. Called in the turn in which it happens. */
 export interface SeriesListener {
   onAdded(series: Series): void;
-  /** It has a newer point, or is stale. */
-  onPoint(series: Series): void;
+  /** It has a newer point, or is stale. Absent: who does not want to hear of each. */
+  onPoint?(series: Series): void;
   onRemoved(series: Series): void;
 }
 
@@ -120,6 +120,8 @@ export class SeriesTable implements Disposable {
   readonly #byKey = new Map<string, Series>();
   readonly #byName = new Map<string, Set<Series>>();
   readonly #listeners = new Set<SeriesListener>();
+  /** Those of them that hear of each point. */
+  readonly #pointListeners = new Set<SeriesListener>();
   readonly #sweeper: Timer[] = [];
 
   constructor(options: SeriesTableOptions) {
@@ -150,7 +152,13 @@ export class SeriesTable implements Disposable {
 
   listen(listener: SeriesListener): Disposable {
     this.#listeners.add(listener);
-    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) };
+    if (listener.onPoint !== undefined) this.#pointListeners.add(listener);
+    return {
+      [Symbol.dispose]: () => {
+        this.#listeners.delete(listener);
+        this.#pointListeners.delete(listener);
+      },
+    };
   }
 
   /**
@@ -183,7 +191,7 @@ export class SeriesTable implements Disposable {
     series.point = point;
     series.isStale = false;
     series.updates++;
-    for (const listener of this.#listeners) listener.onPoint(series);
+    for (const listener of this.#pointListeners) listener.onPoint?.(series);
   }
 
   /** Its source says that there is no value any more. */
@@ -193,7 +201,7 @@ export class SeriesTable implements Disposable {
     series.seenMs = this.#options.clock.monotonicMs();
     series.point = { ...series.point, timestampNs };
     series.updates++;
-    for (const listener of this.#listeners) listener.onPoint(series);
+    for (const listener of this.#pointListeners) listener.onPoint?.(series);
   }
 
   [Symbol.dispose](): void {

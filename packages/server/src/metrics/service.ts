@@ -89,6 +89,7 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
     };
   }
 
+  own.add(subscriptions.reporter);
   const resources = opened.move();
   return {
     handlers: {

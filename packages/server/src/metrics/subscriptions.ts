@@ -4,6 +4,8 @@ import { Draining, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import type { Clock } from "../store/contract.ts";
 import { Heartbeats } from "../stream/heartbeat.ts";
+import { Durations } from "../telemetry/durations.ts";
+import type { Instrument, Reporter } from "../telemetry/instrument.ts";
 import type { HistoryLog } from "./history/history-log.ts";
 import type { MetricsQuery } from "./query.ts";
 import { Selection } from "./selection.ts";
@@ -21,17 +23,42 @@ export interface SubscriptionsOptions {
   readonly refresh: (matchesName: (name: string) => boolean) => void;
 }
 
+/** Seconds. */
+const LATE_BOUNDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
+const LATE: Instrument = {
+  name: "sluice.metric.round.delay",
+  type: "histogram",
+  unit: "s",
+  description: "How late rounds of subscriptions to metrics began",
+};
+const SELECTIONS: Instrument = {
+  name: "sluice.metric.selections",
+  type: "gauge",
+  unit: "{selection}",
+  description: "Different things that subscriptions to metrics ask for: each is encoded once",
+};
+
 export class Subscriptions implements Disposable {
   readonly #options: SubscriptionsOptions;
   readonly #heartbeats: Heartbeats;
   readonly #selections = new Map<string, Selection>();
   readonly #open = new Set<Subscription>();
+  readonly #rounds = new Durations(LATE_BOUNDS);
   #isDraining = false;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
     this.#heartbeats = new Heartbeats(options.clock);
   }
+
+  /** What it counts of itself. */
+  readonly reporter: Reporter = {
+    instruments: [LATE, SELECTIONS],
+    report: (report) => {
+      report(LATE, this.#rounds);
+      report(SELECTIONS, this.#selections.size);
+    },
+  };
 
   get size(): number {
     return this.#open.size;
@@ -99,7 +126,8 @@ export class Subscriptions implements Disposable {
     if (known !== undefined) return { selection: known, key };
     refresh(query.matchesName);
     const max = seriesMax === 0 ? limits.seriesMax : seriesMax;
-    const selection = new Selection({ query, table, clock, seriesMax: max, refresh, cursor });
+    const onRound = (lateMs: number): void => this.#rounds.add(lateMs / 1000);
+    const selection = new Selection({ query, table, clock, seriesMax: max, refresh, cursor, onRound });
     this.#selections.set(key, selection);
     return { selection, key };
   }

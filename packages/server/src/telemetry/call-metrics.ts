@@ -5,7 +5,8 @@
 //     are counted as they are received, bytes both ways.
 import type { DescMethod } from "@bufbuild/protobuf";
 import { type CallObserver, Code, codeName, type Observe } from "@sluice/rpc";
-import type { Distribution, Instrument, Report, Reporter } from "./instrument.ts";
+import { Durations } from "./durations.ts";
+import type { Instrument, Report, Reporter } from "./instrument.ts";
 
 /** Seconds: the conventions' bounds, and below them what a call takes that stays in memory. */
 const BOUNDS: readonly number[] = [
@@ -65,21 +66,8 @@ class MethodCounts implements CallObserver {
   ended(code: Code, durationMs: number): void {
     this.open--;
     let durations = this.durations.get(code);
-    if (durations === undefined) this.durations.set(code, (durations = new Durations()));
+    if (durations === undefined) this.durations.set(code, (durations = new Durations(BOUNDS)));
     durations.add(durationMs / 1000);
-  }
-}
-
-class Durations implements Distribution {
-  readonly bounds = BOUNDS;
-  readonly counts: number[] = Array.from({ length: BOUNDS.length + 1 }, () => 0);
-  sum = 0;
-
-  add(seconds: number): void {
-    let i = 0;
-    while (i < BOUNDS.length && seconds > BOUNDS[i]!) i++;
-    this.counts[i]!++;
-    this.sum += seconds;
   }
 }
 
