@@ -11,6 +11,7 @@ import { Code, Frames, frameOf, RpcError } from "@sluice/rpc";
 import { abortWith } from "./abort.ts";
 import type { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
+import { withRepeated } from "./repeated-field.ts";
 import { SilenceAlarm } from "./silence-alarm.ts";
 import type { Clock, Timer } from "./time.ts";
 
@@ -246,25 +247,5 @@ function encodeBatch(
     entries: [],
     durability: head.durability,
   });
-  let length = opening.length;
-  for (const entry of entries) length += 1 + varintLength(entry.length) + entry.length;
-  const message = new Uint8Array(length);
-  message.set(opening);
-  let at = opening.length;
-  for (const entry of entries) {
-    message[at++] = ENTRIES_TAG;
-    for (let rest = entry.length; ; rest >>>= 7) {
-      message[at++] = rest > 0x7f ? (rest & 0x7f) | 0x80 : rest;
-      if (rest <= 0x7f) break;
-    }
-    message.set(entry, at);
-    at += entry.length;
-  }
-  return new Frames(frameOf(message));
-}
-
-function varintLength(value: number): number {
-  let length = 1;
-  for (let rest = value >>> 7; rest > 0; rest >>>= 7) length++;
-  return length;
+  return new Frames(frameOf(withRepeated(opening, ENTRIES_TAG, entries)));
 }

@@ -12,6 +12,8 @@ export {
 export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
+export { BadExposition } from "./metrics/prometheus-line.ts";
+export { ExpositionPoints, type ExpositionPointsOptions } from "./metrics/prometheus-push.ts";
 export { queueFrameCodec } from "./queues/journal/queue-journal.ts";
 export { openServer, type Server, type ServerCounts } from "./server.ts";
 export type { Surroundings } from "./surroundings.ts";

@@ -157,8 +157,9 @@ export class MetricsIngest implements Disposable {
   #write(run: Run, what: { source: Source; labels: LabelPairs; key: string; point: Point }): Verdict {
     const { source, labels, key, point } = what;
     const { name, type, unit, description, origin } = source;
-    return run.batch.write(key, point, () =>
-      this.#guard.admit({ name, type, unit, description, labels, origin, owner: run.subject }),
+    return (
+      this.#guard.findRefusal(run.subject, key, name) ??
+      run.batch.write(key, point, () => ({ name, type, unit, description, labels, origin, owner: run.subject }))
     );
   }
 

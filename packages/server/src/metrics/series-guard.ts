@@ -3,9 +3,9 @@
 // G1. A subject's series are counted from when they come until they go; known ones are never refused. Without authentication
 //     everybody is one subject.
 // G2. What a refusal says is found out once in a while: an explosion asks a million times.
-import { LimitExceeded } from "../errors.ts";
 import type { Clock } from "../store/contract.ts";
-import type { Series, SeriesDescription, SeriesTable } from "./series.ts";
+import type { Rejection } from "./intake.ts";
+import type { Series, SeriesTable } from "./series.ts";
 
 export interface SeriesGuardOptions {
   readonly table: SeriesTable;
@@ -37,7 +37,6 @@ export class SeriesGuard implements Disposable {
     };
     this.#listening = options.table.listen({
       onAdded: (series) => count(series, 1),
-      onPoint() {},
       onRemoved: (series) => count(series, -1),
     });
   }
@@ -47,17 +46,12 @@ export class SeriesGuard implements Disposable {
     return this.#counts.get(subject) ?? 0;
   }
 
-  /** Answers a description that is about to become a series. @throws LimitExceeded when its owner has too many */
-  admit(description: SeriesDescription): SeriesDescription {
-    const { owner, name } = description;
-    const { perSubjectMax } = this.#options;
-    if (owner !== undefined && this.countOf(owner) >= perSubjectMax) {
-      throw new LimitExceeded(
-        `Cannot take a new series of "${name}": the subject "${owner}" has ${perSubjectMax} series, its limit; use labels with fewer values`,
-        "series",
-      );
-    }
-    return description;
+  /** Why this cannot become a series of `owner`; undefined: it can, or is one. No error: an explosion makes a million. */
+  findRefusal(owner: string | undefined, key: string, name: string): Rejection | undefined {
+    const { perSubjectMax, table } = this.#options;
+    if (owner === undefined || this.countOf(owner) < perSubjectMax || table.find(key) !== undefined) return undefined;
+    const message = `Cannot take a new series of "${name}": the subject "${owner}" has ${perSubjectMax} series, its limit; use labels with fewer values`;
+    return { reason: "limit", message };
   }
 
   /** A refusal, with the label that has the most values among the series of this name. */

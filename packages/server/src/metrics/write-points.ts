@@ -34,7 +34,8 @@ export class PointWriter {
           batch.end(key, point.timestampNs);
           return undefined;
         }
-        const verdict = batch.write(key, point, () => this.#guard.admit(descriptionOf(incoming, owner)));
+        const verdict =
+          this.#guard.findRefusal(owner, key, name) ?? batch.write(key, point, () => descriptionOf(incoming, owner));
         if (typeof verdict === "string") return undefined;
         const refusal = refusalOf(name, verdict);
         return verdict.reason === "limit" ? { ...refusal, text: this.#guard.explain(name, refusal.text) } : refusal;
