@@ -223,6 +223,29 @@ test("the sidecar is killed: its workers' jobs go to others after the grace time
   await worker.drain();
 });
 
+test("the sidecar is killed, and there is a new one in time: its worker goes on with what it runs", async () => {
+  await client.queues.create("heirs");
+  await client.queues.enqueue("heirs", texts(2));
+  const sidecar = await openSidecar("heirs");
+  const jobs = openHandler();
+  const kept: number[] = [];
+  const worker = openWorkerClient(sidecar.address).queues.worker("heirs", jobs.handler, {
+    slots: 2,
+    heartbeat: "loop",
+    onConnected: (session) => kept.push(session.kept),
+  });
+  await expect.poll(() => jobs.begun.length).toBe(2);
+  sidecar.kill("SIGKILL");
+  await sidecar.ended();
+  jobs.finish("1");
+  await openSidecar("heirs", server.address, ["--listen", sidecar.address]);
+  await expect.poll(() => kept).toEqual([0, 2]);
+  jobs.finishAll();
+  await expect.poll(() => countsOf("heirs")).toMatchObject({ done: 2n, failures: 0n, running: 0n });
+  expect(jobs.begun.toSorted()).toEqual(["1", "2"]);
+  await worker.drain();
+});
+
 test("SIGTERM: no new jobs, those that run may end, and it says how many are left", async () => {
   await client.queues.create("ending");
   await client.queues.enqueue("ending", texts(4));
