@@ -34,6 +34,8 @@ const SECOND_MS = 1000;
 const DAY_MS = 24 * 3600 * SECOND_MS;
 /** Twenty attempts in some 19 hours. */
 const SETTINGS = {
+  // Its only worker is this process: nobody comes back to what ran when another one was killed.
+  graceMs: 0,
   leaseMs: 60 * SECOND_MS,
   maxAttempts: 20,
   backoffMs: 5 * SECOND_MS,
