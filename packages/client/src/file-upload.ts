@@ -36,6 +36,8 @@ export interface UploadOptions {
   readonly makeDirectories?: boolean;
   /** How long the server keeps it while nobody writes to it, ms. Default: a day. */
   readonly ttlMs?: number;
+  /** Of what is sent, in bytes a second; the server holds it to that. Default: as fast as it goes. */
+  readonly maxBytesPerSecond?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: UploadProgress) => void;
   /** Called when a connection was lost; the next attempt follows after `retryInMs`. */
@@ -61,6 +63,9 @@ export interface UploadContext {
 }
 
 const CHUNK_BYTES = 256 * 1024;
+/** At a bounded rate chunks are smaller, so that it flows: four a second, but not below this. */
+const CHUNK_BYTES_MIN = 1024;
+const CHUNKS_PER_SECOND = 4;
 
 /** Bytes that lie in memory. */
 export function sourceOf(bytes: Uint8Array): UploadSource {
@@ -101,6 +106,12 @@ export async function uploadFile(
     unlink();
     stop.abort();
   }
+}
+
+/** @param bytesPerSecond 0: no bound */
+function chunkBytesAt(bytesPerSecond: number): number {
+  if (bytesPerSecond === 0) return CHUNK_BYTES;
+  return Math.min(CHUNK_BYTES, Math.max(CHUNK_BYTES_MIN, Math.floor(bytesPerSecond / CHUNKS_PER_SECOND)));
 }
 
 class Uploading {
@@ -194,14 +205,16 @@ class Uploading {
     start: number,
     signal: AbortSignal,
   ): AsyncGenerator<MessageInitShape<typeof UploadFileRequestSchema> | Frames> {
-    yield { uploadId: this.#id, offset: BigInt(start) };
+    const { maxBytesPerSecond = 0 } = this.#options;
+    yield { uploadId: this.#id, offset: BigInt(start), maxBytesPerSecond: BigInt(maxBytesPerSecond) };
+    const chunkBytes = chunkBytesAt(maxBytesPerSecond);
     let offset = start;
     const ended = new Promise<void>((resolve) => {
       signal.addEventListener("abort", () => resolve(), { once: true });
     });
     for await (const bytes of this.#source.read(start)) {
-      for (let at = 0; at < bytes.length; at += CHUNK_BYTES) {
-        const data = bytes.subarray(at, at + CHUNK_BYTES);
+      for (let at = 0; at < bytes.length; at += chunkBytes) {
+        const data = bytes.subarray(at, at + chunkBytes);
         this.#addToHash(offset, data);
         while (offset + data.length > this.#sendTo && !signal.aborted)
           await Promise.race([this.#opened.promise, ended]);

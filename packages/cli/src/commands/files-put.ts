@@ -17,6 +17,7 @@ import {
 } from "../output.ts";
 import { stateFolder } from "../state-folder.ts";
 import { formatBytes, openProgress, plural } from "../terminal.ts";
+import { parseRateArgument } from "./rate-argument.ts";
 import { fileToJson, PARALLEL_RANGE, parseParallel } from "./transfer-options.ts";
 
 interface PutOptions {
@@ -24,6 +25,7 @@ interface PutOptions {
   readonly resume?: boolean;
   readonly force?: boolean;
   readonly new?: boolean;
+  readonly limitRate?: number;
   readonly parallel: number;
   readonly server: string;
   readonly output: OutputFormat;
@@ -45,6 +47,7 @@ export function filesPutCommand(context: CommandContext): Command {
     .option("--resume", "go on with what an earlier run left")
     .option("--force", "also files that are there already")
     .option("--new", "only where there is no such file yet")
+    .option("--limit-rate <rate>", 'bytes per second, as "500k" or "10M"', parseRateArgument)
     .option("-p, --parallel <count>", `files at the same time, ${PARALLEL_RANGE}`, parseParallel, 1);
   addServerOption(addOutputOption(command));
   return command.action(async (words: string[], options: PutOptions) => {
@@ -120,10 +123,14 @@ async function put(
     );
   };
   const left = [...jobs];
+  const workers = Math.min(jobs.length, options.parallel);
+  // Those that run at the same time share the rate.
+  const { limitRate } = options;
+  const each = { ...options, ...(limitRate === undefined ? {} : { limitRate: limitRate / workers }) };
   const work = async (): Promise<void> => {
     for (let job = left.shift(); job !== undefined; job = left.shift()) {
       const current = job;
-      const { outcome, info } = await putOne(client, current, options, {
+      const { outcome, info } = await putOne(client, current, each, {
         context,
         output,
         onProgress: (durable) => onProgress(current, durable),
@@ -140,7 +147,6 @@ async function put(
     }
   };
   try {
-    const workers = Math.min(jobs.length, options.parallel);
     const ended = await Promise.allSettled(Array.from({ length: workers }, work));
     for (const each of ended) if (each.status === "rejected") throw each.reason;
   } finally {
@@ -176,6 +182,7 @@ async function putOne(
       onProgress: ({ durable }) => onProgress(durable),
       onInterruption: ({ retryInMs }) => output.note(`connection lost; going on in ${(retryInMs / 1000).toFixed(1)} s`),
       ...(uploadId === undefined ? {} : { uploadId }),
+      ...(options.limitRate === undefined ? {} : { maxBytesPerSecond: Math.max(1, Math.floor(options.limitRate)) }),
     });
     await noted;
     await note.remove();

@@ -38,6 +38,8 @@ export interface FileServiceOptions {
   readonly limits?: Limits;
   /** Of what is read to be sent. Default: none. */
   readonly rates?: Rates;
+  /** Of what arrives for uploads. Default: none. */
+  readonly uploadRates?: Rates;
   /** How long an upload may stand still before its call is ended. Default: a minute. */
   readonly uploadStallMs?: number;
   /** Of watches whose request says nothing. Default: 30 s. */
@@ -81,7 +83,9 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const watches = new Watches({ roots, watching: new FolderWatches(limits.watchHintsMax), clock, limits });
 
   const { pathOf, writablePathOf } = createGate(roots, authorize);
-  const uploading = { uploads, changes, checksums, clock, stallMs: uploadStallMs, uploadBytesMax, writablePathOf };
+  const stallMs = uploadStallMs;
+  const uploadTurns = new Turns(clock, options.uploadRates);
+  const uploading = { uploads, changes, checksums, clock, stallMs, uploadBytesMax, turns: uploadTurns, writablePathOf };
 
   const reading = createReading({ resources, downloads, pathOf });
 

@@ -3,6 +3,7 @@ import type { HttpRequest } from "@sluice/rpc";
 import { uploadTooLong } from "./file-errors.ts";
 import type { RequestChecksum } from "./tus-request.ts";
 import { Receiving, type ReceivingSurroundings } from "./uploads/receiving.ts";
+import type { Throttle } from "./uploads/throttle.ts";
 import type { Upload } from "./uploads/upload.ts";
 
 /**
@@ -11,14 +12,22 @@ import type { Upload } from "./uploads/upload.ts";
  * @throws UploadStalled, NoSpaceForUpload, ChecksumMismatch, InvalidRequest (too long); what ended the request
  */
 export async function receiveBody(
-  { headers, body }: HttpRequest,
+  { headers, body, signal }: HttpRequest,
   upload: Upload,
-  options: ReceivingSurroundings & { readonly checksum: RequestChecksum | undefined },
+  options: Omit<ReceivingSurroundings, "throttle"> & {
+    readonly checksum: RequestChecksum | undefined;
+    readonly openThrottle: () => Throttle;
+  },
 ): Promise<void> {
   const { checksum } = options;
   checkLength(upload, upload.durableOffset + Number(headers.get("content-length") ?? 0));
+  const throttle = options.openThrottle();
+  // Whatever else waits for the body hears from that.
+  if (signal.aborted) throttle.stop();
+  else signal.addEventListener("abort", () => throttle.stop(), { once: true });
   const receiving = new Receiving<Uint8Array>(upload, {
     ...options,
+    throttle,
     incoming: body[Symbol.asyncIterator](),
     bytesOf(bytes, end) {
       checkLength(upload, end + bytes.length);

@@ -22,6 +22,7 @@ import {
 } from "./tus-request.ts";
 import { commitUpload } from "./uploads/commit.ts";
 import type { UploadHandlersOptions } from "./uploads/handlers.ts";
+import { Throttle } from "./uploads/throttle.ts";
 import type { Upload } from "./uploads/upload.ts";
 import { DEFAULT_TTL_MS } from "./uploads/uploads.ts";
 
@@ -171,9 +172,10 @@ class Tus {
   }
 
   #receive(request: HttpRequest, upload: Upload, checksum: RequestChecksum | undefined): Promise<void> {
-    const { uploads, clock, stallMs } = this.#options;
+    const { uploads, clock, stallMs, turns } = this.#options;
     const touch = ({ state }: Upload): void => uploads.touch(state.id);
-    return receiveBody(request, upload, { checksum, clock, stallMs, touch });
+    const openThrottle = (): Throttle => new Throttle({ turns, clock, address: subjectOf(request).address });
+    return receiveBody(request, upload, { checksum, clock, stallMs, touch, openThrottle });
   }
 
   /** @throws UploadInUse */

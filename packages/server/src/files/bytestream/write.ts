@@ -11,9 +11,12 @@ import { DataLoss, InvalidRequest, NotFound } from "../../errors.ts";
 import { ChecksumMismatch, UploadOffsetOutOfRange, uploadTooLong } from "../file-errors.ts";
 import type { Changes } from "../change.ts";
 import type { Checksums } from "../checksums.ts";
+import { subjectOf } from "../../security/authorize.ts";
+import type { Turns } from "../turns.ts";
 import type { FilePath } from "../file-path.ts";
 import { commitUpload } from "../uploads/commit.ts";
 import { Receiving, type ReceivingSurroundings } from "../uploads/receiving.ts";
+import { Throttle } from "../uploads/throttle.ts";
 import { uploadIdOf } from "../uploads/upload-state.ts";
 import type { Upload } from "../uploads/upload.ts";
 import { DEFAULT_TTL_MS, type Uploads } from "../uploads/uploads.ts";
@@ -28,10 +31,12 @@ export interface WriteTarget {
   readonly blob: BlobName | undefined;
 }
 
-export interface WriteOptions extends Omit<ReceivingSurroundings, "touch"> {
+export interface WriteOptions extends Omit<ReceivingSurroundings, "touch" | "throttle"> {
   readonly uploads: Uploads;
   readonly changes: Changes;
   readonly checksums: Checksums;
+  /** Of what arrives for uploads. */
+  readonly turns: Turns;
 }
 
 export interface WriteStatus {
@@ -139,7 +144,7 @@ async function receive(
     readonly call: Call;
   },
 ): Promise<boolean> {
-  const { target, incoming, first, call, uploads, clock, stallMs } = options;
+  const { target, incoming, first, call, uploads, clock, stallMs, turns } = options;
   let hasFinished = false;
   const receiving = new Receiving<ByteStreamWriteRequest>(upload, {
     incoming,
@@ -148,6 +153,7 @@ async function receive(
     touch: () => uploads.touch(upload.state.id),
     clock,
     stallMs,
+    throttle: new Throttle({ turns, clock, address: subjectOf(call).address }),
   });
   call.onEnd(() => {
     receiving.stop(new DOMException("The call has ended", "AbortError"));

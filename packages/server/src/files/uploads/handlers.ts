@@ -9,6 +9,8 @@ import type { Changes } from "../change.ts";
 import type { Checksums } from "../checksums.ts";
 import type { FilePath } from "../file-path.ts";
 import { badChecksum, commitUpload, findSha256, parseSha256 } from "./commit.ts";
+import type { Turns } from "../turns.ts";
+import { Throttle } from "./throttle.ts";
 import type { Upload } from "./upload.ts";
 import { uploadFile } from "./upload-stream.ts";
 import { DEFAULT_TTL_MS, type Uploads } from "./uploads.ts";
@@ -19,6 +21,8 @@ export interface UploadHandlersOptions {
   readonly checksums: Checksums;
   readonly clock: Clock;
   readonly stallMs: number;
+  /** Of what arrives for uploads. */
+  readonly turns: Turns;
   /** Checks a path, and whether it may be written. @throws PermissionDenied, InvalidRequest */
   readonly writablePathOf: (path: string, subject: Subject) => FilePath;
 }
@@ -31,7 +35,7 @@ type UploadHandlers = Pick<
 const TTL_MS_MAX = 30 * DEFAULT_TTL_MS;
 
 export function createUploadHandlers(options: UploadHandlersOptions): UploadHandlers {
-  const { uploads, changes, checksums, clock, stallMs, writablePathOf } = options;
+  const { uploads, changes, checksums, clock, stallMs, turns, writablePathOf } = options;
 
   const describe = (upload: Upload): MessageInitShape<typeof UploadSchema> => ({
     uploadId: upload.state.id,
@@ -64,6 +68,8 @@ export function createUploadHandlers(options: UploadHandlersOptions): UploadHand
           ]);
         },
         touch: (upload) => uploads.touch(upload.state.id),
+        openThrottle: (bytesPerSecond) =>
+          new Throttle({ turns, clock, address: subjectOf(call).address, bytesPerSecond }),
         clock,
         stallMs,
       }),

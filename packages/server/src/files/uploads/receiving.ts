@@ -3,10 +3,11 @@
 // RC1. A piece is looked at before anything of it is taken.
 // RC2. However it ends, what was taken before is written; `ended` resolves behind that, and then the upload is free for the
 //      next call.
-// RC3. A client that sends nothing for too long is cut.
+// RC3. A client that sends nothing for too long is cut. While it is held back for a rate it is not the one that is slow.
 import type { Clock } from "../../store/contract.ts";
 import { UploadStalled } from "../file-errors.ts";
 import { ReceivedBytes } from "./received-bytes.ts";
+import type { Throttle } from "./throttle.ts";
 import type { Upload } from "./upload.ts";
 
 /** What receiving needs of its surroundings. */
@@ -16,6 +17,8 @@ export interface ReceivingSurroundings {
   readonly clock: Clock;
   /** RC3 */
   readonly stallMs: number;
+  /** How fast it is taken. It is stopped when this is over. */
+  readonly throttle: Throttle;
 }
 
 export interface ReceivingOptions<T> extends ReceivingSurroundings {
@@ -69,6 +72,7 @@ export class Receiving<T> {
   stop(reason: Error): void {
     this.#stopReason ??= reason;
     this.#stopWaiting?.(reason);
+    this.#options.throttle.stop();
   }
 
   /** Takes all pieces. Resolves when the last one is durable. @throws what is wrong with one, NoSpaceForUpload, UploadStalled */
@@ -80,16 +84,26 @@ export class Receiving<T> {
         const bytes = bytesOf(piece, this.#end);
         this.#end += bytes.length;
         this.taken++;
+        await this.#awaitTurn(bytes.length);
         await this.#bytes.add(bytes);
         piece = isLast?.(piece) === true ? undefined : await this.#next();
       }
     } finally {
+      this.#options.throttle.stop();
       // RC2
       await this.#bytes.flush().finally(() => {
         this.isOver = true;
         this.#setEnded();
         this.#tell();
       });
+    }
+  }
+
+  async #awaitTurn(byteCount: number): Promise<void> {
+    try {
+      await this.#options.throttle.take(byteCount);
+    } catch (error) {
+      throw this.#stopReason ?? error;
     }
   }
 

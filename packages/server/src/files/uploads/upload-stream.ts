@@ -10,11 +10,14 @@ import { InvalidRequest } from "../../errors.ts";
 import { ChecksumMismatch, UploadOffsetOutOfRange, uploadTooLong } from "../file-errors.ts";
 import { WINDOW_BYTES } from "./received-bytes.ts";
 import { Receiving, type ReceivingSurroundings } from "./receiving.ts";
+import type { Throttle } from "./throttle.ts";
 import type { Upload } from "./upload.ts";
 
-export interface UploadStreamOptions extends ReceivingSurroundings {
+export interface UploadStreamOptions extends Omit<ReceivingSurroundings, "throttle"> {
   /** Finds an upload by the id of the first message, when the caller may write to it. */
   readonly find: (id: string) => Upload;
+  /** undefined: as fast as it goes. */
+  readonly openThrottle: (bytesPerSecond: number | undefined) => Throttle;
 }
 
 /** @throws what is wrong with a chunk; NoSpaceForUpload, UploadInUse, UploadStalled, NotFound */
@@ -28,11 +31,13 @@ export async function* uploadFile(
   if (first.done === true) {
     throw new InvalidRequest("EMPTY_STREAM", [{ field: "upload_id", description: "the first message must have it" }]);
   }
+  const bytesPerSecond = parseRate(first.value.maxBytesPerSecond);
   const upload = options.find(first.value.uploadId);
   const release = upload.use("another call is writing to it");
   const receiving = new Receiving<UploadFileRequest>(upload, {
     ...options,
     incoming,
+    throttle: options.openThrottle(bytesPerSecond),
     bytesOf: (chunk, end) => bytesOf(upload, chunk, end),
   });
   call.onEnd(() => {
@@ -58,6 +63,13 @@ export async function* uploadFile(
     await receiving.ended;
     release();
   }
+}
+
+/** undefined: none. @throws InvalidRequest */
+function parseRate(maxBytesPerSecond: bigint): number | undefined {
+  if (maxBytesPerSecond >= 0n) return maxBytesPerSecond === 0n ? undefined : Number(maxBytesPerSecond);
+  const description = `${maxBytesPerSecond} is negative; 0 is no bound`;
+  throw new InvalidRequest("BAD_FIELD", [{ field: "max_bytes_per_second", description }]);
 }
 
 /** UF1. What is new of a chunk; `end` is where the bytes so far end. */
