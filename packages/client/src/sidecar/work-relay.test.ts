@@ -157,8 +157,10 @@ test("while the server is away its heartbeats come from the sidecar, and end wit
 });
 
 test("before the server has taken a worker, only its absence is waited for", async () => {
-  const { reconnect, ending, read, events } = openRelay();
+  const { reconnect, ending, read, events, told } = openRelay();
   const second = await reconnect();
+  await read();
+  expect(told).toEqual([]); // a session comes first
   const refusal = new RpcError(Code.RESOURCE_EXHAUSTED, "the limit is reached");
   second.answers.end(refusal);
   await read();

@@ -113,7 +113,7 @@ export class WorkRelay {
       if (this.#isDraining && this.#drainMs === undefined) ending = sidecarDraining();
     } catch (error) {
       ending = error;
-      listener.onRefused(error);
+      if (this.#worker !== "gone") listener.onRefused(error);
     } finally {
       this.#isOver = true;
       this.#isAttached = false;
@@ -228,7 +228,7 @@ export class WorkRelay {
       this.#credit.takeBack(gone.length);
       this.outbox.push(frameOfResponse({ case: "recall", value: { leases: gone, reason: RecallReason.REBALANCE } }));
     }
-    this.#beat();
+    if (this.#hasSession) this.#beat();
   }
 
   /** While the server is away, its heartbeats come from here: the worker has nothing to be alarmed about. */
