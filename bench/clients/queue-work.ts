@@ -38,6 +38,9 @@ export interface QueueWorkOutcome {
   readonly seconds: number;
 }
 
+/** Of a queue: more than are enqueued beside the ten million of `queue-depth`. */
+const JOBS_MAX = 20_000_000n;
+
 /** Enqueues all jobs over one stream. */
 async function enqueueAll(queues: Client<typeof QueueService>, task: QueueWorkTask): Promise<void> {
   const { queue, batch, batchesUnderWay } = task;
@@ -119,7 +122,9 @@ await carryOut<QueueWorkTask, QueueWorkOutcome>(async (task) => {
   await using channel = openChannel(task.address);
   const queues = createClient(QueueService, channel);
   const known = await queues.listQueues({ pageSize: 1000 });
-  if (!known.queues.some(({ name }) => name === task.queue)) await queues.createQueue({ name: task.queue });
+  if (!known.queues.some(({ name }) => name === task.queue)) {
+    await queues.createQueue({ name: task.queue, settings: { jobsMax: JOBS_MAX } });
+  }
   const beginMs = performance.now();
   if (task.what === "enqueue") await enqueueAll(queues, task);
   else {

@@ -18,19 +18,20 @@ const sampleJobs = 50_000;
 
 export const queueDepth: Scenario = {
   name: "queue-depth",
-  summary: "10 M jobs of 200 B waiting: resident memory; enqueue and work, jobs/s, beside them and in an empty queue",
+  summary:
+    "10 M jobs of 200 B waiting: resident memory; enqueue and work, jobs/s, beside them and in an empty queue; opening them again",
   async run(context) {
     const data = join(context.folder, "sluice");
     await mkdir(data);
     const depth = context.isQuick ? 200_000 : 10_000_000;
     const runs = context.isQuick ? 1 : context.runs;
-    return await withServers([sluice(data)], async ([server]) => {
+    const cases: CaseOutcome[] = [];
+    const note = (title: string, unit: string, samples: readonly number[]) => {
+      const isSmallerBetter = unit !== "jobs/s";
+      cases.push({ title, unit, isSmallerBetter, measured: [{ who: us, samples: [...samples] }], notes: [] });
+    };
+    await withServers([sluice(data)], async ([server]) => {
       const { address, pid } = server!.process;
-      const cases: CaseOutcome[] = [];
-      const note = (title: string, unit: string, samples: readonly number[]) => {
-        const isSmallerBetter = unit === "MiB";
-        cases.push({ title, unit, isSmallerBetter, measured: [{ who: us, samples: [...samples] }], notes: [] });
-      };
       const measure = async (where: string): Promise<void> => {
         const enqueued: number[] = [];
         const worked: number[] = [];
@@ -47,18 +48,27 @@ export const queueDepth: Scenario = {
       };
       await measure("an empty queue");
       context.say(`enqueueing ${depth} jobs`);
-      await fillQueue({ address, queue, jobs: depth, fairnessKey: "" });
+      const filled = await fillQueue({ address, queue, jobs: depth, fairnessKey: "" });
+      note(`enqueueing ${depth} jobs`, "jobs/s", [depth / filled.seconds]);
       note(`resident memory, ${depth} jobs waiting`, "MiB", [residentBytes(pid, "VmRSS") / 2 ** 20]);
       await measure(`${depth} jobs waiting`);
-      return {
-        scenario: "queue-depth",
-        runs,
-        versions: { [us]: ourVersion },
-        missing: [],
-        cases,
-        notes: ["the jobs that are taken are the oldest: their bodies come from disk"],
-      };
     });
+    context.say(`opening it again with ${depth} jobs`);
+    const beginMs = performance.now();
+    await withServers([sluice(data)], async ([server]) => {
+      note(`opening it again, ${depth} jobs waiting`, "s", [(performance.now() - beginMs) / 1000]);
+      const megabytes = residentBytes(server!.process.pid, "VmRSS") / 2 ** 20;
+      note(`resident memory, ${depth} jobs waiting, opened again`, "MiB", [megabytes]);
+      await takeSome(server!.process.address);
+    });
+    return {
+      scenario: "queue-depth",
+      runs,
+      versions: { [us]: ourVersion },
+      missing: [],
+      cases,
+      notes: ["the jobs that are taken are the oldest: their bodies come from disk"],
+    };
   },
 };
 

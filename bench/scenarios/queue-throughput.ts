@@ -47,7 +47,7 @@ export const queueThroughput: Scenario = {
         notes: [
           "each client is a process of its own, on the same cores: our RPC client with protobuf-es, amqplib, BullMQ on ioredis, @nats-io/jetstream",
           "synced before it is answered: all of ours, of RabbitMQ's quorum queue, of Redis (appendfsync always) and what JetStream stores (sync_interval always)",
-          "not synced: RabbitMQ's classic queue notes deliveries and acks lazily, JetStream what its consumers have acknowledged: neither waits for the disk",
+          "not synced: RabbitMQ's classic queue notes acks lazily (strace counts 3 syncs for 4,000 jobs worked at window 1, and 2,044 for a quorum queue), JetStream what its consumers have acknowledged: neither waits for the disk",
         ],
       };
     });
