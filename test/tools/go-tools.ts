@@ -19,6 +19,7 @@ export const GO_TOOLS = {
   telemetrygen: "github.com/open-telemetry/opentelemetry-collector-contrib/cmd/telemetrygen",
   prometheus: "github.com/prometheus/prometheus/cmd/prometheus",
   promtool: "github.com/prometheus/prometheus/cmd/promtool",
+  node_exporter: "github.com/prometheus/node_exporter",
 } as const;
 
 /** Modules of their own, in folders beside: what these need would change what the others are built of. */
@@ -27,6 +28,7 @@ const FOLDERS: Partial<Record<keyof typeof GO_TOOLS, string>> = {
   telemetrygen: "otel",
   prometheus: "prometheus",
   promtool: "prometheus",
+  node_exporter: "node-exporter",
 };
 
 export type GoTool = keyof typeof GO_TOOLS;
