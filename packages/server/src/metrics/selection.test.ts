@@ -122,3 +122,29 @@ test("a round costs one measurement, however many readers there are, and ticks d
   expect(rounds).toBe(7);
   expect(late).toEqual([0, 0, 0, 0, 0, 59_300, 0]);
 });
+
+test("rounds of a selection with a phase keep it", () => {
+  const query = parseMetricsQuery(create(MetricsRequestSchema, {}), DEFAULT_LIMITS, true);
+  let own = 0;
+  const other = new Selection({
+    query,
+    table,
+    clock,
+    seriesMax: SERIES,
+    refresh: () => void own++,
+    cursor: () => "",
+    phaseMs: 618,
+  });
+  clock.advance(1000 - (clock.monotonicMs() % 1000));
+  own = 0;
+  for (const [ms, expected] of [
+    [617, 0],
+    [1, 1],
+    [999, 1],
+    [1, 2],
+  ] as const) {
+    clock.advance(ms);
+    expect(own).toBe(expected);
+  }
+  other[Symbol.dispose]();
+});

@@ -3,7 +3,8 @@
 // L1. A round is encoded once, for all who have had the round before. Who has not (the reader is slow, or has just come)
 //     is encoded alone, up to the same moment, and is in step again.
 // L2. What a slow reader costs is one entry for each series: it gets the newest point of each, and how many it missed.
-// L3. Samples are due at multiples of the interval: they do not drift, and one that is late is left out, not made up for.
+// L3. Samples are due at multiples of the interval, `phaseMs` later: they do not drift, and one that is late is left out, not made
+//     up for.
 import { PointCause } from "@sluice/api";
 import type { Clock, Timer } from "../store/contract.ts";
 import { ByteSink } from "../stream/byte-sink.ts";
@@ -40,6 +41,8 @@ export interface SelectionOptions {
   readonly refresh: (matchesName: (name: string) => boolean) => void;
   /** A place in the history: everything that is durable. Empty: there is none. */
   readonly cursor: () => string;
+  /** Default: 0. */
+  readonly phaseMs?: number;
   /** Hears how late each round begins. */
   readonly onRound?: (lateMs: number) => void;
 }
@@ -67,7 +70,7 @@ export class Selection implements SeriesListener, Disposable {
     const { onPoint, ...others } = listenerOf(this);
     this.#listening = table.listen(query.mode === "on-change" ? { ...others, onPoint } : others);
     this.#lastResendMs = clock.monotonicMs();
-    this.#dueMs = alignedAfter(clock.monotonicMs(), query.intervalMs);
+    this.#dueMs = this.#alignedAfter(clock.monotonicMs());
     if (query.mode !== "once") this.#setTimer();
   }
 
@@ -184,7 +187,7 @@ export class Selection implements SeriesListener, Disposable {
     // Due again before what is measured now comes in: an on-change selection does not wake itself.
     const lastRoundMs = this.#lastRoundMs;
     this.#lastRoundMs = nowMs;
-    this.#dueMs = query.mode === "on-change" ? nowMs + query.intervalMs : alignedAfter(nowMs, query.intervalMs);
+    this.#dueMs = query.mode === "on-change" ? nowMs + query.intervalMs : this.#alignedAfter(nowMs);
     refresh(query.matchesName);
     const isResend = query.resendMs > 0 && nowMs - this.#lastResendMs >= query.resendMs;
     if (isResend) this.#lastResendMs = nowMs;
@@ -218,6 +221,12 @@ export class Selection implements SeriesListener, Disposable {
     this.#setTimer();
   }
 
+  /** L3. */
+  #alignedAfter(nowMs: number): number {
+    const { query, phaseMs = 0 } = this.#options;
+    return (Math.floor((nowMs - phaseMs) / query.intervalMs) + 1) * query.intervalMs + phaseMs;
+  }
+
   #hasBusyInStep(): boolean {
     for (const { reader, own } of this.#seats.values()) if (own === undefined && reader.isBusy) return true;
     return false;
@@ -242,9 +251,4 @@ function listenerOf(selection: Selection): Required<SeriesListener> {
     onPoint: (series) => selection.onPoint(series),
     onRemoved: (series) => selection.onRemoved(series),
   };
-}
-
-/** The next multiple of the interval: all who ask for the same interval are told in the same turn. */
-function alignedAfter(nowMs: number, intervalMs: number): number {
-  return (Math.floor(nowMs / intervalMs) + 1) * intervalMs;
 }

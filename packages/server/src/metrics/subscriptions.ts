@@ -23,6 +23,9 @@ export interface SubscriptionsOptions {
   readonly refresh: (matchesName: (name: string) => boolean) => void;
 }
 
+/** Selections whose rounds are in the same turn. */
+const ALIGNED = 16;
+const GOLDEN = (Math.sqrt(5) - 1) / 2;
 /** Seconds. */
 const LATE_BOUNDS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 const LATE: Instrument = {
@@ -45,6 +48,7 @@ export class Subscriptions implements Disposable {
   readonly #open = new Set<Subscription>();
   readonly #rounds = new Durations(LATE_BOUNDS);
   #isDraining = false;
+  #phase = 0;
 
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -126,10 +130,21 @@ export class Subscriptions implements Disposable {
     if (known !== undefined) return { selection: known, key };
     refresh(query.matchesName);
     const max = seriesMax === 0 ? limits.seriesMax : seriesMax;
+    const phaseMs = this.#nextPhase() * intervalMs;
     const onRound = (lateMs: number): void => this.#rounds.add(lateMs / 1000);
-    const selection = new Selection({ query, table, clock, seriesMax: max, refresh, cursor, onRound });
+    const selection = new Selection({ query, table, clock, seriesMax: max, refresh, cursor, phaseMs, onRound });
     this.#selections.set(key, selection);
     return { selection, key };
+  }
+
+  /**
+   * Where in its interval a new selection has its rounds, 0 to 1. A few are told in one turn, and what they measure is measured
+   * once; thousands would hold the event loop in that turn, so further ones lie as far from each other as can be (the golden ratio).
+   */
+  #nextPhase(): number {
+    if (this.#selections.size < ALIGNED) return 0;
+    this.#phase = (this.#phase + GOLDEN) % 1;
+    return this.#phase;
   }
 
   #refuseTooMany(query: MetricsQuery): void {
