@@ -45,6 +45,8 @@ test("to begin with there is nothing", () => {
     workers: 0,
     workSessions: 0,
     enqueuingBytes: 0,
+    devices: 0,
+    publishingBytes: 0,
   });
 });
 

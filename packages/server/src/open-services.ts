@@ -4,12 +4,14 @@ import {
   FileService,
   LogService,
   MetricsService,
+  NotificationService,
   OtlpLogsService,
   OtlpMetricsService,
   QueueService,
   SeedFileService,
   SeedLogService,
   SeedMetricsService,
+  SeedNotificationService,
 } from "@sluice/api";
 import { serve, type ServedService } from "@sluice/rpc";
 import type { Config } from "./config.ts";
@@ -18,7 +20,10 @@ import { createLogService, type LogServiceHandle } from "./logs/service.ts";
 import { openForward } from "./metrics/open-forward.ts";
 import { Scraper } from "./metrics/scrape.ts";
 import { openMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
+import { openNotifications } from "./notifications/open-notifications.ts";
+import type { NotificationServiceHandle } from "./notifications/service.ts";
 import { openLogs } from "./open-logs.ts";
+import { openSinks } from "./open-sinks.ts";
 import { createEngine } from "./queues/engine/queue.ts";
 import { openQueues } from "./queues/open-queues.ts";
 import { createQueueService, type QueueServiceHandle } from "./queues/service.ts";
@@ -40,6 +45,7 @@ export interface OpenServices extends AsyncDisposable {
   readonly files: FileServiceHandle;
   readonly queues: QueueServiceHandle;
   readonly metrics: MetricsServiceHandle;
+  readonly notifications: NotificationServiceHandle;
   /** All of them by the names under which they are called. */
   readonly served: readonly ServedService[];
   /** Ends what would go on for ever, and takes nothing new. */
@@ -67,6 +73,19 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
   const random = Math.random;
   const catalog = opened.use(await openQueues({ folder, fileSystem, clock, random, logger, queuesMax, createEngine }));
   const queues = createQueueService({ catalog, authorize, clock, limits });
+  const notifications = opened.use(
+    await openNotifications({
+      folder,
+      fileSystem,
+      clock,
+      random,
+      logger,
+      limits,
+      authorize,
+      awayMs: config.notifications.awayMs,
+      openSinks: (parts) => openSinks({ config, folder, surroundings, catalog, ...parts }),
+    }),
+  );
   const { metricsHistory: history } = config;
   const onFault = (text: string): void => logger.warn({ event: "fault" }, text);
   const metrics = opened.use(
@@ -86,6 +105,7 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
     files,
     queues,
     metrics,
+    notifications,
     served: [
       serve(LogService, logs.handlers),
       serve(SeedLogService, logs.seedHandlers),
@@ -97,9 +117,11 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
       serve(MetricsService, metrics.handlers),
       serve(SeedMetricsService, metrics.seedHandlers),
       serve(OtlpMetricsService, metrics.otlpHandlers),
+      serve(NotificationService, notifications.handlers),
+      serve(SeedNotificationService, notifications.seedHandlers),
     ],
     drain() {
-      for (const service of [logs, files, queues, metrics]) service.drain();
+      for (const service of [logs, files, queues, metrics, notifications]) service.drain();
     },
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };

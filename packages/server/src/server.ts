@@ -78,6 +78,10 @@ export interface ServerCounts {
   readonly workSessions: number;
   /** Of requests to enqueue that came and are not taken yet. */
   readonly enqueuingBytes: number;
+  /** Subscriptions to notifications, and watches of presence. */
+  readonly devices: number;
+  /** Of requests to publish that came and are not taken yet. */
+  readonly publishingBytes: number;
 }
 
 /**
@@ -214,7 +218,7 @@ class RunningServer implements Server {
 
   counts(): ServerCounts {
     const { listeners, rpc, services } = this.#parts;
-    const { logs, files, queues, metrics } = services;
+    const { logs, files, queues, metrics, notifications } = services;
     const { openCalls, runningHandlers, armedDeadlines } = rpc;
     const connections = listeners.reduce((sum, listener) => sum + listener.connections, 0);
     return {
@@ -230,6 +234,8 @@ class RunningServer implements Server {
       workers: queues.workers,
       workSessions: queues.sessions,
       enqueuingBytes: queues.enqueuingBytes,
+      devices: notifications.devices,
+      publishingBytes: notifications.publishingBytes,
     };
   }
 

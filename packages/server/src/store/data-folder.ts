@@ -26,6 +26,8 @@ export interface DataFolder extends AsyncDisposable {
   readonly queuesFolder: string;
   /** Where the history of metrics lives; made by whoever opens it. */
   readonly metricsFolder: string;
+  /** Where the journal of notifications lives; made by whoever opens it. */
+  readonly notificationsFolder: string;
 }
 
 export interface DataFolderRequest {
@@ -57,6 +59,7 @@ export async function openDataFolder(request: DataFolderRequest): Promise<DataFo
     listLogs: () => fileSystem.list(`${folder}/logs`),
     queuesFolder: `${folder}/queues`,
     metricsFolder: `${folder}/metrics`,
+    notificationsFolder: `${folder}/notifications`,
     async [Symbol.asyncDispose]() {
       lock[Symbol.dispose]();
     },
