@@ -176,3 +176,14 @@ test("it keeps so many of the newest; one that comes again is on top, once", asy
   expect([inbox.items.map(({ id }) => id), inbox.counts.unread]).toEqual([["3", "1"], 3]);
   await events.return?.();
 });
+
+test("what a more urgent one has overtaken is placed where the server's list has it", async () => {
+  const script = new Script();
+  script.lists = [{ notifications: [item("2", { priority: 5 })], counts: counts(1), cursor: "c2" }];
+  script.streams = [[item("4", { priority: 7 }), item("3", { priority: 1 }), item("5")]];
+  const inbox = script.open();
+  const events = inbox[Symbol.asyncIterator]();
+  await take(events, 4, script);
+  expect(inbox.items.map(({ id }) => id)).toEqual(["5", "4", "3", "2"]);
+  await events.return?.();
+});

@@ -214,7 +214,11 @@ export class Inbox implements AsyncIterable<InboxEvent> {
       const unreadByPriority = this.#counts.unreadByPriority.map((count, i) => (i === priority ? count + 1 : count));
       this.#counts = { unread: this.#counts.unread + 1, unreadByPriority };
     }
-    this.#items = [notification, ...this.#items.filter((item) => item.id !== id)].slice(0, itemsMax);
+    const others = this.#items.filter((item) => item.id !== id);
+    // More urgent ones that came after it may have overtaken it.
+    let at = 0;
+    while (at < others.length && others[at]!.priority > priority && BigInt(others[at]!.id) > BigInt(id)) at++;
+    this.#items = others.toSpliced(at, 0, notification).slice(0, itemsMax);
     return { kind: "notification", notification };
   }
 
