@@ -22,6 +22,7 @@ export type ClientName =
   | "queue-rabbitmq"
   | "queue-bullmq"
   | "queue-jetstream"
+  | "metrics-subscribe"
   | "files"
   | "files-many-readers";
 

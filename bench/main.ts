@@ -32,6 +32,9 @@ import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
 import { logsLoki } from "./scenarios/logs-loki.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
+import { metricsStream } from "./scenarios/metrics-stream.ts";
+import { metricsMemory } from "./scenarios/metrics-memory.ts";
+import { metricsQuery } from "./scenarios/metrics-query.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { queueDepth } from "./scenarios/queue-depth.ts";
 import { queueFairness } from "./scenarios/queue-fairness.ts";
@@ -71,10 +74,13 @@ const scenarios: readonly Scenario[] = [
   logsIngest,
   sdkHistory,
   heapGrowth,
+  metricsQuery,
+  metricsMemory,
   queueThroughput,
   queueLatency,
   queueDepth,
   queueFairness,
+  metricsStream,
   ...files,
   ...rpc,
 ];
