@@ -8,7 +8,7 @@ const conditions = ["sluice-source", "node", "import", "module", "default"];
 function suite(
   name: string,
   files: readonly string[],
-  options: { testTimeout?: number; fileParallelism?: boolean } = {},
+  options: { testTimeout?: number; fileParallelism?: boolean; env?: Record<string, string> } = {},
 ) {
   return {
     extends: true as const,
@@ -53,7 +53,11 @@ export default defineConfig({
       suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("abuse", ["test/abuse/**/*.test.ts"], { testTimeout: 120_000, fileParallelism: false }),
       suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
-      suite("slow", ["test/slow/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
+      suite("slow", ["test/slow/**/*.test.ts", "test/e2e/queue-space.test.ts"], {
+        testTimeout: 300_000,
+        fileParallelism: false,
+        env: { SLUICE_QUEUE_JOBS: "10000000" },
+      }),
       suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
     ],
   },
