@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 
-const startTimeoutMs = 60_000;
+const defaultStartTimeoutMs = 60_000;
 const endTimeoutMs = 5_000;
 const probeTimeoutMs = 10_000;
 /** Lines of a server's output that are kept for the error when it fails. */
@@ -15,6 +15,8 @@ export interface ServerCommand {
   readonly command: string;
   readonly arguments: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Until it listens; a minute unless it is known to take longer. */
+  readonly startTimeoutMs?: number;
 }
 
 export interface Memory {
@@ -52,7 +54,7 @@ export class ServerProcess implements AsyncDisposable {
     child.once("close", () => running.delete(child));
     const output = new ServerOutput(child);
     try {
-      const address = await output.find(/listening (?:on )?(\S+:\d+)/, startTimeoutMs);
+      const address = await output.find(/listening (?:on )?(\S+:\d+)/, command.startTimeoutMs ?? defaultStartTimeoutMs);
       return new ServerProcess(child, output, address[1] ?? "");
     } catch (error) {
       await end(child);

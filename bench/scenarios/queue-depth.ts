@@ -55,7 +55,8 @@ export const queueDepth: Scenario = {
     });
     context.say(`opening it again with ${depth} jobs`);
     const beginMs = performance.now();
-    await withServers([sluice(data)], async ([server]) => {
+    const { who, command } = sluice(data);
+    await withServers([{ who, command: { ...command, startTimeoutMs: timeoutMs } }], async ([server]) => {
       note(`opening it again, ${depth} jobs waiting`, "s", [(performance.now() - beginMs) / 1000]);
       const megabytes = residentBytes(server!.process.pid, "VmRSS") / 2 ** 20;
       note(`resident memory, ${depth} jobs waiting, opened again`, "MiB", [megabytes]);
