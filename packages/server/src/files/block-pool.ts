@@ -3,6 +3,8 @@
 // BP1. A block is given back only when nobody looks at it any more. One that is never given back is garbage collected.
 // BP2. Most downloads read blocks of a quarter MiB, so that a thousand slow readers cost little. `LARGE_READERS_MAX` at
 //      once read a whole MiB: a read costs two ways between threads, half of its time where the file is in memory.
+// BP3. Downloads say what they hold. When that is much, nobody reads ahead: who has bytes with its socket or the hash waits for
+//      these, so a hundred readers that stand still hold a block each (benchmark `files-memory`).
 
 /** Beside the data, for the frames around it. */
 const FRAMES_BYTES = 8 * 1024;
@@ -13,10 +15,14 @@ export const LARGE_BYTES = 4 * POOLED_BYTES;
 const OWN_BYTES_MAX = 64 * 1024;
 /** 8 MiB of each are kept. */
 const FREE_BYTES_MAX = 8 * 1024 * 1024;
+/** BP3. The large readers' blocks fit. */
+const HELD_BYTES_MAX = 32 * 1024 * 1024;
 /** Each holds three blocks at most: one that the socket has, one that is ready, one that is hashed. */
 const LARGE_READERS_MAX = 8;
 
 export class BlockPool {
+  /** What downloads hold that has been read (BP3). */
+  heldBytes = 0;
   readonly #small: SharedArrayBuffer[] = [];
   readonly #large: SharedArrayBuffer[] = [];
   #largeReaders = 0;
@@ -30,6 +36,11 @@ export class BlockPool {
 
   endLarge(): void {
     this.#largeReaders--;
+  }
+
+  /** BP3 */
+  get isCrowded(): boolean {
+    return this.heldBytes > HELD_BYTES_MAX;
   }
 
   /** At least so many bytes. */

@@ -11,7 +11,7 @@ import { Checksums } from "./checksums.ts";
 import { Download } from "./download.ts";
 import { parseDownload } from "./downloads.ts";
 import { parseFilePath } from "./file-path.ts";
-import { Hasher } from "./hasher.ts";
+import { Hasher, hashHere } from "./hasher.ts";
 import { openFileInside } from "./open-inside.ts";
 import { OpenedService } from "./testing/opened-service.ts";
 import { PulledChunks } from "./testing/pulled-chunks.ts";
@@ -87,6 +87,40 @@ test("a download whose hash is behind reads three blocks, and goes on when one o
   await expect.poll(() => stream.chunks.length, { interval: 1 }).toBe(4);
   expect(hashed).toHaveLength(3);
   download.close();
+});
+
+describe("while all downloads together", () => {
+  test.each([
+    { what: "hold much, a download reads on when what it handed on was sent", heldBytes: 1024 * MIB, ahead: false },
+    { what: "hold little, it reads ahead", heldBytes: 0, ahead: true },
+  ])("$what", async ({ heldBytes, ahead }) => {
+    await using files = await OpenedService.open();
+    await writeFile(join(files.home, "a.bin"), randomBytes(4 * MIB));
+    const path = parseFilePath("a.bin", [{ name: "", folder: files.home, isWritable: false }]);
+    const clock = new ManualClock();
+    const turns = new Turns(clock);
+    await using hasher = new Hasher();
+    const pool = new BlockPool();
+    pool.heldBytes = heldBytes;
+    const resources = { clock, pool, turns, hasher: { openStream: hashHere }, checksums: new Checksums(hasher) };
+    const options = parseDownload(create(FileRequestSchema, { filePath: "a.bin" }), path, "chunk");
+    const download = new Download(await openFileInside(path), options, resources, turns.join("10.0.0.1:1"));
+    download.attach({ wake() {}, end() {}, fail() {} });
+    async function next(): Promise<void> {
+      await expect.poll(() => download.pull(MIB)?.length ?? 0, { interval: 1 }).toBeGreaterThan(0);
+    }
+    await next();
+    download.sent();
+    await next();
+    // Another one is read to its end meanwhile: time enough for a third block.
+    await files.download({ filePath: "a.bin" });
+    expect(download.pull(MIB) !== undefined).toBe(ahead);
+    download.sent();
+    await next();
+    expect(pool.heldBytes).toBeGreaterThan(heldBytes);
+    download.close();
+    expect(pool.heldBytes).toBe(heldBytes);
+  });
 });
 
 describe("rates", () => {

@@ -8,6 +8,7 @@
 //     computed beside the sending.
 // D4. A block's memory is used again when it was sent and hashed. No more is read while `UNHASHED_MAX` blocks wait for their hash:
 //     who reads faster than that thread hashes does not fill the memory with what is to be hashed.
+//     While all downloads together hold much, it reads no further than what socket and hash have of it (BP3 in block-pool.ts).
 // D5. Each read waits for its turn among all downloads. Whoever takes blocks fast gets larger ones, until it is slow: what a
 //     slow reader holds is small.
 import { type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
@@ -86,8 +87,14 @@ export class Download implements FrameSource {
   #takenAtMs = 0;
   #takenFast = 0;
   #isLarge = false;
+  /** All blocks that were read and are still somebody's. */
+  readonly #held = new Set<Block>();
   /** Being sent. */
   #handedOn: Block[] = [];
+  /** Sent, and not hashed yet. */
+  readonly #sentUnhashed = new Set<Block>();
+  /** The transport says what it has sent. */
+  #isReported = false;
   readonly #unhashed = new Set<Block>();
   #step: "reading" | "ended" | "closed" = "reading";
 
@@ -121,7 +128,7 @@ export class Download implements FrameSource {
     this.#ready = undefined;
     this.#timeReader();
     this.#handedOn.push(block);
-    if (this.#handedOn.length > HANDED_ON_MAX) this.#handedOn.shift();
+    if (this.#handedOn.length > HANDED_ON_MAX) this.#forget(this.#handedOn.shift()!);
     this.#handedTo = block.end;
     this.#pace?.take(block.bytes.length);
     if (block.isLast) this.#step = "ended";
@@ -133,10 +140,27 @@ export class Download implements FrameSource {
   sent(): void {
     const handedOn = this.#handedOn;
     this.#handedOn = [];
+    this.#isReported = true;
     for (const block of handedOn) {
-      if (this.#unhashed.has(block)) this.#handedOn.push(block);
-      else this.#resources.pool.give(block.memory);
+      if (this.#unhashed.has(block)) this.#sentUnhashed.add(block);
+      else this.#giveBack(block);
     }
+    this.#readOn();
+  }
+
+  #giveBack(block: Block): void {
+    this.#forget(block);
+    this.#resources.pool.give(block.memory);
+  }
+
+  #hold(block: Block): void {
+    this.#held.add(block);
+    this.#resources.pool.heldBytes += block.memory.byteLength;
+  }
+
+  /** Whoever looks at it still may: it is not used again, unless it is given back. */
+  #forget(block: Block): void {
+    if (this.#held.delete(block)) this.#resources.pool.heldBytes -= block.memory.byteLength;
   }
 
   farewell(error: RpcError): DownloadInterrupted {
@@ -151,6 +175,7 @@ export class Download implements FrameSource {
     this.#timer?.cancel();
     this.#seat.leave();
     this.#slowDown();
+    for (const block of this.#held) this.#forget(block);
     this.#hash?.forget();
     this.#stream = undefined;
     void this.#file.close();
@@ -182,10 +207,17 @@ export class Download implements FrameSource {
     return byteCount <= HASHED_HERE_BYTES ? hashHere() : this.#resources.hasher.openStream();
   }
 
+  /** Whether something of it will be sent, or hashed, and it hears of that. */
+  get #isAwaited(): boolean {
+    return this.#unhashed.size > 0 || (this.#isReported && this.#handedOn.length > 0);
+  }
+
   /** Reads the next block, now or when pace and file allow. */
   #readOn(): void {
     if (this.#step !== "reading" || this.#isReading || this.#ready !== undefined) return;
-    if (this.#unhashed.size >= UNHASHED_MAX) return; // D4: its callback comes back here
+    // D4: what is sent and what is hashed comes back here.
+    if (this.#unhashed.size >= UNHASHED_MAX) return;
+    if (this.#resources.pool.isCrowded && this.#isAwaited) return;
     const waitMs = this.#pace?.waitMs() ?? 0;
     if (waitMs > 0) this.#wait(waitMs, () => this.#readOn());
     else if (this.#next === this.#end && !this.#hasLast) this.#wait(LOOK_MS, () => this.#do(this.#look()));
@@ -223,6 +255,8 @@ export class Download implements FrameSource {
       this.#verify(isWhole);
       return begun;
     });
+    if (this.#step !== "reading") return;
+    this.#hold(block);
     this.#addToHash(block);
     if (block.hasChecksum) block.putChecksum(this.#known ?? (await this.#computed()));
     if (this.#step !== "reading") return;
@@ -273,10 +307,11 @@ export class Download implements FrameSource {
   }
 
   #addToHash(block: Block): void {
-    if (this.#hash === undefined || this.#step !== "reading") return;
+    if (this.#hash === undefined) return;
     this.#unhashed.add(block);
     this.#hash.update(block.memory, block.spans(), () => {
       this.#unhashed.delete(block);
+      if (this.#sentUnhashed.delete(block)) this.#giveBack(block);
       this.#readOn();
     });
   }
