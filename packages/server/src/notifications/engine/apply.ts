@@ -200,7 +200,9 @@ function applyRemoved(state: InboxState, removed: KindOf<"removed">, place: numb
   }
   const user = state.needUser(removed.userId, place);
   for (const [i, id] of ids.entries()) {
-    const row = state.users.findBySequence(user, priorities[i]!, sequences[i]!);
+    let row = state.users.findBySequence(user, priorities[i]!, sequences[i]!);
+    // It was delivered again while this was on its way.
+    if (row === NONE) row = state.users.findById(user, id);
     if (row !== NONE) {
       state.removeDirect(row, atMs);
       continue;

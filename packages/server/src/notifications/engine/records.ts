@@ -13,7 +13,7 @@ export interface AppliedRecord {
 
 /** Unix ms of Unix ns. */
 export function msOf(ns: bigint | undefined): number {
-  return ns === undefined ? 0 : Math.floor(Number(ns) / 1e6);
+  return ns === undefined ? 0 : Number(ns / 1_000_000n);
 }
 
 /** Where a notification is stored, and how long it is. */

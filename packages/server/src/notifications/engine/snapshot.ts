@@ -30,7 +30,7 @@ export function carryRecord(
       carryItem(state, records, {
         published: kind.value.published ?? {},
         id: Number(kind.value.id ?? 0n),
-        holders: (kind.value.holders ?? []).map(({ userId }) => userId ?? ""),
+        holders: usersOf({ kind }),
         place,
         nowMs,
         deliveredMs: msOf(kind.value.deliveredAt),
@@ -93,7 +93,11 @@ export function usersOf({ kind }: Pick<AppliedRecord, "kind">): readonly string[
     case "user":
       return kind.value.userId ? [kind.value.userId] : [];
     case "item":
-      return (kind.value.holders ?? []).map(({ userId }) => userId ?? "");
+      // Of one that was not due there are no holders yet.
+      return [
+        ...(kind.value.published?.userIds ?? []),
+        ...(kind.value.holders ?? []).map(({ userId }) => userId ?? ""),
+      ];
     default:
       return [];
   }
@@ -149,7 +153,7 @@ function carriedOf(state: InboxState, item: ItemToCarry): MessageInitShape<typeo
   return {
     id: BigInt(id),
     sequence: BigInt(sequence),
-    deliveredAt: nsOf(item.deliveredMs ?? deliveredAt * 1000),
+    deliveredAt: nsOf(item.deliveredMs || deliveredAt * 1000),
     published: {
       ...published,
       userIds: kept,
