@@ -165,7 +165,6 @@ export class MetricsIngest implements Disposable {
 
   #remember(run: Run, { id }: Source, series: Series): void {
     const { attributesStart, attributesEnd } = this.#numbers;
-    this.#cache.find(id, run.bytes, attributesStart, attributesEnd);
     this.#cache.keep(id, run.bytes, attributesStart, attributesEnd, series);
   }
 

@@ -5,94 +5,96 @@
 // `npm run bench -- metrics-ingest` shows what it is for.
 import type { Series } from "./series.ts";
 
-const PLACES_BITS = 18;
-const PLACES = 1 << PLACES_BITS;
+const PLACES = 1 << 18;
 /** Of the places; beyond it finding becomes searching. */
 const SERIES_MAX = PLACES / 2;
 const FIRST_BYTES = 64 * 1024;
 
+/** Of one entry, side by side, for they are read together: hash, source, where its bytes begin, how many they are. */
+const HASH = 0;
+const SOURCE = 1;
+const OFFSET = 2;
+const LENGTH = 3;
+const NUMBERS = 4;
+
 export class SeriesCache {
   readonly #bytesMax: number;
-  /** By place: number of the entry plus one; 0: free. Made when something is kept. */
+  /** By place: number of the entry plus one; 0: free. Made when something is kept, as is the rest. */
   #places = new Int32Array(0);
-  readonly #hashes = new Int32Array(SERIES_MAX);
-  readonly #sources = new Int32Array(SERIES_MAX);
-  readonly #offsets = new Int32Array(SERIES_MAX + 1);
+  #numbers = new Int32Array(0);
   #series: Series[] = [];
   #bytes = new Uint8Array(0);
-  /** Of what `find` looked for last: `keep` is called after it. */
-  #hash = 0;
+  #bytesUsed = 0;
 
   constructor(bytesMax = 32 * 1024 * 1024) {
     this.#bytesMax = bytesMax;
   }
 
-  get size(): number {
-    return this.#series.length;
-  }
-
   find(source: number, bytes: Uint8Array, start: number, end: number): Series | undefined {
-    const hash = hashOf(source, bytes, start, end);
-    this.#hash = hash;
     if (this.#series.length === 0) return undefined;
-    for (let place = hash & (PLACES - 1); ; place = (place + 1) & (PLACES - 1)) {
-      const entry = this.#places[place]! - 1;
-      if (entry < 0) return undefined;
-      if (this.#hashes[entry] === hash && this.#sources[entry] === source && this.#isEqual(entry, bytes, start, end)) {
-        return this.#series[entry];
-      }
-    }
+    const place = this.#placeOf(hashOf(source, bytes, start, end), source, bytes, start, end);
+    const entry = this.#places[place]!;
+    return entry === 0 ? undefined : this.#series[entry - 1];
   }
 
-  /** What the last `find` did not find, or found to be gone. */
+  /** From now on the series of these bytes is this one. */
   keep(source: number, bytes: Uint8Array, start: number, end: number, series: Series): void {
-    const hash = this.#hash;
-    const used = this.#offsets[this.#series.length]!;
-    if (this.#series.length === SERIES_MAX || used + end - start > this.#bytesMax) this.clear();
-    if (this.#places.length === 0) this.#places = new Int32Array(PLACES);
-    for (let place = hash & (PLACES - 1); ; place = (place + 1) & (PLACES - 1)) {
-      const entry = this.#places[place]! - 1;
-      if (entry < 0) {
-        this.#add(place, { source, bytes, start, end, series });
-        return;
-      }
-      if (this.#hashes[entry] === hash && this.#sources[entry] === source && this.#isEqual(entry, bytes, start, end)) {
-        this.#series[entry] = series;
-        return;
-      }
+    if (this.#series.length === SERIES_MAX || this.#bytesUsed + end - start > this.#bytesMax) this.clear(); // C2
+    if (this.#places.length === 0) {
+      this.#places = new Int32Array(PLACES);
+      this.#numbers = new Int32Array(NUMBERS * SERIES_MAX);
     }
+    const hash = hashOf(source, bytes, start, end);
+    const place = this.#placeOf(hash, source, bytes, start, end);
+    const known = this.#places[place]!;
+    if (known > 0) {
+      this.#series[known - 1] = series;
+      return;
+    }
+    const at = NUMBERS * this.#series.length;
+    this.#numbers[at + HASH] = hash;
+    this.#numbers[at + SOURCE] = source;
+    this.#numbers[at + OFFSET] = this.#bytesUsed;
+    this.#numbers[at + LENGTH] = end - start;
+    this.#addBytes(bytes, start, end);
+    this.#series.push(series);
+    this.#places[place] = this.#series.length;
   }
 
   clear(): void {
     this.#places.fill(0);
     this.#series = [];
+    this.#bytesUsed = 0;
   }
 
-  #add(place: number, what: { source: number; bytes: Uint8Array; start: number; end: number; series: Series }): void {
-    const { source, bytes, start, end, series } = what;
-    const entry = this.#series.length;
-    const offset = this.#offsets[entry]!;
-    const used = offset + end - start;
+  /** The place of these bytes, or the free one where they would be. */
+  #placeOf(hash: number, source: number, bytes: Uint8Array, start: number, end: number): number {
+    const places = this.#places;
+    const numbers = this.#numbers;
+    for (let place = hash & (PLACES - 1); ; place = (place + 1) & (PLACES - 1)) {
+      const at = NUMBERS * (places[place]! - 1);
+      if (at < 0) return place;
+      if (numbers[at + HASH] !== hash || numbers[at + SOURCE] !== source || numbers[at + LENGTH] !== end - start)
+        continue;
+      if (isEqual(this.#bytes, numbers[at + OFFSET]!, bytes, start, end)) return place;
+    }
+  }
+
+  #addBytes(bytes: Uint8Array, start: number, end: number): void {
+    const used = this.#bytesUsed + end - start;
     if (used > this.#bytes.length) {
       const larger = new Uint8Array(Math.max(FIRST_BYTES, 2 * this.#bytes.length, used));
       larger.set(this.#bytes);
       this.#bytes = larger;
     }
-    this.#bytes.set(bytes.subarray(start, end), offset);
-    this.#offsets[entry + 1] = used;
-    this.#hashes[entry] = this.#hash;
-    this.#sources[entry] = source;
-    this.#series.push(series);
-    this.#places[place] = entry + 1;
+    this.#bytes.set(bytes.subarray(start, end), this.#bytesUsed);
+    this.#bytesUsed = used;
   }
+}
 
-  #isEqual(entry: number, bytes: Uint8Array, start: number, end: number): boolean {
-    const offset = this.#offsets[entry]!;
-    if (this.#offsets[entry + 1]! - offset !== end - start) return false;
-    const own = this.#bytes;
-    for (let i = start, at = offset; i < end; i++, at++) if (bytes[i] !== own[at]) return false;
-    return true;
-  }
+function isEqual(own: Uint8Array, offset: number, bytes: Uint8Array, start: number, end: number): boolean {
+  for (let i = start, at = offset; i < end; i++, at++) if (bytes[i] !== own[at]) return false;
+  return true;
 }
 
 /** MurmurHash3's mixing, four bytes at a time (github.com/aappleby/smhasher). */
