@@ -14,8 +14,8 @@ import {
   NotificationService,
   QueueService,
 } from "@sluice/api";
-import { type ChannelOptions, codecOf, createClient, openChannel } from "@sluice/rpc";
-import { DEFAULT_BACKOFF } from "./backoff.ts";
+import { codecOf, createClient, openChannel } from "@sluice/rpc";
+import { channelOptionsOf, type ClientOptions } from "./client-options.ts";
 import { decodeBatch } from "./decode-batch.ts";
 import { EntryDecoder } from "./decode-entry.ts";
 import { type DownloadOptions, FileDownload } from "./file-download.ts";
@@ -44,25 +44,6 @@ import { QueueClient } from "./queue-client.ts";
 import type { QueueWorker } from "./queue-worker.ts";
 import { STREAM_RETRY, UNARY_RETRY, type UnaryOptions, withRetry } from "./retry.ts";
 import { type Clock, type Random, systemClock, systemRandom } from "./time.ts";
-
-/** How the server is reached. */
-export interface ClientOptions {
-  /** TLS with these options of `tls.connect`. Absent: plaintext. */
-  readonly tls?: NonNullable<ChannelOptions["tls"]>;
-  /** What the server is called in `:authority`. Default: the address. */
-  readonly authority?: string;
-  /** From the first try to connect to the server's first word, ms. Default: 10 s. */
-  readonly connectTimeoutMs?: number;
-  /**
-   * A connection on which nothing came for `intervalMs` is asked for a sign of life, and given up when none comes within
-   * `timeoutMs`: what a network swallowed looks open for ever otherwise. Default: 15 s and 10 s.
-   */
-  readonly keepalive?: { readonly intervalMs: number; readonly timeoutMs: number };
-  /** How long closing the client waits for what its writers have not seen acknowledged, ms. Default: 10 s. */
-  readonly closeTimeoutMs?: number;
-  readonly clock?: Clock;
-  readonly random?: Random;
-}
 
 /** See `connect`. */
 export interface SluiceClient extends AsyncDisposable {
@@ -136,11 +117,7 @@ export interface SluiceClient extends AsyncDisposable {
 
 const CLOSE_TIMEOUT_MS = 10_000;
 const UNARY_TIMEOUT_MS = 10_000;
-const CONNECT_TIMEOUT_MS = 10_000;
 const ONCE = { attemptsMax: 1 };
-const KEEPALIVE = { intervalMs: 15_000, timeoutMs: 10_000 };
-/** Streams and writers have a growing pause of their own; the channel's must not add much to it. */
-const CHANNEL_BACKOFF = { initialMs: DEFAULT_BACKOFF.initialMs / 4, maxMs: 1000 };
 
 /**
  * A client of a Sluice server. It connects when the first call is made, and again whenever it must.
@@ -148,18 +125,6 @@ const CHANNEL_BACKOFF = { initialMs: DEFAULT_BACKOFF.initialMs / 4, maxMs: 1000 
  */
 export function connect(address: string, options: ClientOptions = {}): SluiceClient {
   return new ChannelClient(address, options);
-}
-
-/** How a channel is opened with these options. */
-export function channelOptionsOf(options: ClientOptions): ChannelOptions {
-  const { tls, authority, connectTimeoutMs = CONNECT_TIMEOUT_MS, keepalive = KEEPALIVE } = options;
-  return {
-    backoff: CHANNEL_BACKOFF,
-    connectTimeoutMs,
-    http2: { keepalive, limits: { handshakeTimeoutMs: connectTimeoutMs } },
-    ...(tls === undefined ? {} : { tls }),
-    ...(authority === undefined ? {} : { authority }),
-  };
 }
 
 class ChannelClient implements SluiceClient {

@@ -1,6 +1,7 @@
 // The SDK of Sluice: log streams that resume exactly where they were cut, and writers that never lose or repeat.
 export { DEFAULT_BACKOFF, type BackoffPolicy } from "./backoff.ts";
-export { type ClientOptions, connect, type SluiceClient } from "./client.ts";
+export { connect, type SluiceClient } from "./client.ts";
+export type { ClientOptions } from "./client-options.ts";
 export type { NewLogEntry } from "./encode-entry.ts";
 export { type DownloadOptions, type DownloadProgress, FileDownload } from "./file-download.ts";
 export type { FileListQuery } from "./file-list.ts";

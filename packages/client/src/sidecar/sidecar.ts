@@ -20,7 +20,8 @@ import {
   serveHealth,
   serveReflection,
 } from "@sluice/rpc";
-import { channelOptionsOf, type ClientOptions, connect, type SluiceClient } from "../client.ts";
+import { connect, type SluiceClient } from "../client.ts";
+import { channelOptionsOf, type ClientOptions } from "../client-options.ts";
 import type { QueueJob } from "../queue-job.ts";
 import { type Clock, pause, systemClock, systemRandom, type Timer } from "../time.ts";
 import type { JobEnd } from "./lease-ledger.ts";
