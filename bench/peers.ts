@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { buildPeer, root, type BuiltPeer } from "./build.ts";
 import type { Entrant } from "./contest.ts";
 import type { ServerCommand } from "./server-process.ts";
+import { findGoTool } from "../test/tools/go-tools.ts";
 
 interface NodePeer {
   readonly file: string;
@@ -104,6 +105,17 @@ export async function findLoki(data: string): Promise<Entrant> {
     kind: "ready",
     contestant: { who: "Loki", command: nodeServer([join(root, "bench/servers/loki.ts"), ...words]) },
   };
+}
+
+/** Prometheus, built from its Go module, which stores in a folder of its own in `data`. */
+export async function findPrometheus(data: string): Promise<Entrant> {
+  const tool = await findGoTool("prometheus", { mayFetch: true });
+  if (tool.kind === "missing") return { kind: "missing", who: "Prometheus", reason: tool.reason };
+  const module = await readFile(join(root, "test/tools/prometheus/go.mod"), "utf8");
+  const version = /prometheus\/prometheus (v[\w.-]+)/u.exec(module)?.[1] ?? "unknown";
+  const words = ["--program", tool.path, "--data", data, "--version", version];
+  const command = nodeServer([join(root, "bench/servers/prometheus.ts"), ...words]);
+  return { kind: "ready", contestant: { who: "Prometheus", command } };
 }
 
 /** Runs a server's source on the Node that runs this. */

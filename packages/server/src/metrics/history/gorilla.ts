@@ -204,19 +204,17 @@ export class GorillaReader {
 
   /** Up to 32 of them, the highest first. */
   #bitsOf(count: number): number {
-    const bytes = this.#bytes;
-    let at = this.#at;
-    let left = count;
-    let value = 0;
-    while (left > 0) {
-      const room = 8 - (at & 7);
-      const taken = left < room ? left : room;
-      value = (value << taken) | ((bytes[at >>> 3]! >>> (room - taken)) & ((1 << taken) - 1));
-      at += taken;
-      left -= taken;
+    if (count > 25) {
+      const high = this.#bitsOf(count - 16);
+      return ((high << 16) | this.#bitsOf(16)) >>> 0;
     }
-    this.#at = at;
-    return value >>> 0;
+    const bytes = this.#bytes;
+    const at = this.#at;
+    const from = at >>> 3;
+    // Behind the last byte there is nothing, which counts as 0; bits of it are not asked for.
+    const window = (bytes[from]! << 24) | (bytes[from + 1]! << 16) | (bytes[from + 2]! << 8) | bytes[from + 3]!;
+    this.#at = at + count;
+    return count === 0 ? 0 : (window << (at & 7)) >>> (32 - count);
   }
 }
 

@@ -4,7 +4,8 @@
 // K2. Exact: any int64 of nanoseconds.
 // K3. Oldest first they go again, when no point refers to them.
 
-const PAGE = 4096;
+const PAGE_BITS = 12;
+const PAGE = 1 << PAGE_BITS;
 const NS_PER_SECOND = 1_000_000_000n;
 
 interface Page {
@@ -68,8 +69,9 @@ export class Ticks {
 
   /** Ns since `seconds` (Unix): exact within 104 days of it. */
   since(tick: number, seconds: number): number {
-    const page = this.#pageOf(tick);
-    const place = (tick - this.#base) % PAGE;
+    const offset = tick - this.#base;
+    const page = this.#pages[offset >>> PAGE_BITS]!;
+    const place = offset & (PAGE - 1);
     return (page.seconds[place]! - seconds) * 1e9 + page.nanos[place]!;
   }
 
