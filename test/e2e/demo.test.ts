@@ -56,7 +56,7 @@ test("it reads the machine's logs, follows them, says what it did, and leaves no
     { path: join(logs, "install.log"), lines: 2, refused: 0 },
   ]);
   expect(read?.notRead).toEqual([{ path: join(logs, "binary.log"), reason: "binary" }]);
-  expect(suggested?.lines).toHaveLength(8);
+  expect(suggested?.lines).toHaveLength(9);
 
   await using client = openLogClient(serving?.address ?? "");
   const stream = client.seed.streamLogs({ application: "install", follow: true });
@@ -97,8 +97,17 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   const { words, options } = await prepare(folder.path);
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], options);
   await demo.waitFor("stdout", /"event":"try"/u);
-  const [grpcurl = "", read = "", push = "", download = "", get = "", metrics = "", watch = "", queue = ""] =
-    toldBy(demo.stdout()).at(-1)?.lines ?? [];
+  const [
+    grpcurl = "",
+    read = "",
+    push = "",
+    download = "",
+    get = "",
+    metrics = "",
+    watch = "",
+    queue = "",
+    inbox = "",
+  ] = toldBy(demo.stdout()).at(-1)?.lines ?? [];
   expect(grpcurl).toMatch(
     /^grpcurl -plaintext -d '\{"application":"\w+","follow":true\}' localhost:\d+ LogService\/StreamLogs$/u,
   );
@@ -125,6 +134,13 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   await worker.waitFor("stdout", /second/u);
   worker.kill("SIGINT");
   expect((await worker.ended()).exitCode).toBe(0);
+
+  const [send = "", watchInbox = ""] = inbox.split(" && ");
+  expect((await runCli(wordsOf(send), options)).exitCode).toBe(0);
+  await using watching = startCli(wordsOf(watchInbox), options);
+  await watching.waitFor("stdout", /Hello/u);
+  watching.kill("SIGINT");
+  expect((await watching.ended()).exitCode).toBe(0);
 
   const now = await runCli([...wordsOf(watch), "--mode", "once"], options);
   expect(now.stdout).toMatch(/ memory [\d.]+ %$/mu);

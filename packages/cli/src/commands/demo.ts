@@ -180,6 +180,7 @@ async function suggest(output: Output, address: string, outcomes: readonly FileO
     grpcurl({ metric_names: ["cpu", "memory"], interval_seconds: 5 }, "MetricsService/StreamMetrics"),
     `npx sluice metrics cpu memory disk network load${server}`,
     `npx sluice queue create jobs${server} && seq 20 | npx sluice queue enqueue jobs --lines${server} && npx sluice queue work jobs --exec cat${server}`,
+    `npx sluice notify send --user me --title Hello${server} && npx sluice notify watch --user me${server}`,
   ];
   await output.result({
     text: () =>
