@@ -42,7 +42,7 @@ const CHUNK_POINTS = 1000;
 /** What a point takes in memory, about. */
 const POINT_BYTES = 256;
 const TYPES: ReadonlySet<string> = new Set(["counter", "gauge", "histogram", "summary"]);
-export const WRITE_ORIGIN = "write";
+const WRITE_ORIGIN = "write";
 
 /** A request that was written and is not acknowledged yet. */
 interface Waiting {
