@@ -55,6 +55,20 @@ describe("ByteStream in Go", () => {
     expect(await client(context, "get", source, "0", "-1")).toBe("failed InvalidArgument");
   });
 
+  test("the client of Google's Go library puts a file and a blob, and reads them from any offset", async (context) => {
+    const file = join(folder, "content");
+    for (const [name, source] of [
+      ["uploads/6a/files/library.bin", "files/library.bin"],
+      [`uploads/6b/blobs/${SHA256}/${CONTENT.length}`, `blobs/${SHA256}/${CONTENT.length}`],
+    ] as const) {
+      expect(await client(context, "library-put", name, file)).toBe(String(CONTENT.length));
+      expect(await client(context, "library-get", source, "0")).toBe(`${SHA256} ${CONTENT.length}`);
+      const rest = createHash("sha256").update(CONTENT.subarray(4_000_001));
+      expect(await client(context, "library-get", source, "4000001")).toBe(`${rest.digest("hex")} 999999`);
+    }
+    expect(await client(context, "library-get", "files/not-there", "0")).toBe("failed PermissionDenied");
+  });
+
   test("a blob that has another SHA-256 is refused", async (context) => {
     const name = `uploads/77/blobs/${"0".repeat(64)}/${CONTENT.length}`;
     expect(await client(context, "put", name, join(folder, "content"))).toBe("failed InvalidArgument");

@@ -1,8 +1,10 @@
-// A client of google.bytestream.ByteStream with Google's own stubs.
+// A client of google.bytestream.ByteStream with Google's own stubs, and with the client that Google's Go library has around them.
 //
 //	bytestream-client ADDRESS put NAME FILE [STOP_AFTER]
 //	bytestream-client ADDRESS get NAME OFFSET LIMIT
 //	bytestream-client ADDRESS status NAME
+//	bytestream-client ADDRESS library-put NAME FILE
+//	bytestream-client ADDRESS library-get NAME OFFSET
 //
 // put goes on where the server says; with STOP_AFTER it sends so many bytes more and leaves the resource unfinished. It prints the
 // committed size; get prints the SHA-256 of what it got and its size; status prints size and whether it is complete. What
@@ -17,6 +19,7 @@ import (
 	"os"
 	"strconv"
 
+	library "google.golang.org/api/transport/bytestream"
 	"google.golang.org/genproto/googleapis/bytestream"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -52,8 +55,52 @@ func run(ctx context.Context, words []string) error {
 			fmt.Println(answer.CommittedSize, answer.Complete)
 		}
 		return err
+	case "library-put":
+		return libraryPut(ctx, library.NewClient(connection), words[2], words[3])
+	case "library-get":
+		return libraryGet(ctx, library.NewClient(connection), words[2], words[3])
 	}
 	return fmt.Errorf("unknown word %q", words[1])
+}
+
+func libraryPut(ctx context.Context, client *library.Client, name, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	writer, err := client.NewWriter(ctx, name)
+	if err != nil {
+		return err
+	}
+	size, err := io.Copy(writer, file)
+	if err != nil {
+		return err
+	}
+	if err := writer.Close(); err != nil {
+		return err
+	}
+	fmt.Println(size)
+	return nil
+}
+
+func libraryGet(ctx context.Context, client *library.Client, name, from string) error {
+	offset, err := strconv.ParseInt(from, 10, 64)
+	if err != nil {
+		return err
+	}
+	reader, err := client.NewReaderAt(ctx, name, offset)
+	if err != nil {
+		return err
+	}
+	defer reader.Close()
+	hash := sha256.New()
+	size, err := io.Copy(hash, reader)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%x %d\n", hash.Sum(nil), size)
+	return nil
 }
 
 func put(ctx context.Context, client bytestream.ByteStreamClient, name string, words []string) error {
