@@ -13,7 +13,7 @@ import { parseSelector, type Selector, selects } from "./federate-selector.ts";
 import type { Series } from "./series.ts";
 
 export const METRICS_PATH = "/metrics";
-export const FEDERATE_PATH = "/federate";
+const FEDERATE_PATH = "/federate";
 
 export interface ExposeHttpOptions {
   readonly authorize: Authorize;
@@ -52,9 +52,10 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
         throw new LimitExceeded(text, "scrapes", { retryAfterMs: 1000 });
       }
       const format = preferredFormat(request.headers.get("accept") ?? "");
+      request.signal.throwIfAborted();
       scrapes++;
-      const body = inTurns(() => gather(all(), wanted), { ...how, format });
       request.signal.addEventListener("abort", () => void scrapes--, { once: true });
+      const body = inTurns(() => gather(all(), wanted), { ...how, format });
       const headers = { "content-type": CONTENT_TYPES[format], "cache-control": "no-store", vary: "accept" };
       return { status: 200, headers, body } satisfies HttpResponse;
     };

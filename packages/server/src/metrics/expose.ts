@@ -159,7 +159,7 @@ export function valueOf({
   return Math.min((added / seconds) * rateScale, rateMax);
 }
 
-export function bucketsOf({ histogram, exponentialHistogram }: MetricPoint): CumulativeBuckets | undefined {
+function bucketsOf({ histogram, exponentialHistogram }: MetricPoint): CumulativeBuckets | undefined {
   if (histogram !== undefined) return explicitBuckets(histogram);
   return exponentialHistogram === undefined ? undefined : exponentialBuckets(exponentialHistogram);
 }

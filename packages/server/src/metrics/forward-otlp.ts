@@ -124,5 +124,7 @@ function metricOf({ series, point, value, isStale }: ForwardedPoint): Metric {
 }
 
 function attributesOf(labels: readonly (readonly [string, string])[]): KeyValue[] {
-  return labels.map(([key, value]) => create(KeyValueSchema, { key, value: { value: { case: "stringValue", value } } }));
+  return labels.map(([key, value]) =>
+    create(KeyValueSchema, { key, value: { value: { case: "stringValue", value } } }),
+  );
 }
