@@ -53,8 +53,9 @@ export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRe
   carry(record: AppliedRecord, place: Place): readonly NewNotificationRecord[] | Promise<void> {
     const { kind } = record;
     const id = kind?.case === "item" ? Number(kind.value.id ?? 0n) : place;
-    const moved = [...(this.#state.moved.get(id) ?? [])].map((user) => this.#state.users.name(user));
-    const keys = [idKey(id), ...usersOf(record), ...moved, ...(kind?.case === "server" ? [""] : [])];
+    const { moved, sharedHolders, users } = this.#state;
+    const holders = [...(moved.get(id) ?? []), ...(sharedHolders.get(id) ?? [])].map((user) => users.name(user));
+    const keys = [idKey(id), ...usersOf(record), ...holders, ...(kind?.case === "server" ? [""] : [])];
     if (keys.some((key) => this.queue.isBusy(key))) return this.queue.progress();
     this.carriedThrough = place;
     return carryRecord(this.#state, record, { place, nowMs: Number(this.#clock.nowNs() / 1_000_000n) });

@@ -75,6 +75,10 @@ function carryHolder(state: InboxState, carried: CarriedHolder): void {
   const name = holder.userId ?? "";
   const user = state.needUser(name, place);
   const sequence = Number(holder.sequence ?? 0n) || carried.sequence;
+  if (holder.isShared === true) {
+    if (channel !== undefined) putHolder(state, { user, id, priority, channel, sequence: carried.sequence, holder });
+    return;
+  }
   const known = state.users.findById(user, id);
   if (known !== NONE) {
     state.items.setPlace(known, place);
@@ -96,6 +100,23 @@ function carryHolder(state: InboxState, carried: CarriedHolder): void {
   const snoozedUntilMs = msOf(holderState.snoozedUntil);
   if (snoozedUntilMs > 0) snooze(state, row, snoozedUntilMs);
   if (isMoved) noteMoved(state, row, channel ?? state.everyone);
+}
+
+/** What a user made of what is shared, as it was when the item was carried. */
+function putHolder(
+  state: InboxState,
+  to: { user: number; id: number; priority: number; channel: Channel; sequence: number; holder: Holder },
+): void {
+  const { user, id, priority, channel, sequence, holder } = to;
+  state.putShared(user, id, {
+    channel,
+    priority,
+    sequence,
+    flags: flagsOf(holder.state ?? {}),
+    isHidden: holder.hidden ?? false,
+    revision: Number(holder.state?.revision ?? 0n),
+    changed: Number(holder.changed ?? 0n),
+  });
 }
 
 function flagsOf(state: Partial<NotificationState>): number {
@@ -162,7 +183,7 @@ function fillExtra(state: InboxState, user: number, snapshot: KindOf<"user">, pl
     extra.marks.changed = place;
   }
   for (const each of snapshot.states ?? []) {
-    extra.states.set(Number(each.id ?? 0n), {
+    state.putShared(user, Number(each.id ?? 0n), {
       channel: state.channelOf(each.topics ?? []),
       priority: each.priority ?? 0,
       sequence: Number(each.sequence ?? 0n),

@@ -2,13 +2,15 @@
 //
 // W1. A user is written down with the record that they hang on (their first contact, or the last snapshot); so is the server.
 //     What was said of them later lies behind it in the journal, and goes later.
+// W2. With an item of a channel goes what users made of it: what they did lies before the record that makes it known again.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { CarriedItemSchema, NotificationStateSchema, UserSnapshotSchema } from "@sluice/api";
+import type { CarriedItemSchema, ItemHolderSchema, NotificationStateSchema, UserSnapshotSchema } from "@sluice/api";
 import type { NewNotificationRecord } from "../contract.ts";
 import { type AppliedRecord, type KindOf, msOf } from "./records.ts";
 import { countMissed, type InboxState } from "./state.ts";
 import { ItemFlag } from "./direct-items.ts";
 import { NONE } from "./rows.ts";
+import type { SharedState } from "./user-table.ts";
 
 type NewState = MessageInitShape<typeof NotificationStateSchema>;
 const nsOf = (ms: number): bigint => BigInt(Math.round(ms)) * 1_000_000n;
@@ -149,6 +151,7 @@ function carriedOf(state: InboxState, item: ItemToCarry): MessageInitShape<typeo
   if (!isShared && holders.length === 0) return undefined;
   const { userIds = [], ttlMsByUser = [] } = published;
   const living = new Set(holders.map(({ userId }) => userId));
+  const made = isShared ? sharedHoldersOf(state, id) : [];
   const kept = [...new Set(userIds)].filter((name) => living.has(name));
   return {
     id: BigInt(id),
@@ -161,7 +164,29 @@ function carriedOf(state: InboxState, item: ItemToCarry): MessageInitShape<typeo
       topics: isShared ? (published.topics ?? []) : [],
       everyone: isShared && (published.everyone ?? false),
     },
-    holders,
+    holders: [...holders, ...made],
+  };
+}
+
+function sharedHoldersOf(state: InboxState, id: number): MessageInitShape<typeof ItemHolderSchema>[] {
+  return [...(state.sharedHolders.get(id) ?? [])].map((user) => {
+    const known = state.users.extra(user)!.states.get(id)!;
+    return {
+      userId: state.users.name(user),
+      state: sharedStateOf(known),
+      changed: BigInt(known.changed),
+      isShared: true,
+      hidden: known.isHidden,
+    };
+  });
+}
+
+function sharedStateOf({ flags, revision }: SharedState): NewState {
+  return {
+    seen: (flags & ItemFlag.SEEN) !== 0,
+    read: (flags & ItemFlag.READ) !== 0,
+    archived: (flags & ItemFlag.ARCHIVED) !== 0,
+    revision: BigInt(revision),
   };
 }
 
@@ -217,12 +242,7 @@ function snapshotOf(state: InboxState, user: number): NewNotificationRecord {
   value.archivedThrough = numbers(extra.marks?.archived);
   value.states = [...extra.states].map(([id, known]) => ({
     id: BigInt(id),
-    state: {
-      seen: (known.flags & ItemFlag.SEEN) !== 0,
-      read: (known.flags & ItemFlag.READ) !== 0,
-      archived: (known.flags & ItemFlag.ARCHIVED) !== 0,
-      revision: BigInt(known.revision),
-    },
+    state: sharedStateOf(known),
     changed: BigInt(known.changed),
     hidden: known.isHidden,
     sequence: BigInt(known.sequence),

@@ -99,6 +99,8 @@ export class InboxState {
   /** Users who snoozed an item of a channel, by its id; the channel of their row. */
   readonly moved = new Map<number, Set<number>>();
   readonly movedFrom = new Map<number, Channel>();
+  /** Who made something of an item of a channel, by its id: it is carried with it. */
+  readonly sharedHolders = new Map<number, Set<number>>();
   /** Idempotency keys and request ids, oldest first. */
   readonly keys = new Map<string, RememberedKey>();
   defaultPolicy: Policy | undefined;
@@ -148,10 +150,9 @@ export class InboxState {
     }
     const extra = this.users.extra(user);
     for (const name of extra?.memberships.keys() ?? []) this.countMember(name, this.isMember(user, name), false);
-    this.#eventCount -= extra?.log?.size ?? 0;
+    this.forgetUser(user);
     this.liveBytes -= USER_BYTES + this.users.name(user).length;
     this.crowded.delete(user);
-    this.pushing.delete(user);
     this.#doomed.delete(user);
     for (const reader of this.#readers.get(user) ?? []) reader.ended("user-deleted");
     this.users.remove(user);
@@ -160,6 +161,7 @@ export class InboxState {
   /** All that is beside the direct items of a user. */
   forgetUser(user: number): void {
     this.#eventCount -= this.users.extra(user)?.log?.size ?? 0;
+    for (const id of this.users.extra(user)?.states.keys() ?? []) this.#dropShared(user, id);
     this.users.dropExtra(user);
     this.pushing.delete(user);
   }
@@ -255,9 +257,22 @@ export class InboxState {
     const { channel, priority, sequence } = at;
     const flags = this.markedFlags(user, priority, sequence);
     const state = { channel, priority, sequence, flags, isHidden: false, revision: revisionOf(flags), changed: 0 };
-    if (!this.isReplaying && extra.states.size >= 2 * extra.statesKept + 64) this.#forgetDead(extra);
-    extra.states.set(at.id, state);
+    if (!this.isReplaying && extra.states.size >= 2 * extra.statesKept + 64) this.#forgetDead(user, extra);
+    this.putShared(user, at.id, state);
     return state;
+  }
+
+  putShared(user: number, id: number, state: SharedState): void {
+    this.users.needExtra(user).states.set(id, state);
+    const holders = this.sharedHolders.get(id);
+    if (holders === undefined) this.sharedHolders.set(id, new Set([user]));
+    else holders.add(user);
+  }
+
+  #dropShared(user: number, id: number): void {
+    const holders = this.sharedHolders.get(id);
+    holders?.delete(user);
+    if (holders?.size === 0) this.sharedHolders.delete(id);
   }
 
   /** What the marks of a user say of an item of a channel. */
@@ -468,10 +483,12 @@ export class InboxState {
   }
 
   /** States of items that are gone from their channel: nobody asks for them any more. */
-  #forgetDead(extra: { readonly states: Map<number, SharedState>; statesKept: number }): void {
+  #forgetDead(user: number, extra: { readonly states: Map<number, SharedState>; statesKept: number }): void {
     for (const [id, { channel, priority, sequence }] of extra.states) {
       const line = channel.lines[priority];
-      if (line === undefined || line.find(sequence) === NONE) extra.states.delete(id);
+      if (line !== undefined && line.find(sequence) !== NONE) continue;
+      extra.states.delete(id);
+      this.#dropShared(user, id);
     }
     extra.statesKept = extra.states.size;
   }
