@@ -98,6 +98,8 @@ function replayAdded(core: QueueCore, added: JobAdded, { place, bytes }: { place
   const number = Number(added.number);
   const job = added.job!;
   const enqueuedAtMs = toMs(job.enqueuedAt);
+  // A number above all that came before is of no job that is there; a search that finds nothing is the longest.
+  const isFirst = number >= core.nextNumber;
   core.nextNumber = Math.max(core.nextNumber, number + 1);
   if (added.state === undefined) core.totals.enqueued++;
   core.schedules.noteFired(job.dedupId, enqueuedAtMs);
@@ -106,7 +108,7 @@ function replayAdded(core: QueueCore, added: JobAdded, { place, bytes }: { place
     remember(core, { dedupId: job.dedupId, jobId: job.jobId, untilMs, place });
   }
   // The old copy was not removed before the process ended.
-  const existing = core.jobs.table.find(number);
+  const existing = isFirst ? NONE : core.jobs.table.find(number);
   if (existing !== NONE) {
     core.jobs.move(existing, place, bytes);
     return;
