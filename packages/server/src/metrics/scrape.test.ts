@@ -70,8 +70,11 @@ function start(...targets: string[]): void {
 /** Lets the clock go on, and waits until what was due was scraped and written. */
 async function scrape(ms: number): Promise<void> {
   const before = valueTime("up");
+  const { timers } = clock;
   clock.advance(ms);
   await expect.poll(() => valueTime("up")).not.toBe(before);
+  // The next one is due.
+  await expect.poll(() => clock.timers).toBe(timers);
 }
 
 const found = (name: string) =>
