@@ -24,7 +24,8 @@ export type ClientName =
   | "queue-jetstream"
   | "metrics-subscribe"
   | "files"
-  | "files-many-readers";
+  | "files-many-readers"
+  | "files-watch";
 
 /**
  * @param onPause what to do where the client pauses; it goes on afterwards

@@ -21,6 +21,7 @@ import { filesMemory } from "./scenarios/files-memory.ts";
 import { filesRtt } from "./scenarios/files-rtt.ts";
 import { filesSmall } from "./scenarios/files-small.ts";
 import { filesUpload } from "./scenarios/files-upload.ts";
+import { filesWatch } from "./scenarios/files-watch.ts";
 import { heapGrowth } from "./scenarios/heap-growth.ts";
 import { idleStreams } from "./scenarios/idle-streams.ts";
 import { logsFilter } from "./scenarios/logs-filter.ts";
@@ -57,6 +58,7 @@ const files: readonly Scenario[] = [
   filesHttp,
   filesMemory,
   filesFairness,
+  filesWatch,
 ];
 const groups: ReadonlyMap<string, readonly Scenario[]> = new Map([
   ["rpc", rpc],

@@ -53,7 +53,7 @@ export const filesSmall: Scenario = {
         cases: [{ title: `${count} files of 4 KiB`, unit: "files/s", measured, notes: [] }],
         notes: [
           `each client reads from its own server, all files on one connection; "${us}" has ${manyAtOnce} calls open at once`,
-          "ours: every file opened from folder to folder without following links, its SHA-256 computed and verified, its CRC-32 too",
+          "ours: every file proven to lie where its path says, without links, its SHA-256 computed and verified, its CRC-32 too",
           "grpc-js opens by path, and verifies nothing",
         ],
       };

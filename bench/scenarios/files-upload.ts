@@ -49,7 +49,7 @@ export const filesUpload: Scenario = {
           cases: [{ title: `${size / 2 ** 20} MiB`, unit: "MB/s", measured, notes: [] }],
           notes: [
             "ours: from StartUpload to the answer of CommitUpload; each chunk's CRC-32 is computed on both sides, and the SHA-256 of all of it",
-            "ours is durable as it goes: what was acknowledged is on disk, with a mark that says so, 4 MiB at a time; dd syncs once, at its end",
+            "ours is durable as it goes: what was acknowledged is on disk, with a mark that says so, 32 MiB at most behind what was received; dd syncs once, at its end",
             "client, server and disk share the machine's cores; dd has them for itself",
           ],
         };
