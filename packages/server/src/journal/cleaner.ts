@@ -6,8 +6,8 @@
 // C2. A segment goes when all that was carried out of it is durable, never before. After a crash between the two, both are
 //     there; the later one counts.
 // C3. In slices: the event loop is free between two of them. So fast, and no faster, unless the journal is much too large.
-// C4. A round through all segments that gave nothing back is the last one until a segment's worth was appended: what is
-//     alive and not counted (the queue itself, dedup ids) may take more than C1 allows.
+// C4. A round through all segments that gave nothing back is the last one until a segment's worth was appended, or has died:
+//     what is alive and not counted (the queue itself, dedup ids) may take more than C1 allows.
 // C5. What is stale goes whatever it gives back, the open segment sealed for it if need be.
 import type { Clock, EntryRun, Timer } from "../store/contract.ts";
 import type { Log } from "../store/log.ts";
@@ -57,6 +57,8 @@ export class Cleaner<Stored, New> {
   #roundEnd: Place = 0;
   /** What the journal took when it began, less what the owner had appended until then. */
   #roundBytes = Number.POSITIVE_INFINITY;
+  /** Of the owner, when it began. */
+  #roundLiveBytes = 0;
   /** Appended by the owner since the journal was opened, and how much of it must be there before the next round. */
   #freshBytes = 0;
   #restUntil = 0;
@@ -108,7 +110,7 @@ export class Cleaner<Stored, New> {
     const { log, journal } = this.#parts;
     if (this.#isClosed || this.#retry !== undefined) return false;
     if (this.#isStale()) return true;
-    if (this.#freshBytes < this.#restUntil) return false;
+    if (this.#freshBytes < this.#restUntil && !this.#hasDied()) return false;
     return log.oldestSealed !== undefined && journal.diskBytes > this.#allowedBytes;
   }
 
@@ -135,6 +137,12 @@ export class Cleaner<Stored, New> {
     }
   }
 
+  /** C4. Since the last round began. */
+  #hasDied(): boolean {
+    const { owner, options } = this.#parts;
+    return owner.liveBytes < this.#roundLiveBytes - options.segmentBytes;
+  }
+
   /** C5. */
   #isStale(): boolean {
     const { log, owner } = this.#parts;
@@ -145,9 +153,10 @@ export class Cleaner<Stored, New> {
   #beginRound(): boolean {
     const { log, options, journal } = this.#parts;
     const bytes = journal.diskBytes - this.#freshBytes;
-    const isInVain = this.#roundBytes - bytes < options.segmentBytes;
+    const isInVain = this.#roundBytes - bytes < options.segmentBytes && !this.#hasDied();
     this.#roundEnd = log.writer.next;
     this.#roundBytes = bytes;
+    this.#roundLiveBytes = this.#parts.owner.liveBytes;
     if (isInVain) this.#restUntil = this.#freshBytes + options.segmentBytes;
     return !isInVain;
   }

@@ -145,8 +145,7 @@ class Life {
         break;
       }
       case "advance":
-        await this.#place.pass(store, step.s * 1000);
-        model.advance(this.#place.nowMs);
+        await this.#advance(this.#place.nowMs + step.s * 1000);
         break;
       case "connect":
         this.devices[step.device]!.connect(store, step.from);
@@ -202,6 +201,15 @@ class Life {
   async end(): Promise<void> {
     for (const each of this.devices) each.disconnect();
     await this.#store?.[Symbol.asyncDispose]();
+  }
+
+  /** From one thing that is due to the next, each in effect before time goes on. */
+  async #advance(untilMs: number): Promise<void> {
+    while (this.#place.nowMs < untilMs) {
+      const nextMs = Math.min(untilMs, this.model.nextDueMs ?? untilMs);
+      await this.#place.pass(this.store, Math.max(1, nextMs - this.#place.nowMs));
+      this.model.advance(this.#place.nowMs);
+    }
   }
 
   #entry(name: string, index: number): ModelEntry | undefined {

@@ -81,28 +81,34 @@ export class InboxModel {
     else this.#deliver(id, publish, nowMs);
   }
 
+  /** Unix ms of what is due first; undefined: nothing is. */
+  get nextDueMs(): number | undefined {
+    return this.#firstDue()?.atMs;
+  }
+
   /** What is due up to now has happened, in the order of its time. */
   advance(nowMs: number): void {
-    for (;;) {
-      const due: { atMs: number; run: () => void }[] = [];
-      for (const each of this.#delayed) due.push({ atMs: each.atMs, run: () => this.#deliverDelayed(each) });
-      for (const user of this.users.values()) {
-        for (const entry of user.entries) {
-          if (entry.snoozedUntilMs > 0) due.push({ atMs: entry.snoozedUntilMs, run: () => this.#wake(entry) });
-          if (entry.channel === undefined && entry.expiresAtMs > 0) {
-            due.push({ atMs: entry.expiresAtMs, run: () => this.#remove(user, entry.id, "expired") });
-          }
-        }
-      }
-      for (const [channel, ids] of this.#channels) {
-        for (const { id, expiresAtMs } of ids) {
-          if (expiresAtMs > 0) due.push({ atMs: expiresAtMs, run: () => this.#removeShared(channel, id, "expired") });
-        }
-      }
-      const first = due.toSorted((a, b) => a.atMs - b.atMs)[0];
-      if (first === undefined || first.atMs > nowMs) return;
+    for (let first = this.#firstDue(); first !== undefined && first.atMs <= nowMs; first = this.#firstDue())
       first.run();
+  }
+
+  #firstDue(): { readonly atMs: number; readonly run: () => void } | undefined {
+    const due: { atMs: number; run: () => void }[] = [];
+    for (const each of this.#delayed) due.push({ atMs: each.atMs, run: () => this.#deliverDelayed(each) });
+    for (const user of this.users.values()) {
+      for (const entry of user.entries) {
+        if (entry.snoozedUntilMs > 0) due.push({ atMs: entry.snoozedUntilMs, run: () => this.#wake(entry) });
+        if (entry.channel === undefined && entry.expiresAtMs > 0) {
+          due.push({ atMs: entry.expiresAtMs, run: () => this.#remove(user, entry.id, "expired") });
+        }
+      }
     }
+    for (const [channel, ids] of this.#channels) {
+      for (const { id, expiresAtMs } of ids) {
+        if (expiresAtMs > 0) due.push({ atMs: expiresAtMs, run: () => this.#removeShared(channel, id, "expired") });
+      }
+    }
+    return due.toSorted((a, b) => a.atMs - b.atMs)[0];
   }
 
   /** Answers how many have another state now. */
