@@ -9,6 +9,7 @@ import type { Limits } from "../limits.ts";
 import { type Authorize, subjectOf } from "../security/authorize.ts";
 import { nextTurn } from "../stream/turn.ts";
 import { expose, type ExposeFormat, type ExposeOptions } from "./expose.ts";
+import { PrometheusNames } from "./expose-names.ts";
 import { parseSelector, type Selector, selects } from "./federate-selector.ts";
 import type { Series } from "./series.ts";
 
@@ -33,7 +34,7 @@ const CONTENT_TYPES: Readonly<Record<ExposeFormat, string>> = {
 const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 const SCRAPES_MAX = 8;
 /** Series that are looked at between two turns of the event loop. */
-const LOOKED_AT = 2000;
+const LOOKED_AT = 500;
 
 export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandlers {
   const { authorize, limits, all, isOwn, refresh } = options;
@@ -67,7 +68,9 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
     }),
     [FEDERATE_PATH]: scrape(({ query }) => {
       const selectors = parseSelectors(query.getAll("match[]"), limits);
-      const wanted = (series: Series): boolean => !isOwn(series) && selectors.some((each) => selects(each, series));
+      const names = new PrometheusNames();
+      const wanted = (series: Series): boolean =>
+        !isOwn(series) && selectors.some((each) => selects(each, series, names));
       return { wanted, how: { hasTimestamps: true, isLinted: false } };
     }),
   };
@@ -104,7 +107,7 @@ async function* inTurns(
   options: ExposeOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   for (const piece of expose(await gathered(), options)) {
-    yield Buffer.from(piece);
+    if (piece !== "") yield Buffer.from(piece);
     await nextTurn();
   }
 }

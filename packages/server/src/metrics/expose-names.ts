@@ -70,6 +70,31 @@ export function prometheusLabel(name: string): string {
   return /^\d/u.test(plain) ? `key_${plain}` : plain;
 }
 
+/** Names that were translated before: metrics and labels have few different ones, and series many. */
+export class PrometheusNames {
+  readonly #metrics = new Map<string, string>();
+  readonly #labels = new Map<string, string>();
+
+  metric(metric: NamedMetric): string {
+    return remembered(this.#metrics, `${metric.type} ${metric.unit} ${metric.name}`, () => prometheusName(metric));
+  }
+
+  label(name: string): string {
+    return remembered(this.#labels, name, () => prometheusLabel(name));
+  }
+}
+
+const REMEMBERED_MAX = 10_000;
+
+function remembered(known: Map<string, string>, key: string, make: () => string): string {
+  let found = known.get(key);
+  if (found !== undefined) return found;
+  if (known.size >= REMEMBERED_MAX) known.clear();
+  found = make();
+  known.set(key, found);
+  return found;
+}
+
 function unitSuffixes(unit: string): { readonly main: string; readonly per: string } {
   const slash = unit.indexOf("/");
   const main = (slash < 0 ? unit : unit.slice(0, slash)).trim();

@@ -3,6 +3,7 @@ import { MetricPointSchema } from "@sluice/api";
 import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { expose, type ExposeOptions } from "./expose.ts";
+import { PrometheusNames } from "./expose-names.ts";
 import { parseSelector, selects } from "./federate-selector.ts";
 import { type Point, type SeriesDescription, SeriesTable } from "./series.ts";
 
@@ -180,7 +181,9 @@ test("many series come in pieces", () => {
 
 const select = (text: string): string[] => {
   const selector = parseSelector(text, 4096);
-  return [...table.all()].filter((series) => selects(selector, series)).map(({ description: { name } }) => name);
+  return [...table.all()]
+    .filter((series) => selects(selector, series, new PrometheusNames()))
+    .map(({ description: { name } }) => name);
 };
 
 test.each([

@@ -3,13 +3,13 @@
 //
 // E1. All samples of a family stand together, and no two have the same name and labels: of series that look alike there (their
 //     scope or unit told them apart here) the one with the newest point is told; of families with one name the first one.
-// E2. A step makes at most CHUNK_CHARACTERS and one sample's lines more: whoever pulls may pause between them, and what is held
-//     is references.
+// E2. A step looks at ADMITTED_AT_ONCE series, or makes at most CHUNK_CHARACTERS and one sample's lines more: whoever pulls may
+//     pause between them.
 // E3. A stale series is not told.
 import { fromBinary } from "@bufbuild/protobuf";
 import { type Exemplar, type MetricPoint, MetricPointSchema } from "@sluice/api";
 import { type CumulativeBuckets, explicitBuckets, exponentialBuckets } from "./buckets.ts";
-import { prometheusLabel, prometheusName } from "./expose-names.ts";
+import { PrometheusNames } from "./expose-names.ts";
 import type { MetricType, Series } from "./series.ts";
 
 export type ExposeFormat = "text" | "openmetrics";
@@ -38,13 +38,19 @@ interface Family {
 }
 
 const CHUNK_CHARACTERS = 64 * 1024;
+const ADMITTED_AT_ONCE = 500;
 const JOB = "job";
 const INSTANCE = "instance";
 
-/** The series, in pieces (E2). */
+/** The series, in pieces, some of which are empty (E2). */
 export function* expose(all: Iterable<Series>, options: ExposeOptions): Generator<string, void, undefined> {
   const families = new Map<string, Family>();
-  for (const series of all) admit(families, series, options);
+  const names = new PrometheusNames();
+  let admitted = 0;
+  for (const series of all) {
+    admit(families, series, { isLinted: options.isLinted, names });
+    if (++admitted % ADMITTED_AT_ONCE === 0) yield "";
+  }
   const isOpenMetrics = options.format === "openmetrics";
   let text = "";
   for (const [name, family] of families) {
@@ -60,13 +66,13 @@ export function* expose(all: Iterable<Series>, options: ExposeOptions): Generato
 }
 
 /** How a series looks to Prometheus; undefined: it has no name there. */
-export function exposedOf(series: Series): Exposed | undefined {
-  const name = prometheusName(series.description);
-  return name === "" ? undefined : { name, labels: labelsOf(series) };
+export function exposedOf(series: Series, names: PrometheusNames): Exposed | undefined {
+  const name = names.metric(series.description);
+  return name === "" ? undefined : { name, labels: labelsOf(series, names) };
 }
 
 /** service.name, .namespace and .instance.id become job and instance; names that become the same share a label. */
-function labelsOf({ description }: Series): Label[] {
+function labelsOf({ description }: Series, names: PrometheusNames): Label[] {
   const found = new Map<string, string>();
   const service = new Map<string, string>();
   for (const [name, value] of description.labels) {
@@ -74,7 +80,7 @@ function labelsOf({ description }: Series): Label[] {
       service.set(name, value);
       continue;
     }
-    const label = prometheusLabel(name);
+    const label = names.label(name);
     if (label === "" || label === "__name__") continue;
     const other = found.get(label);
     found.set(label, other === undefined ? value : `${other};${value}`);
@@ -89,9 +95,13 @@ function labelsOf({ description }: Series): Label[] {
 const SERVICE_NAMES = new Set(["service.name", "service.namespace", "service.instance.id"]);
 
 /** E1, E3. */
-function admit(families: Map<string, Family>, series: Series, { isLinted }: ExposeOptions): void {
+function admit(
+  families: Map<string, Family>,
+  series: Series,
+  { isLinted, names }: { readonly isLinted: boolean; readonly names: PrometheusNames },
+): void {
   if (series.isStale) return;
-  const exposed = exposedOf(series);
+  const exposed = exposedOf(series, names);
   if (exposed === undefined) return;
   const { type, description: help } = series.description;
   const name = isLinted && type === "gauge" ? exposed.name.replace(/_(?:count|sum|bucket)$/u, "") : exposed.name;
@@ -209,6 +219,7 @@ function boundText(bound: number, format: ExposeFormat): string {
 }
 
 function escapeValue(text: string): string {
+  if (!/["\\\n]/u.test(text)) return text;
   return text
     .replaceAll("\\", String.raw`\\`)
     .replaceAll("\n", String.raw`\n`)

@@ -6,7 +6,7 @@
 import { RE2JS, RE2JSException } from "re2js";
 import { InvalidRequest } from "../errors.ts";
 import { exposedOf } from "./expose.ts";
-import { prometheusName } from "./expose-names.ts";
+import type { PrometheusNames } from "./expose-names.ts";
 import type { MetricType, Series } from "./series.ts";
 
 type Test = (value: string) => boolean;
@@ -18,13 +18,13 @@ export interface Selector {
 }
 
 /** Whether a series, or a sample of it (a histogram's `_bucket`), is selected. */
-export function selects({ name, labels }: Selector, series: Series): boolean {
+export function selects({ name, labels }: Selector, series: Series, translated: PrometheusNames): boolean {
   const { description } = series;
-  const known = prometheusName(description);
+  const known = translated.metric(description);
   const names = [known, ...SUFFIXES[description.type].map((suffix) => known + suffix)];
   if (known === "" || !names.some((each) => name.every((test) => test(each)))) return false;
   if (labels.length === 0) return true;
-  const values = new Map(exposedOf(series)?.labels);
+  const values = new Map(exposedOf(series, translated)?.labels);
   return labels.every(({ label, test }) => test(values.get(label) ?? ""));
 }
 

@@ -9,6 +9,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { type ExponentialHistogramDataPoint, MetricPointSchema, RemoteWriteV1RequestSchema } from "@sluice/api";
 import { explicitBuckets } from "./buckets.ts";
 import { type Exposed, exposedOf, type Label } from "./expose.ts";
+import { PrometheusNames } from "./expose-names.ts";
 import type { ForwardedPoint, ForwardOutcome, ForwardTarget } from "./forward.ts";
 import type { Series } from "./series.ts";
 import { compressSnappy } from "./snappy.ts";
@@ -31,9 +32,10 @@ export function openRemoteWrite(url: URL): ForwardTarget {
       ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
       : new HttpAgent({ keepAlive: true, maxSockets: 1 });
   const exposed = new WeakMap<Series, Exposed | false>();
+  const names = new PrometheusNames();
   const namedOf = (series: Series): Exposed | undefined => {
     let found = exposed.get(series);
-    if (found === undefined) exposed.set(series, (found = exposedOf(series) ?? false));
+    if (found === undefined) exposed.set(series, (found = exposedOf(series, names) ?? false));
     return found === false ? undefined : found;
   };
   return {

@@ -51,7 +51,8 @@ export interface ForwarderOptions {
 }
 
 const POINTS_MAX = 200_000;
-const BATCH_POINTS = 2000;
+/** Encoded in one go: some milliseconds. */
+const BATCH_POINTS = 500;
 /** Points that come together leave together. */
 const GATHER_MS = 500;
 const PAUSE_MS_MIN = 500;
