@@ -22,7 +22,9 @@ export type ClientName =
   | "queue-rabbitmq"
   | "queue-bullmq"
   | "queue-jetstream"
+  | "metrics-ingest"
   | "metrics-subscribe"
+  | "notify-broadcast"
   | "files"
   | "files-many-readers"
   | "files-watch";

@@ -33,9 +33,11 @@ import { logsIngest } from "./scenarios/logs-ingest.ts";
 import { logsInterference } from "./scenarios/logs-interference.ts";
 import { logsLoki } from "./scenarios/logs-loki.ts";
 import { logsMemory } from "./scenarios/logs-memory.ts";
+import { metricsIngest } from "./scenarios/metrics-ingest.ts";
 import { metricsStream } from "./scenarios/metrics-stream.ts";
 import { metricsMemory } from "./scenarios/metrics-memory.ts";
 import { metricsQuery } from "./scenarios/metrics-query.ts";
+import { notifyBroadcast } from "./scenarios/notify-broadcast.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { queueDepth } from "./scenarios/queue-depth.ts";
 import { queueFairness } from "./scenarios/queue-fairness.ts";
@@ -76,6 +78,7 @@ const scenarios: readonly Scenario[] = [
   logsIngest,
   sdkHistory,
   heapGrowth,
+  metricsIngest,
   metricsQuery,
   metricsMemory,
   queueThroughput,
@@ -85,6 +88,7 @@ const scenarios: readonly Scenario[] = [
   metricsStream,
   ...files,
   ...rpc,
+  notifyBroadcast,
 ];
 const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;

@@ -93,7 +93,8 @@ async function findRedis(data: string): Promise<Entrant> {
   }
 }
 
-async function findNats(data: string): Promise<Entrant> {
+/** NATS, with and without JetStream. */
+export async function findNats(data: string): Promise<Entrant> {
   const build = await buildPeer("nats-server");
   if (build.kind === "missing") return missing("nats", build.reason);
   const { stdout } = await run(build.program, ["--version"]);

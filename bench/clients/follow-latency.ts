@@ -9,6 +9,7 @@ import {
   WriteLogStreamResponseSchema,
 } from "@sluice/api";
 import { carryOut } from "./client-process.ts";
+import { DeliveryTimes } from "./delivery-times.ts";
 import { MessageCounters, MessageReader } from "./grpc-messages.ts";
 import { HeaderEncoder } from "./hpack.ts";
 import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
@@ -32,52 +33,14 @@ export interface FollowLatencyOutcome {
   readonly producerLateMs: number;
 }
 
-/** Of milliseconds, up to 60 s: a million samples a second cannot be kept. */
-class Histogram {
-  readonly #counts = new Uint32Array(60_001);
-  #total = 0;
-
-  add(ms: number, count: number): void {
-    this.#counts[Math.min(60_000, Math.max(0, Math.ceil(ms)))]! += count;
-    this.#total += count;
-  }
-
-  percentile(part: number): number {
-    let seen = 0;
-    for (const [ms, count] of this.#counts.entries()) {
-      seen += count;
-      if (seen >= part * this.#total) return ms;
-    }
-    return 60_000;
-  }
-}
-
-/** When each entry was appended, and acknowledged. */
-class Times {
-  readonly appended: number[] = [];
-  readonly acknowledged: number[] = [];
-  readonly sinceAck = new Histogram();
-  readonly sinceAppend = new Histogram();
-  deliveries = 0;
-
-  /** A follower has the entries from..to. */
-  deliver(from: number, to: number, nowMs: number): void {
-    this.deliveries += to - from;
-    for (let entry = from; entry < to; entry++) {
-      this.sinceAppend.add(nowMs - (this.appended[entry] ?? nowMs), 1);
-      this.sinceAck.add(nowMs - (this.acknowledged[entry] ?? nowMs), 1);
-    }
-  }
-}
-
 /** All followers of one connection. */
 class Followers implements WireHandler {
   readonly #counters: MessageCounters;
-  readonly #times: Times;
+  readonly #times: DeliveryTimes;
   openStreams = 0;
   onProgress: () => void = () => {};
 
-  constructor(count: number, times: Times) {
+  constructor(count: number, times: DeliveryTimes) {
     this.#counters = new MessageCounters(count);
     this.#times = times;
   }
@@ -117,10 +80,10 @@ class Followers implements WireHandler {
 /** Appends entries on a connection of its own, one message for each. */
 class Producer implements WireHandler {
   readonly #reader = new MessageReader();
-  readonly #times: Times;
+  readonly #times: DeliveryTimes;
   #connection: WireConnection | undefined;
 
-  constructor(times: Times) {
+  constructor(times: DeliveryTimes) {
     this.#times = times;
   }
 
@@ -152,7 +115,7 @@ class Producer implements WireHandler {
 }
 
 async function run(task: FollowLatencyTask): Promise<FollowLatencyOutcome> {
-  const times = new Times();
+  const times = new DeliveryTimes();
   const groups = Array.from({ length: task.connections }, () => new Followers(task.followersPerConnection, times));
   const connections = await Promise.all(groups.map((group) => WireConnection.open(task.address, group)));
   const producer = new Producer(times);
@@ -191,7 +154,7 @@ async function openAll(
 }
 
 /** Appends at the rate; answers when all followers have all entries, with how late an append was at worst, ms. */
-async function appendSteadily(producer: Producer, times: Times, task: FollowLatencyTask): Promise<number> {
+async function appendSteadily(producer: Producer, times: DeliveryTimes, task: FollowLatencyTask): Promise<number> {
   const messages = new MessageReader().take(readFileSync(task.entriesFile)).map(appendMessage);
   const entries = task.entriesPerSecond * task.seconds;
   const followers = task.connections * task.followersPerConnection;

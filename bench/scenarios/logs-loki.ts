@@ -184,7 +184,7 @@ async function readLoki(address: string, range: Range, text: string): Promise<{ 
   let entries = 0;
   for (let { startNs } = range; ;) {
     const words = { query, start: `${startNs}`, end: `${range.endNs}`, limit: `${pageSize}`, direction: "forward" };
-    const response = await fetch(`http://${address}/loki/api/v1/query_range?${new URLSearchParams(words)}`);
+    const response = await fetch(`http://${address}/loki/api/v1/query_range?${new URLSearchParams(words).toString()}`);
     if (!response.ok) throw new Error(`Loki answered ${response.status}: ${await response.text()}`);
     const { data } = (await response.json()) as LokiAnswer;
     const times = data.result.flatMap(({ values }) => values.map(([ns]) => BigInt(ns)));
