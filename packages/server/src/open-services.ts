@@ -30,7 +30,7 @@ import { createQueueService, type QueueServiceHandle } from "./queues/service.ts
 import { type Authorize, SERVER_SUBJECT } from "./security/authorize.ts";
 import type { DataFolder } from "./store/data-folder.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { logReporter, queueReporter } from "./telemetry/server-metrics.ts";
+import { fileReporter, logReporter, queueReporter } from "./telemetry/server-metrics.ts";
 
 export interface OpenServicesRequest {
   readonly config: Config;
@@ -96,6 +96,7 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
   const { source } = metrics;
   const forwarding = { ...config.metricsForward, source, refresh: () => metrics.refresh(), clock, random, logger };
   metrics.addReporter(opened.use(openForward(forwarding)).reporter);
+  metrics.addReporter(fileReporter(files));
   metrics.addReporter(logReporter({ logs: served, delivered: logs.delivered }));
   metrics.addReporter(queueReporter(() => catalog.list()));
 

@@ -4,7 +4,7 @@ import { type Call, Code } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CallMetrics, observeBoth } from "../telemetry/call-metrics.ts";
-import { heldReporter, logReporter, queueReporter } from "../telemetry/server-metrics.ts";
+import { fileReporter, heldReporter, logReporter, queueReporter } from "../telemetry/server-metrics.ts";
 import { OwnMetrics } from "./own-metrics.ts";
 import { SeriesTable } from "./series.ts";
 
@@ -111,6 +111,8 @@ test("logs and queues are told by name; a queue that has gone is stale after a w
   };
   const queues = [{ name: "mail", engine: { counts: () => counts }, journal: { diskBytes: 11 } }];
   own.add(queueReporter(() => queues));
+  own.add(fileReporter({ uploads: 6 }));
+  expect(valuesOf("sluice.file.uploads")).toEqual(new Map([["", 6]]));
   expect(valuesOf("sluice.log.entries")).toEqual(new Map([["default", 7]]));
   expect(valuesOf("sluice.log.delivered")).toEqual(new Map([["", 3]]));
   expect(valuesOf("sluice.queue.jobs").get("mail running")).toBe(2);

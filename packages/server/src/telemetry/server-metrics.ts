@@ -41,6 +41,15 @@ export function heldReporter(counts: () => HeldCounts): Reporter {
   };
 }
 
+const UPLOADS = gauge("sluice.file.uploads", "{file}", "Uploads that are not committed, being written or not");
+
+export function fileReporter(files: { readonly uploads: number }): Reporter {
+  return {
+    instruments: [UPLOADS],
+    report: (report) => report(UPLOADS, files.uploads),
+  };
+}
+
 const ENTRIES = counter("sluice.log.entries", "{entry}", "Entries that were appended to a log, durably");
 const LOG_SIZE = gauge("sluice.log.size", "By", "Bytes of a log on disk");
 const DELIVERED = counter("sluice.log.delivered", "{entry}", "Entries that have left in streams");
