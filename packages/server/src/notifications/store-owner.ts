@@ -66,10 +66,10 @@ export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRe
   }
 }
 
-/** Whose state a record of the state's own changes. */
+/** Whose state a record changes: users, and items, as nobody knows yet who makes something of what is shared. */
 export function touchesOf(record: NewNotificationRecord): readonly string[] {
   const { kind } = record;
   if (kind?.case === "due") return [idKey(Number(kind.value.id ?? 0n)), ...usersOf(record)];
-  if (kind?.case !== "removed") return [];
-  return kind.value.userId ? [kind.value.userId] : (kind.value.ids ?? []).map((id) => idKey(Number(id)));
+  if (kind?.case !== "removed" && kind?.case !== "state") return [];
+  return [...usersOf(record), ...(kind.value.ids ?? []).map((id) => idKey(Number(id)))];
 }

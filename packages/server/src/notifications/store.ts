@@ -258,7 +258,7 @@ class JournalNotificationStore implements OpenNotificationStore {
     const keys = hidden.map(({ id }) => `${userId}\0${id}`);
     for (const key of keys) this.#hiding.add(key);
     try {
-      await this.#writeOf(userId, wanted.record);
+      await this.#write({ record: wanted.record, touches: touchesOf(wanted.record) });
     } catch (error) {
       wanted.withdraw();
       throw error;
@@ -422,7 +422,8 @@ class JournalNotificationStore implements OpenNotificationStore {
       ...(ifRevision === undefined ? {} : { ifRevision: BigInt(ifRevision) }),
       at: this.#nowNs(),
     };
-    const changed = await this.#write({ record: { kind: { case: "state", value } }, touches: [userId] });
+    const record: NewNotificationRecord = { kind: { case: "state", value } };
+    const changed = await this.#write({ record, touches: touchesOf(record) });
     const only = ids[0];
     if (changed > 0 || ifRevision === undefined || only === undefined) return { kind: "changed", changed };
     // Another one was quicker: this one has changed nothing. Or there was nothing to change.

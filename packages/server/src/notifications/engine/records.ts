@@ -51,7 +51,10 @@ export function remember(state: InboxState, key: { key: string; id: number; unti
   state.keys.set(key.key, key);
 }
 
-/** Unix s, rounded up; 0: never. */
+/**
+ * Unix s; 0: never. Never too early, up to a second too late: of the time of delivery whole seconds are kept, so that it is the
+ * same for what was carried.
+ */
 export function expiryOf(atMs: number, ttlMs: number): number {
-  return ttlMs === 0 ? 0 : Math.min(0xffff_fffe, Math.ceil((atMs + ttlMs) / 1000));
+  return ttlMs === 0 ? 0 : Math.min(0xffff_fffe, Math.floor(atMs / 1000) + Math.ceil(ttlMs / 1000) + 1);
 }

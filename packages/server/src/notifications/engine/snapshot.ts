@@ -156,7 +156,7 @@ function carriedOf(state: InboxState, item: ItemToCarry): MessageInitShape<typeo
   return {
     id: BigInt(id),
     sequence: BigInt(sequence),
-    deliveredAt: nsOf(item.deliveredMs || deliveredAt * 1000),
+    deliveredAt: nsOf(item.deliveredMs || firstDeliveryMs(published, deliveredAt * 1000)),
     published: {
       ...published,
       userIds: kept,
@@ -166,6 +166,11 @@ function carriedOf(state: InboxState, item: ItemToCarry): MessageInitShape<typeo
     },
     holders: [...holders, ...made],
   };
+}
+
+/** What expires counts from it. Of what was delayed it is not in the record. */
+function firstDeliveryMs({ at, deliverAt }: KindOf<"published">, lastMs: number): number {
+  return msOf(deliverAt) > msOf(at) ? lastMs : msOf(at);
 }
 
 function sharedHoldersOf(state: InboxState, id: number): MessageInitShape<typeof ItemHolderSchema>[] {

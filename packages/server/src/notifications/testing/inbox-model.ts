@@ -150,7 +150,7 @@ export class InboxModel {
 
   #deliver(id: number, publish: ModelPublish, atMs: number): void {
     const { topics, everyone, priority, collapseKey } = publish;
-    const expiresAtMs = publish.ttlMs === 0 ? 0 : Math.ceil((atMs + publish.ttlMs) / 1000) * 1000;
+    const expiresAtMs = publish.ttlMs === 0 ? 0 : (Math.floor(atMs / 1000) + publish.ttlMs / 1000 + 1) * 1000;
     const channel = everyone ? "" : topics.toSorted().join(" ");
     const order = ++this.#order;
     const isShared = everyone || topics.length > 0;
