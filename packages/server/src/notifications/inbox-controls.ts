@@ -5,7 +5,7 @@ import { controlFrame, REMOVAL_REASONS } from "./item-frames.ts";
 type EventOf<K extends InboxEvent["kind"]> = Extract<InboxEvent, { kind: K }>;
 
 /** As NotificationState has it. */
-export function stateMessage({ snoozedUntilMs, revision, ...flags }: ItemState) {
+function stateMessage({ snoozedUntilMs, revision, ...flags }: ItemState) {
   return { ...flags, snoozedUntil: BigInt(snoozedUntilMs) * 1_000_000n, revision: BigInt(revision) };
 }
 

@@ -185,7 +185,7 @@ export function parseIds(ids: readonly string[], limits: Limits): number[] {
 }
 
 /** The number behind an id; 0: it is none. */
-export function numberOfId(id: string): number {
+function numberOfId(id: string): number {
   const number = ID.test(id) ? Number(id) : 0;
   return Number.isSafeInteger(number) ? number : 0;
 }

@@ -8,8 +8,7 @@
 // S4. Counts are told after `sync`, and again after whatever the device could not count itself: it counts one more for
 //     each new notification it gets, and nothing else.
 // S5. Whatever ends the stream, `close` runs in that turn.
-import type { FrameSource, FrameStream, RpcError } from "@sluice/rpc";
-import { retryDelayMs } from "@sluice/rpc";
+import { FRAME_HEADER_BYTES, type FrameSource, type FrameStream, retryDelayMs, type RpcError } from "@sluice/rpc";
 import { NotificationSchema } from "@sluice/api";
 import { NotFound, SluiceError, StreamInterrupted } from "../errors.ts";
 import type { Clock } from "../store/contract.ts";
@@ -221,12 +220,12 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     }
     // One that comes again, or comes read, is not one more.
     if (item.state.revision > 0) this.#hasStaleCounts = true;
-    const isSame = this.#isSameForAll(item);
-    const known = isSame ? shared.find(item.sequence, item.topic) : undefined;
+    const known = this.#findShared(item, this.#position);
     if (known !== undefined) {
       this.#credit.send(known.length);
       return known;
     }
+    const isSame = isSameForAll(item, this.#position);
     const position = { epoch: store.epoch, through: this.#position };
     const start = sink.used;
     writeItem(sink, item, { body, cursor: formatInboxCursor(position, isSame ? undefined : this.userId) });
@@ -238,10 +237,9 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     return frame;
   }
 
-  #isSameForAll({ isShared, silent, state, sequence }: InboxItem): boolean {
-    if (!isShared || silent || state.revision !== 0) return false;
-    for (const through of this.#position) if (through !== sequence) return false;
-    return true;
+  /** The frame that other readers have got, if it is this one's, too. */
+  #findShared(item: InboxItem, position: Through): Uint8Array | undefined {
+    return isSameForAll(item, position) ? this.#options.shared.find(item.sequence, item.topic) : undefined;
   }
 
   /** The next event, with its body; undefined: none, or not now. */
@@ -264,7 +262,9 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     }
     const waiting: Waiting = { event, position: this.#reader.position, body: undefined, isReady: true };
     if (event.kind !== "item") return this.#enqueue(waiting);
-    const body = this.#options.store.body(event.item);
+    // What is new to all was read once, for the first of them.
+    const known = this.#findShared(event.item, waiting.position);
+    const body = known?.subarray(FRAME_HEADER_BYTES) ?? this.#options.store.body(event.item);
     if (!(body instanceof Promise)) {
       waiting.body = body;
       return this.#enqueue(waiting);
@@ -346,4 +346,11 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     const lagEntries = isCurrent ? 0 : Math.max(1, store.head - Math.min(...this.#position));
     this.#write(controls.heartbeat({ headCursor, nowNs: clock.nowNs(), lagEntries }));
   }
+}
+
+/** Whether all readers that come to it in this order get the same bytes. */
+function isSameForAll({ isShared, silent, state, sequence }: InboxItem, position: Through): boolean {
+  if (!isShared || silent || state.revision !== 0) return false;
+  for (const through of position) if (through !== sequence) return false;
+  return true;
 }
