@@ -153,7 +153,7 @@ test("no two samples have one name and one set of labels: the newest wins, of ty
   write("a.b", { origin: "x", point: { value: 1 } });
   write("a.b", { origin: "y", point: { value: 2, timestampNs: NS + 1n } });
   write("a_b", { origin: "z", point: { value: 3, timestampNs: NS - 1n } });
-  write("a-b", { type: "histogram", point: { value: 4 } });
+  write("a-b", { type: "histogram", labels: [["x", "y"]], point: { value: 4, timestampNs: NS + 5n } });
   write("gone");
   for (const series of table.named("gone")) table.end(series, NS + 1n);
   expect(text({ hasTimestamps: true })).toBe("# TYPE a_b gauge\na_b 2 1700000000500\n");
