@@ -1,8 +1,9 @@
 // The SDK's workers against a real server: where jobs wait, and what becomes of them when a connection, the event loop or
 // the server fails.
-import { connect, type JobHandler, type SluiceClient } from "@sluice/client";
+import { connect, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openFaultProxy } from "../support/fault-proxy.ts";
+import { holdJobs } from "../support/held-jobs.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
@@ -22,28 +23,16 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-/** Handlers that the test ends. */
-function openHandler() {
-  const running = new Map<string, () => void>();
-  const begun: string[] = [];
-  const handler: JobHandler = async (job) => {
-    begun.push(job.text());
-    await new Promise<void>((resolve) => running.set(job.text(), resolve));
-    running.delete(job.text());
-  };
-  return { handler, begun, running, finish: (text: string) => running.get(text)?.() };
-}
-
 const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
 const texts = (count: number) => Array.from({ length: count }, (_, i) => ({ body: String(i + 1) }));
 
 test("offers at a slow worker go to one that comes, before the slow one ends its job; an urgent job passes them all", async () => {
   await client.queues.create("offers");
   await client.queues.enqueue("offers", texts(60));
-  const slow = openHandler();
+  const slow = holdJobs();
   const slowWorker = client.queues.worker("offers", slow.handler, { slots: 1, window: 60, workerId: "slow" });
   await expect.poll(() => [slow.begun, slowWorker.waiting]).toEqual([["1"], 59]);
-  const fast = openHandler();
+  const fast = holdJobs();
   const fastWorker = client.queues.worker("offers", fast.handler, { slots: 1, window: 30, workerId: "fast" });
   await expect.poll(() => fast.begun.length).toBe(1);
   expect(slow.begun).toEqual(["1"]);
@@ -95,7 +84,7 @@ test("jobs outlive a lost connection: their worker goes on with them, and each c
   await client.queues.enqueue("cut", texts(3));
   await using proxy = await openFaultProxy({ target: () => server.address });
   await using far = connect(proxy.address);
-  const jobs = openHandler();
+  const jobs = holdJobs();
   const kept: number[] = [];
   let losses = 0;
   const worker = far.queues.worker("cut", jobs.handler, {

@@ -263,6 +263,11 @@ const USAGE: readonly (readonly [string, string[], RegExp])[] = [
     ["--queue", "q", "--listen", "127.0.0.1:0", "--slots", "2"],
     /--slots are those of --push/u,
   ],
+  [
+    "a certificate without a key",
+    ["--queue", "q", "--listen", "127.0.0.1:0", "--cert", "x"],
+    /--cert and --key go together/u,
+  ],
   ["an address of others", ["--queue", "q", "--listen", "0.0.0.0:0"], /Others can reach 0\.0\.0\.0:0/u],
   ["no address", ["--queue", "q", "--listen", "7000"], /"7000" is no HOST:PORT/u],
   ["no URL", ["--queue", "q", "--push", "127.0.0.1/jobs"], /is no URL of a service beside/u],

@@ -70,7 +70,9 @@ export function sidecarCommand(context: CommandContext): Command {
     .option("--push <url>", "the service: http://HOST:PORT/PATH", parsePush)
     .option("--slots <count>", "requests to --push at the same time (default: 1)", parseSlots)
     .option("--health-listen <host:port>", "for probes: /healthz, /readyz, /metrics, gRPC health", parseListen)
-    .option("--grace <time>", "what running jobs get to end (default: 25s)", parseDurationMs, GRACE_MS)
+    .addOption(
+      new Option("--grace <time>", "what running jobs get to end").default(GRACE_MS, "25s").argParser(parseDurationMs),
+    )
     .option("--tls", "talk TLS to the server")
     .option("--ca <file>", "certificates (PEM) by which to know it, instead of the system's; means --tls")
     .option("--cert <file>", "the certificate (PEM) to show to it, with --key; means --tls")

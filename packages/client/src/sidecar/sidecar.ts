@@ -30,7 +30,7 @@ import { RelayService } from "./relay-service.ts";
 import { metricsHandler, type SidecarCounts } from "./sidecar-counts.ts";
 
 /** See `openSidecar`. */
-export interface SidecarOptions extends Omit<ClientOptions, "closeTimeoutMs"> {
+export interface SidecarOptions extends Omit<ClientOptions, "closeTimeoutMs" | "keepalive"> {
   /** The server: "host:port", "[::1]:port" or "unix:/path". */
   readonly upstream: string;
   readonly queue: string;
@@ -42,6 +42,8 @@ export interface SidecarOptions extends Omit<ClientOptions, "closeTimeoutMs"> {
   readonly push?: PushOptions;
   /** Workers at a time. Default: 1,000. */
   readonly workersMax?: number;
+  /** Of the connection to the server. Default: 5 s and 5 s. */
+  readonly keepalive?: NonNullable<ClientOptions["keepalive"]>;
   /** What a drain by `POST /drain` gives to jobs that run, ms. Default: 25,000. */
   readonly graceMs?: number;
   readonly onEvent?: (event: SidecarEvent) => void;
@@ -83,6 +85,8 @@ export interface Sidecar extends AsyncDisposable {
 }
 
 const WORKERS_MAX = 1000;
+/** One connection stands for all workers: that it is gone is to be known well before their leases end. */
+const KEEPALIVE = { intervalMs: 5000, timeoutMs: 5000 };
 const GRACE_MS = 25_000;
 const PROGRESS_EVERY_MS = 1000;
 /** After the grace: what is given back is answered within that, or the server finds out by itself. */
@@ -128,8 +132,9 @@ class RunningSidecar implements Sidecar {
     const { upstream, queue, push, clock = systemClock, random = systemRandom, workersMax = WORKERS_MAX } = options;
     this.#options = options;
     this.#clock = clock;
-    this.#channel = openChannel(upstream, channelOptionsOf(options));
-    this.#client = connect(upstream, { ...options, closeTimeoutMs: 0 });
+    const how = { keepalive: KEEPALIVE, ...options, closeTimeoutMs: 0 };
+    this.#channel = openChannel(upstream, channelOptionsOf(how));
+    this.#client = connect(upstream, how);
     const rpc = createClient(QueueService, this.#channel);
     const listener = this.#relayListener();
     this.#service = new RelayService({ rpc, queue, clock, random, listener, workersMax });

@@ -156,6 +156,23 @@ test("while the server is away its heartbeats come from the sidecar, and end wit
   expect(clock.timers).toBe(0);
 });
 
+test("a server that is silent for two heartbeats is given up, and the worker hears of the sidecar at once", async () => {
+  const { streams, read, told, clock, events } = openRelay({ heartbeatMs: 1000 });
+  streams[0]!.tell(session());
+  await read();
+  clock.advance(1900);
+  streams[0]!.tell({ case: "flowState", value: { credit: 4 } });
+  await read();
+  clock.advance(1900);
+  await read();
+  expect([events, told.length]).toEqual([["attached"], 2]);
+  clock.advance(200);
+  await read();
+  expect(events).toEqual(["attached", "lost"]);
+  expect(told.at(-1)).toMatchObject({ case: "flowState", value: { sent: 0n, credit: 4 } });
+  expect(told).toHaveLength(3);
+});
+
 test("before the server has taken a worker, only its absence is waited for", async () => {
   const { reconnect, ending, read, events, told } = openRelay();
   const second = await reconnect();

@@ -13,7 +13,8 @@ import { Code, frameOf, RpcError } from "@sluice/rpc";
 import { abortWith } from "../abort.ts";
 import { Gate } from "../gate.ts";
 import { Retrier, STREAM_RETRY } from "../retry.ts";
-import { pause, type Timer } from "../time.ts";
+import { pause } from "../time.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { endOf, LeaseLedger, type Question } from "./lease-ledger.ts";
 import { type RelayContext, sidecarDraining } from "./relay-context.ts";
 import { RelayOutbox } from "./relay-outbox.ts";
@@ -29,7 +30,6 @@ import {
 } from "./work-messages.ts";
 import { WorkerCredit } from "./worker-credit.ts";
 
-const DEFAULT_HEARTBEAT_MS = 30_000;
 /** What a worker said before it went is said to a server that is away for so long. */
 const LINGER_MS = 300_000;
 const THROTTLES_MAX = 1000;
@@ -42,6 +42,7 @@ export class WorkRelay {
   readonly #credit = new WorkerCredit();
   readonly #throttles = new Map<string, bigint>();
   readonly #answered = new Gate();
+  readonly #heartbeats: Heartbeats;
   readonly #stop = new AbortController();
   /** "finished": half-closed. */
   #worker: "here" | "finished" | "gone" = "here";
@@ -53,12 +54,15 @@ export class WorkRelay {
   #hasSession = false;
   #isAttached = false;
   #isOver = false;
-  #beatTimer: Timer | undefined;
 
   /** @param subscribe the worker's first request, with the queue's name in it */
   constructor(subscribe: Subscribe, context: RelayContext) {
     this.#subscribe = subscribe;
     this.#context = context;
+    this.#heartbeats = new Heartbeats(context.clock, subscribe.heartbeatMs, () => {
+      const value = { sent: this.#credit.sent, credit: this.#credit.free };
+      this.outbox.push(frameOfResponse({ case: "flowState", value }));
+    });
     if (subscribe.flow !== undefined) this.#credit.set(subscribe.flow);
   }
 
@@ -117,7 +121,7 @@ export class WorkRelay {
     } finally {
       this.#isOver = true;
       this.#isAttached = false;
-      this.#beatTimer?.cancel();
+      this.#heartbeats.stop();
       this.#answered.open();
     }
     if (ending === undefined) {
@@ -185,15 +189,22 @@ export class WorkRelay {
   async #attend(): Promise<void> {
     const attempt = new AbortController();
     const unlink = abortWith(attempt, [this.#stop.signal]);
+    const alarm = this.#heartbeats.watch(attempt);
     const stream = this.#openStream();
     try {
       for await (const bytes of this.#context.call(stream.requests(), { raw: true, signal: attempt.signal })) {
+        alarm?.heard();
         this.#hear(readResponse(bytes), bytes);
         const room = this.outbox.room();
         if (room !== undefined) await room;
+        alarm?.listen();
       }
+    } catch (error) {
+      attempt.signal.throwIfAborted(); // the reason says more than the cancellation that it caused
+      throw error;
     } finally {
       this.#stream = undefined;
+      alarm?.stop();
       stream.finish();
       unlink();
       attempt.abort();
@@ -228,19 +239,7 @@ export class WorkRelay {
       this.#credit.takeBack(gone.length);
       this.outbox.push(frameOfResponse({ case: "recall", value: { leases: gone, reason: RecallReason.REBALANCE } }));
     }
-    if (this.#hasSession) this.#beat();
-  }
-
-  /** While the server is away, its heartbeats come from here: the worker has nothing to be alarmed about. */
-  #beat(): void {
-    const { heartbeatMs = DEFAULT_HEARTBEAT_MS } = this.#subscribe;
-    this.#beatTimer?.cancel();
-    if (heartbeatMs === 0) return;
-    this.#beatTimer = this.#context.clock.setTimer(() => {
-      const value = { sent: this.#credit.sent, credit: this.#credit.free };
-      this.outbox.push(frameOfResponse({ case: "flowState", value }));
-      this.#beat();
-    }, heartbeatMs);
+    if (this.#hasSession) this.#heartbeats.replace();
   }
 
   // What the server says.
@@ -284,7 +283,7 @@ export class WorkRelay {
     const isFirst = !this.#hasSession;
     this.#hasSession = true;
     this.#isAttached = true;
-    this.#beatTimer?.cancel();
+    this.#heartbeats.stop();
     this.#subscribe.sessionToken = sessionToken;
     this.#subscribe.workerId = workerId;
     if (isFirst) {
