@@ -122,7 +122,10 @@ class JournalNotificationStore implements OpenNotificationStore {
       },
     });
     owner.onProgress = () => this.#upkeep.wake();
-    journal.onFailure((error) => owner.queue.fail(error));
+    journal.onFailure((error) => {
+      this.#upkeep.close();
+      owner.queue.fail(error);
+    });
   }
 
   /** The first record of a new store. */

@@ -156,7 +156,7 @@ function moveToRow(
 ): void {
   const { channel, priority, sequence } = known;
   const line = channel.lines[priority]!;
-  const { type, bytes, expiresAt, deliveredAt, place: bodyPlace } = line.entry(line.find(sequence));
+  const { type, bytes, expiresAt, deliveredAt, place: bodyPlace } = line.lookUp(sequence)!;
   const flags = known.flags | ItemFlag.MOVED | ItemFlag.SNOOZED;
   const row = state.addDirect(
     { user, id, sequence, place: bodyPlace, priority, flags, type, bytes, expiresAt, deliveredAt },

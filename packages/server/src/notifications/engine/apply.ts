@@ -8,6 +8,7 @@ import { applyCarried, applyServer, applyUser } from "./apply-carried.ts";
 import { type ChannelRemoval } from "./channel.ts";
 import { ItemFlag } from "./direct-items.ts";
 import { NONE } from "./rows.ts";
+import { PRIORITIES } from "./user-table.ts";
 import { collapseKeyOf, type Delivery, type InboxState, reasonName } from "./state.ts";
 import { applyStates } from "./apply-states.ts";
 import {
@@ -153,7 +154,12 @@ function deliverShared(state: InboxState, delivery: Delivery, at: { sequence: nu
   }
   channel.lastEvent = sequence;
   state.crowdedChannels.add(channel);
-  for (const reader of state.readersOfChannel(channel)) reader.changed();
+  if (channel !== state.everyone) {
+    for (const reader of state.readersOfChannel(channel)) reader.changed();
+    return;
+  }
+  const live = { priority, sequence, position: Array.from({ length: PRIORITIES }, () => sequence) };
+  for (const reader of state.readersOfChannel(channel)) reader.arrived(live);
 }
 
 function applyDue(state: InboxState, due: KindOf<"due">, place: number): void {

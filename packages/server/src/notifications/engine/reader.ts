@@ -5,14 +5,16 @@
 // R2. Of the backlog (up to `liveAfter`) the oldest comes first, or the most urgent; what is live and more urgent than it goes
 //     ahead of it, behind what there is of its own priority.
 // R3. While nothing has overtaken anything all priorities have the same position.
-// R4. It holds positions, nothing of what it will hand out: what is forgotten of the log meanwhile is counted (`missed`).
+// R4. A broadcast that comes while there is nothing else is the next event without a search, and behind it there is nothing:
+//     whatever else happens before it is handed out calls `changed`, and it is searched for.
+// R5. It holds positions, nothing of what it will hand out: what is forgotten of the log meanwhile is counted (`missed`).
 import type { InboxEvent, InboxReader, ReaderListener, ReaderOptions, RemovalName } from "../contract.ts";
 import type { ChannelRemoval } from "./channel.ts";
 import { covers } from "./channel.ts";
 import { ItemFlag } from "./direct-items.ts";
 import type { LoggedEvent } from "./event-log.ts";
 import { NONE } from "./rows.ts";
-import { countMissed, type InboxState, reasonName, type StateReader } from "./state.ts";
+import { countMissed, type InboxState, type LiveBroadcast, reasonName, type StateReader } from "./state.ts";
 import { PRIORITIES, type VisibleChannel } from "./user-table.ts";
 import type { InboxViews } from "./views.ts";
 
@@ -37,7 +39,7 @@ export class StateInboxReader implements InboxReader, StateReader {
   readonly #minPriority: number;
   readonly #byPriority: boolean;
   readonly #unreadOnly: boolean;
-  #position: number[];
+  #position: readonly number[];
   /** By priority; null: nothing; undefined: not looked for yet. */
   readonly #candidates: (Candidate | null | undefined)[] = Array.from({ length: PRIORITIES }, () => undefined);
   /** Whether there is something live of each priority; undefined: not looked for yet. */
@@ -48,6 +50,10 @@ export class StateInboxReader implements InboxReader, StateReader {
   #prelude: InboxEvent[] = [];
   #missed = [0, 0, 0, 0, 0];
   #hasMissed = false;
+  /** R4. */
+  #alone: LiveBroadcast | undefined;
+  /** R4: nothing has happened since what was handed out last. */
+  #isSettled = false;
   #isLive = false;
   #isAwake = true;
   #isOpen = true;
@@ -88,6 +94,8 @@ export class StateInboxReader implements InboxReader, StateReader {
     for (;;) {
       const told = this.#prelude.shift();
       if (told !== undefined) return told;
+      if (this.#alone !== undefined) return this.#nextAlone(this.#alone);
+      if (this.#isSettled) return this.#rest();
       const priority = this.#choose();
       const candidate = priority === NONE ? undefined : this.#candidates[priority];
       if (!this.#isLive && (candidate === undefined || candidate === null || this.#oldest() > this.liveAfter)) {
@@ -113,7 +121,16 @@ export class StateInboxReader implements InboxReader, StateReader {
     this.#hasMissed = true;
   }
 
+  arrived(live: LiveBroadcast): void {
+    if (this.#isAwake || !this.#isLive || live.priority < this.#minPriority) return this.changed();
+    this.#alone = live;
+    this.#isAwake = true;
+    this.#listener.changed();
+  }
+
   changed(): void {
+    this.#alone = undefined;
+    this.#isSettled = false;
     this.#candidates.fill(undefined);
     this.#live.fill(undefined);
     if (this.#isAwake) return;
@@ -124,6 +141,16 @@ export class StateInboxReader implements InboxReader, StateReader {
   ended(why: "user-deleted" | "device-removed"): void {
     this.close();
     this.#listener.ended(why);
+  }
+
+  /** R4. */
+  #nextAlone({ priority, sequence, position }: LiveBroadcast): InboxEvent {
+    this.#alone = undefined;
+    this.#isSettled = true;
+    this.#position = position;
+    const { everyone: channel } = this.#state;
+    const index = channel.lines[priority]!.find(sequence);
+    return { kind: "item", item: this.#views.shared(this.user, { channel, priority, index }) };
   }
 
   /** R3. There is nothing: so it has read up to the head. */

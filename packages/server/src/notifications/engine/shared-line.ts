@@ -84,8 +84,16 @@ export class SharedLine {
   }
 
   setPlace(sequence: number, place: number): void {
+    const late = this.#late.get(sequence);
+    if (late !== undefined) this.#late.set(sequence, { ...late, place });
     const index = this.find(sequence);
     if (index >= 0) this.#places[index] = place;
+  }
+
+  /** What has this sequence and is alive, what was added before the end included. */
+  lookUp(sequence: number): SharedEntry | undefined {
+    const index = this.find(sequence);
+    return index < 0 ? this.#late.get(sequence) : this.entry(index);
   }
 
   /** The index of a sequence that is alive; -1: it is not. */

@@ -45,6 +45,14 @@ export interface Delayed extends Delivery {
 }
 
 /** Somebody whose reader may have something new. */
+/** An item for everyone that has just been delivered: the same object for all readers. */
+export interface LiveBroadcast {
+  readonly priority: number;
+  readonly sequence: number;
+  /** Behind it, for who has everything before it. */
+  readonly position: readonly number[];
+}
+
 export interface StateReader {
   readonly user: number;
   /** Behind which events it reads: those of its inbox are among what is of priority 7. */
@@ -52,6 +60,8 @@ export interface StateReader {
   /** These events are forgotten, and it has not read them. */
   missed(events: readonly LoggedEvent[]): void;
   changed(): void;
+  /** This has come for everyone. */
+  arrived(live: LiveBroadcast): void;
   ended(why: "user-deleted" | "device-removed"): void;
   readonly deviceId: string | undefined;
 }
@@ -242,8 +252,8 @@ export class InboxState {
       if (!covers(stretches, sequence)) continue;
       for (let priority = 0; priority < PRIORITIES; priority++) {
         const line = channel.lines[priority];
-        const index = line === undefined ? NONE : line.find(sequence);
-        if (index !== NONE) return { channel, priority, index, entry: line!.entry(index) };
+        const entry = line?.lookUp(sequence);
+        if (entry !== undefined) return { channel, priority, index: line!.find(sequence), entry };
       }
     }
     return undefined;
