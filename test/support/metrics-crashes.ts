@@ -74,13 +74,12 @@ export async function playHistory(
     const key = (i: number): string => `series ${i}`;
     for (let i = pick(12); i >= 0; i--) {
       const series = key(pick(6));
-      const live = table.find(series);
-      const newest = live?.point.timestampNs ?? BASE_NS;
+      const newest = table.find(series)?.point.timestampNs ?? BASE_NS;
       const point = randomPoint(pick, random, newest);
       const known = story.find((each) => each.series === series && each.text.startsWith(`${point.timestampNs} `));
       const verdict = batch.write(series, point, () => describe(series));
       const text = textOf(point, false);
-      const isOld = live !== undefined && newest - point.timestampNs > 600n * SECOND_NS;
+      const isOld = newestOf(series, story) - point.timestampNs > 600n * SECOND_NS;
       const isSame = known !== undefined && valueOf(known.text) === valueOf(text);
       const expected = isOld ? "old" : known === undefined ? "taken" : isSame ? "same" : "conflict";
       const found = typeof verdict === "string" ? verdict : verdict.reason;
@@ -118,7 +117,7 @@ function randomPoint(pick: (count: number) => number, random: () => number, newe
   const timestampNs =
     newestNs + BigInt(steps[pick(steps.length)]!) * SECOND_NS + BigInt(pick(3) === 0 ? pick(1000) : 0);
   const startNs = pick(4) === 0 ? BASE_NS + BigInt(pick(3)) : 0n;
-  const value = [pick(100), random(), -0, Number.NaN, Infinity][pick(5)]!;
+  const value = [pick(100), random(), -0, Number.NaN, Infinity, pick(10_000) / 100, pick(10_000) / 1e6][pick(7)]!;
   switch (pick(4)) {
     case 0:
       return { value: 7, intValue: 7n, timestampNs, startNs };
@@ -139,6 +138,12 @@ function textOf({ value, intValue, timestampNs, startNs, shape }: Point, isStale
   if (isStale) return `${timestampNs} ends`;
   const number = Object.is(value, -0) ? "-0" : String(value);
   return `${timestampNs} ${number} ${intValue ?? ""} ${startNs} ${shape === undefined ? "" : Buffer.from(shape).toString()}`;
+}
+
+/** The time of the newest point that was written of a series, or a very early one. */
+function newestOf(series: string, story: readonly Written[]): bigint {
+  const times = story.flatMap((each) => (each.series === series ? [BigInt(each.text.split(" ")[0]!)] : []));
+  return times.reduce((newest, each) => (each > newest ? each : newest), 0n);
 }
 
 /** Without the start, which makes no other value. */

@@ -101,11 +101,11 @@ export class MetricIntake implements Disposable {
   }
 
   #add(key: string, point: Point, describe: () => SeriesDescription): Verdict {
-    // It may have been here before: then its history goes on.
+    // It may have been here before: then its history goes on, and what is behind that is late.
     const id = this.#log?.history.find(key);
-    if (id !== undefined) {
-      const verdict = this.#findPast(id, point);
-      if (verdict !== undefined) return verdict;
+    const newest = id === undefined ? undefined : this.#log?.history.newestTwo(id).at(-1);
+    if (id !== undefined && newest !== undefined && point.timestampNs <= newest.timestampNs) {
+      return this.#writePast(id, point, newest.timestampNs);
     }
     try {
       const series = this.#table.add(key, point, describe);
@@ -126,18 +126,17 @@ export class MetricIntake implements Disposable {
     }
     if (point.timestampNs === timestampNs && !series.isStale)
       return isSamePoint(series.point, point) ? "same" : CONFLICT;
-    return this.#writeLate(series, point);
+    return this.#writePast(series.historyId, point, timestampNs);
   }
 
-  /** Of a point that is not newer than the newest. */
-  #writeLate(series: Series, point: Point): Verdict {
+  /** Of a point that is not newer than the newest of its series. */
+  #writePast(id: number, point: Point, newestNs: bigint): Verdict {
     const log = this.#log;
-    if (log === undefined) return OLD;
-    if (series.point.timestampNs - point.timestampNs > LATE_NS_MAX) return TOO_OLD;
-    const verdict = series.historyId < 0 ? undefined : this.#findPast(series.historyId, point);
-    if (verdict !== undefined) return verdict;
-    log.write(series, point, false);
-    return "taken";
+    if (log === undefined || id < 0) return OLD;
+    if (newestNs - point.timestampNs > LATE_NS_MAX) return TOO_OLD;
+    const verdict = this.#findPast(id, point);
+    if (verdict === undefined) log.writePast(id, point, false);
+    return verdict ?? "taken";
   }
 
   /** What is known of this time already. */

@@ -16,6 +16,8 @@ export type ChunkKind = (typeof ChunkKind)[keyof typeof ChunkKind];
 /** The points are whole numbers. */
 const IS_INT = 1;
 const HAS_START = 2;
+/** And above: the scale (scales.ts) of the values. */
+const SCALE = 4;
 const HEAD_BYTES = 30;
 const HEAD_BYTES_MAX = HEAD_BYTES + 16;
 const OFFSETS = 2 ** 24;
@@ -24,6 +26,8 @@ export interface Chunk {
   readonly id: number;
   readonly kind: ChunkKind;
   readonly isInt: boolean;
+  /** Of its values, scales.ts; of kind 0. */
+  readonly scale: number;
   /** Unix ns; of kind 0. */
   readonly startNs: bigint;
   readonly count: number;
@@ -124,7 +128,7 @@ export class Arena {
     bytes.writeUInt32LE(chunk.id, start + 4);
     bytes.writeUInt16LE(chunk.count, start + 8);
     bytes[start + 10] = chunk.kind;
-    bytes[start + 11] = (chunk.isInt ? IS_INT : 0) | (hasStart ? HAS_START : 0);
+    bytes[start + 11] = (chunk.isInt ? IS_INT : 0) | (hasStart ? HAS_START : 0) | (SCALE * chunk.scale);
     bytes.writeUIntLE(where.previous, start + 12, 6);
     bytes.writeUIntLE(chunk.firstTick, start + 18, 6);
     let at = bytes.writeUIntLE(chunk.lastTick, start + 24, 6);
@@ -213,6 +217,7 @@ function readChunk(bytes: Buffer, start: number): StoredChunk {
     id: bytes.readUInt32LE(start + 4),
     kind,
     isInt: (flags & IS_INT) !== 0,
+    scale: Math.floor(flags / SCALE),
     startNs: hasStart ? bytes.readBigInt64LE(start + HEAD_BYTES) : 0n,
     count: bytes.readUInt16LE(start + 8),
     firstTick: bytes.readUIntLE(start + 18, 6),

@@ -182,28 +182,30 @@ export class HistoryLog implements AsyncDisposable {
   /** Takes a point of a live series; `isStale`: the series ends with it. Durable with the next commit. */
   write(series: Series, point: Point, isStale: boolean): void {
     const { history } = this;
-    let group = this.#groups.at(-1);
-    if (group === undefined || group.message !== undefined) group = this.#makeGroup();
-    const { record } = group;
     let id = series.historyId;
     if (id < 0) {
       const known = history.find(series.key);
       id = known ?? history.add(series);
       series.historyId = id;
-      if (known === undefined) record.series.push(definitionOf(id, series));
+      if (known === undefined) this.#filled().record.series.push(definitionOf(id, series));
       else history.replace(id, series);
     }
-    const { timestampNs } = point;
+    this.writePast(id, point, isStale);
+  }
+
+  /** The same of a series that the history knows, whether it is live or not. */
+  writePast(id: number, point: Point, isStale: boolean): void {
+    const { history } = this;
+    const group = this.#filled();
+    const { record } = group;
+    const { value, timestampNs, startNs, intValue, shape } = point;
     const tick = record.tick(timestampNs, () => history.ticks.add(timestampNs, record.sequence));
-    const { value, startNs, intValue, shape } = point;
-    const isLate = history.isLate(id, tick);
-    const past = { value, intValue, timestampNs, startNs, shape, isStale, isLate };
-    record.add(id, tick, past, !isLate && (isStale || history.isPlain(id, point)));
+    const past = { value, intValue, timestampNs, startNs, shape, isStale };
+    record.add(id, tick, past);
     history.append(id, tick, past);
-    if (record.bytes >= RECORD_BYTES) {
-      this.#close(group);
-      this.#schedule();
-    }
+    if (record.bytes < RECORD_BYTES) return;
+    this.#close(group);
+    this.#schedule();
   }
 
   /** J1. @throws what the store says */
@@ -225,6 +227,12 @@ export class HistoryLog implements AsyncDisposable {
     await this.#checkpoints.close();
     await this.commit().catch(() => undefined);
     await this.#resources.disposeAsync();
+  }
+
+  /** The group that is being filled. */
+  #filled(): Group {
+    const last = this.#groups.at(-1);
+    return last === undefined || last.message !== undefined ? this.#makeGroup() : last;
   }
 
   #makeGroup(): Group {

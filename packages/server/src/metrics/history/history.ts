@@ -7,9 +7,10 @@
 // H2. Slabs go by age and by bytes, oldest first; what went is known (`lostUntilNs`, `lostSequence`).
 // H3. A series is known by its number while it is live or has a point here.
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import type { DescribedSeries, Point } from "../series.ts";
+import type { DescribedSeries } from "../series.ts";
 import { Arena, type Chunk, ChunkKind, type StoredChunk, type Stretch } from "./arena.ts";
 import { GorillaBlocks, GorillaReader } from "./gorilla.ts";
+import { fits, NO_SCALE, scaled, scaleOf, unscaled } from "./scales.ts";
 import { Ticks } from "./ticks.ts";
 import { decodeWhole, encodeWhole, isPlain, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
 
@@ -77,6 +78,9 @@ export class History {
   /** Of the points in each block. */
   readonly #starts: bigint[] = [];
   readonly #areInts: boolean[] = [];
+  /** Of the values in each block, and what they all would need. */
+  readonly #scales: number[] = [];
+  readonly #needs: number[] = [];
   /** The highest in a chunk. */
   readonly #sealedTicks: number[] = [];
   readonly #reader = new GorillaReader();
@@ -124,6 +128,8 @@ export class History {
     this.#newest[id] = 0;
     this.#starts[id] = 0n;
     this.#areInts[id] = false;
+    this.#scales[id] = 0;
+    this.#needs[id] = 0;
     this.#sealedTicks[id] = -1;
     return id;
   }
@@ -133,32 +139,19 @@ export class History {
     this.#series[id] = series;
   }
 
-  /** Whether `append` can tell the point by a number: what stands beside it is as it was last. */
-  isPlain(id: number, point: Point): boolean {
-    return isPlain(point) && point.startNs === this.#starts[id];
-  }
-
-  isInt(id: number): boolean {
-    return this.#areInts[id]!;
-  }
-
-  startOf(id: number): bigint {
-    return this.#starts[id]!;
-  }
-
   /** Whether a point of this tick is in a chunk that was there when the history was opened. */
   isSealed(id: number, tick: number): boolean {
     return tick <= this.#sealedTicks[id]!;
   }
 
   /** Whether a point of this tick is behind what its series has in its block. */
-  isLate(id: number, tick: number): boolean {
+  #isLate(id: number, tick: number): boolean {
     return this.#blocks.count(id) > 0 && !this.ticks.isAfter(tick, this.#blocks.lastTick(id));
   }
 
   /** Adds a point to a series. Ticks ascend; times need not. */
   append(id: number, tick: number, point: PastPoint): void {
-    if (point.isLate || (!isPlain(point) && !point.isStale)) {
+    if (this.#isLate(id, tick) || (!isPlain(point) && !point.isStale)) {
       this.#appendWhole(id, tick, point);
       return;
     }
@@ -169,11 +162,24 @@ export class History {
       this.#areInts[id] = isInt;
       this.#starts[id] = startNs;
     }
+    if (!point.isStale) this.#fitScale(id, point.value);
     if (point.isStale) this.#blocks.append(id, tick, STALE_HIGH, STALE_LOW);
     else {
-      scratch[0] = point.value;
+      scratch[0] = scaled(point.value, this.#scales[id]!);
       this.#blocks.append(id, tick, halves[1]!, halves[0]!);
     }
+  }
+
+  /** A block has one scale: where that does not fit, the next one begins. */
+  #fitScale(id: number, value: number): void {
+    const before = this.#scales[id]!;
+    if (this.#needs[id] === NO_SCALE || fits(value, before)) return;
+    const need = scaleOf(value, before);
+    this.#needs[id] = need;
+    const scale = need === NO_SCALE ? 0 : need;
+    // As they are, a block holds any values.
+    if (scale !== before) this.#sealBlock(id);
+    this.#scales[id] = scale;
   }
 
   #appendWhole(id: number, tick: number, point: PastPoint): void {
@@ -270,7 +276,7 @@ export class History {
         if (reader.high === STALE_HIGH && reader.low === STALE_LOW) continue;
         halves[0] = reader.low;
         halves[1] = reader.high;
-        visit(since, scratch[0]!);
+        visit(since, unscaled(scratch[0]!, chunk.scale));
       }
     }
   }
@@ -279,6 +285,8 @@ export class History {
   seal(id: number): void {
     this.#sealBlock(id);
     this.#sealWhole(id);
+    // Its next values may fit again.
+    if (this.#needs[id] === NO_SCALE) this.#needs[id] = 0;
   }
 
   get ids(): number {
@@ -380,7 +388,8 @@ export class History {
       const times = { firstTick, lastTick, oldestNs: 0n, newestNs: 0n };
       const kind = ChunkKind.GORILLA;
       const startNs = this.#starts[id]!;
-      this.#store({ id, kind, isInt: this.#areInts[id]!, startNs, count, ...times }, this.#blocks.bytesOf(id));
+      const values = { isInt: this.#areInts[id]!, scale: this.#scales[id]! };
+      this.#store({ id, kind, ...values, startNs, count, ...times }, this.#blocks.bytesOf(id));
     }
     this.#blocks.reset(id);
   }
@@ -392,7 +401,10 @@ export class History {
     const plain = Buffer.concat(parts);
     const isCompressed = plain.length >= COMPRESSED_FROM;
     const kind = isCompressed ? ChunkKind.WHOLE_ZSTD : ChunkKind.WHOLE;
-    this.#store({ id, kind, isInt: false, startNs: 0n, ...chunk }, isCompressed ? zstdCompressSync(plain) : plain);
+    this.#store(
+      { id, kind, isInt: false, scale: 0, startNs: 0n, ...chunk },
+      isCompressed ? zstdCompressSync(plain) : plain,
+    );
     this.#wholes.delete(id);
     this.#wholeBytes -= bytes;
   }
@@ -417,6 +429,7 @@ export class History {
       take({
         kind: ChunkKind.GORILLA,
         isInt: this.#areInts[id]!,
+        scale: this.#scales[id]!,
         startNs: this.#starts[id]!,
         count,
         firstTick: this.#blocks.firstTick(id),
@@ -431,7 +444,17 @@ export class History {
     const whole = this.#wholes.get(id);
     if (whole !== undefined) {
       const { parts, bytes: length, ...chunk } = whole;
-      take({ ...chunk, kind: ChunkKind.WHOLE, isInt: false, startNs: 0n, bytes: NO_BYTES, parts, at: 0, length });
+      take({
+        ...chunk,
+        kind: ChunkKind.WHOLE,
+        isInt: false,
+        scale: 0,
+        startNs: 0n,
+        bytes: NO_BYTES,
+        parts,
+        at: 0,
+        length,
+      });
     }
     for (let place = this.#newest[id]!; place !== 0;) {
       const chunk = this.#arena.read(place);
@@ -456,18 +479,18 @@ export class History {
   }
 
   #decodeGorilla(chunk: ReadableChunk, visit: (point: TickPoint) => void): void {
-    const { startNs, isInt, bytes, at } = chunk;
+    const { startNs, isInt, scale, bytes, at } = chunk;
     const reader = this.#reader;
     reader.open(bytes, at, chunk);
     while (reader.next()) {
       const { tick, high, low } = reader;
       halves[0] = low;
       halves[1] = high;
-      const value = scratch[0]!;
+      const value = unscaled(scratch[0]!, scale);
       const isStale = high === STALE_HIGH && low === STALE_LOW;
       const timestampNs = this.ticks.timestampNs(tick);
       const intValue = isInt && !isStale ? BigInt(value) : undefined;
-      visit({ tick, value, intValue, timestampNs, startNs, isStale, isLate: false });
+      visit({ tick, value, intValue, timestampNs, startNs, isStale });
     }
   }
 

@@ -99,14 +99,10 @@ function applyPoints(history: History, record: PointsRecord, sequence: number): 
   // What is between was in records that are damaged.
   while (ticks.next < first) ticks.add(0n, sequence);
   for (const timestampNs of record.timestamps.slice(ticks.next - first)) ticks.add(timestampNs, sequence);
-  readPoints(
-    record,
-    (id) => history.startOf(id),
-    (id, tick, point) => {
-      const isKnown = history.seriesOf(id) !== undefined;
-      if (isKnown && !history.isSealed(id, tick)) history.append(id, tick, point);
-    },
-  );
+  readPoints(record, (id, tick, point) => {
+    const isKnown = history.seriesOf(id) !== undefined;
+    if (isKnown && !history.isSealed(id, tick)) history.append(id, tick, point);
+  });
 }
 
 function define(history: History, definition: SeriesDefinition): void {

@@ -1,7 +1,7 @@
 // Records of the history's logs, and points in them (docs/formats/metrics.md).
 //
-// Points are told one after the other, each a varint and what it says: 0 and a varint: the ticks of the points that follow is
-// this one of the record; else four times the difference of the series' number to the one before (zigzag), plus
+// Points are told one after the other, each a varint and what it says: 0 and a varint, twice the place of a tick of the record,
+// or 1 more than twice that of a start: the points that follow are of this tick, or have this start (0 at first); else four times the difference of the series' number to the one before (zigzag), plus
 //   1  a double (8 bytes)
 //   2  a double that is a whole number
 //   3  a length (varint) and a whole point (whole-point.ts)
@@ -10,6 +10,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import {
   type MetricsRecord,
   MetricsRecordSchema,
+  type PointsRecord,
   type SeriesDefinition,
   type SeriesDefinitionSchema,
 } from "@sluice/api";
@@ -17,7 +18,7 @@ import type { Batch, FrameCodec } from "../../store/contract.ts";
 import { ByteSink } from "../../stream/byte-sink.ts";
 import { WireReader } from "../../stream/wire.ts";
 import { DescribedSeries, type MetricType, type SeriesDescription } from "../series.ts";
-import { decodeWhole, encodeWhole, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
+import { decodeWhole, encodeWhole, isPlain, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
 
 const HEADER_BYTES = 5;
 /** Of `sequence`, `epoch` and `checksum`: each a tag and a fixed width. */
@@ -103,10 +104,12 @@ export class OpenRecord {
   readonly sequence: number;
   readonly firstTick: number;
   readonly timestamps: bigint[] = [];
+  readonly starts: bigint[] = [];
   readonly series: MessageInitShape<typeof SeriesDefinitionSchema>[] = [];
   readonly #sink = new ByteSink(1024);
   readonly #ticks = new Map<bigint, number>();
   #tick = -1;
+  #startNs = 0n;
   #id = 0;
 
   constructor(sequence: number, firstTick: number) {
@@ -132,18 +135,19 @@ export class OpenRecord {
     return tick;
   }
 
-  /** `isPlain`: all that is not in a double is as the history has it of this series. */
-  add(id: number, tick: number, point: PastPoint, isPlain: boolean): void {
+  add(id: number, tick: number, point: PastPoint): void {
     const sink = this.#sink;
     if (tick !== this.#tick) {
       sink.varint(0);
-      sink.varint(tick - this.firstTick);
+      sink.varint(2 * (tick - this.firstTick));
       this.#tick = tick;
     }
+    const isTold = point.isStale || isPlain(point);
+    if (isTold && point.startNs !== this.#startNs) this.#setStart(point.startNs);
     const difference = id - this.#id;
     this.#id = id;
     const step = 4 * (difference < 0 ? -2 * difference - 1 : 2 * difference);
-    if (!isPlain) {
+    if (!isTold) {
       const whole = encodeWhole(point);
       sink.varint(step + Told.WHOLE);
       sink.varint(whole.length);
@@ -158,30 +162,41 @@ export class OpenRecord {
     } else sink.used = sink.bytes.writeDoubleLE(point.value, sink.used);
   }
 
+  #setStart(startNs: bigint): void {
+    let place = this.starts.indexOf(startNs);
+    if (place < 0) place = this.starts.push(startNs) - 1;
+    this.#sink.varint(0);
+    this.#sink.varint(2 * place + 1);
+    this.#startNs = startNs;
+  }
+
   toMessage(): Uint8Array {
-    const { series, timestamps } = this;
+    const { series, timestamps, starts, firstTick } = this;
     const points = this.#sink.bytes.subarray(0, this.#sink.used);
-    return encodeRecord({ case: "points", value: { series, firstTick: BigInt(this.firstTick), timestamps, points } });
+    const value = { series, firstTick: BigInt(firstTick), timestamps, starts, points };
+    return encodeRecord({ case: "points", value });
   }
 }
 
 const wire = new WireReader();
 
-/** Reads what `add` wrote. `start`: since when a series counts that a plain point is of. */
+/** Reads what `add` wrote. */
 export function readPoints(
-  told: { readonly points: Uint8Array; readonly timestamps: readonly bigint[]; readonly firstTick: bigint },
-  start: (id: number) => bigint,
+  told: Pick<PointsRecord, "points" | "timestamps" | "starts" | "firstTick">,
   visit: (id: number, tick: number, point: PastPoint) => void,
 ): void {
   const bytes = Buffer.from(told.points.buffer, told.points.byteOffset, told.points.length);
   const firstTick = Number(told.firstTick);
   let index = 0;
+  let startNs = 0n;
   let id = 0;
   wire.open(bytes, 0, bytes.length);
   while (wire.pos < wire.end) {
     const code = wire.varint();
     if (code === 0) {
-      index = wire.varint();
+      const place = wire.varint();
+      if (place % 2 === 0) index = place / 2;
+      else startNs = told.starts[(place - 1) / 2] ?? 0n;
       continue;
     }
     const zigzag = Math.floor(code / 4);
@@ -199,6 +214,6 @@ export function readPoints(
     const value = bytes.readDoubleLE(at);
     const isStale = bytes.readUInt32LE(at) === STALE_LOW && bytes.readUInt32LE(at + 4) === STALE_HIGH;
     const intValue = code % 4 === Told.INT ? BigInt(value) : undefined;
-    visit(id, firstTick + index, { value, intValue, timestampNs, startNs: start(id), isStale, isLate: false });
+    visit(id, firstTick + index, { value, intValue, timestampNs, startNs, isStale });
   }
 }

@@ -1,6 +1,6 @@
 // A point with all that belongs to it, as bytes: where a number and a tick do not say everything.
 //
-//   flags     1 byte: 1 an int64 follows, 2 the point says that its series has ended, 4 it came late
+//   flags     1 byte: 1 an int64 follows, 2 the point says that its series has ended
 //   value     8 bytes, a double
 //   start     8 bytes, Unix ns
 //   int64     8 bytes, if flagged
@@ -13,19 +13,16 @@ import type { Point } from "../series.ts";
 export interface PastPoint extends Point {
   /** Its series ended with it. */
   readonly isStale: boolean;
-  /** It is not newer than what its series had when it came. */
-  readonly isLate: boolean;
 }
 
 const HAS_INT = 1;
 const IS_STALE = 2;
-const IS_LATE = 4;
 const FIXED_BYTES = 17;
 
-export function encodeWhole({ value, startNs, intValue, shape, isStale, isLate }: PastPoint): Buffer {
+export function encodeWhole({ value, startNs, intValue, shape, isStale }: PastPoint): Buffer {
   const size = FIXED_BYTES + (intValue === undefined ? 0 : 8) + (shape?.length ?? 0);
   const bytes = Buffer.allocUnsafe(size);
-  bytes[0] = (intValue === undefined ? 0 : HAS_INT) | (isStale ? IS_STALE : 0) | (isLate ? IS_LATE : 0);
+  bytes[0] = (intValue === undefined ? 0 : HAS_INT) | (isStale ? IS_STALE : 0);
   bytes.writeDoubleLE(value, 1);
   bytes.writeBigInt64LE(BigInt.asIntN(64, startNs), 9);
   if (intValue !== undefined) bytes.writeBigInt64LE(intValue, FIXED_BYTES);
@@ -42,7 +39,6 @@ export function decodeWhole(bytes: Buffer, timestampNs: bigint): PastPoint {
     startNs: bytes.readBigInt64LE(9),
     timestampNs,
     isStale: (flags & IS_STALE) !== 0,
-    isLate: (flags & IS_LATE) !== 0,
     ...((flags & HAS_INT) === 0 ? {} : { intValue: bytes.readBigInt64LE(FIXED_BYTES) }),
     ...(shapeAt < bytes.length ? { shape: Uint8Array.from(bytes.subarray(shapeAt)) } : {}),
   };
