@@ -20,7 +20,7 @@ beforeEach(() => {
   handlers = createMetricsHttpHandlers({
     authorize: (...question) => authorize(...question),
     limits: DEFAULT_LIMITS,
-    all: () => table.all(),
+    source: table,
     isOwn: ({ description }) => description.origin === "own",
     refresh: () => void refreshes++,
   });

@@ -19,7 +19,7 @@ const FEDERATE_PATH = "/federate";
 export interface ExposeHttpOptions {
   readonly authorize: Authorize;
   readonly limits: Limits;
-  readonly all: () => Iterable<Series>;
+  readonly source: { all(): Iterable<Series> };
   /** Whether it is measured here. */
   readonly isOwn: (series: Series) => boolean;
   /** Measures what is measured here. */
@@ -37,7 +37,7 @@ const SCRAPES_MAX = 8;
 const LOOKED_AT = 500;
 
 export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandlers {
-  const { authorize, limits, all, isOwn, refresh } = options;
+  const { authorize, limits, source, isOwn, refresh } = options;
   let scrapes = 0;
 
   const scrape =
@@ -56,7 +56,7 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
       request.signal.throwIfAborted();
       scrapes++;
       request.signal.addEventListener("abort", () => void scrapes--, { once: true });
-      const body = inTurns(() => gather(all(), wanted), { ...how, format });
+      const body = inTurns(() => gather(source.all(), wanted), { ...how, format });
       const headers = { "content-type": CONTENT_TYPES[format], "cache-control": "no-store", vary: "accept" };
       return { status: 200, headers, body } satisfies HttpResponse;
     };

@@ -117,7 +117,7 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
     httpHandlers: createMetricsHttpHandlers({
       authorize,
       limits,
-      all: () => table.all(),
+      source: table,
       isOwn,
       refresh: () => refresh(() => true),
     }),
