@@ -63,48 +63,54 @@ async function openTabs({ skip }: TestContext): Promise<[Page, Page]> {
   return [await browser.openPage(url), await browser.openPage(url)];
 }
 
-test("reading in one tab marks it in the other; after a lost connection nothing is missing, and nothing twice", async (context) => {
-  const [first, second] = await openTabs(context);
-  await using _one = first;
-  await using _two = second;
-  for (const tab of [first, second])
-    await expect.poll(look(tab), patient).toEqual({ unread: "0", status: "live", rows: [] });
+test(
+  "reading in one tab marks it in the other; after a lost connection nothing is missing, and nothing twice",
+  { timeout: 180_000 },
+  async (context) => {
+    const [first, second] = await openTabs(context);
+    await using _one = first;
+    await using _two = second;
+    for (const tab of [first, second])
+      await expect.poll(look(tab), patient).toEqual({ unread: "0", status: "live", rows: [] });
 
-  await using client = connect(server.address);
-  await client.notifications.publish([
-    { userIds: ["ann"], title: "Hello" },
-    { userIds: ["ann"], title: "Now", message: "<b>urgent</b>", priority: 7 },
-    { userIds: ["bob"], title: "not hers" },
-  ]);
-  const unread = [
-    ["Now: <b>urgent</b>", "unread urgent"],
-    ["Hello", "unread"],
-  ];
-  for (const tab of [first, second])
-    await expect.poll(look(tab), patient).toEqual({ unread: "2", status: "live", rows: unread });
-  await mkdir(join(rootFolder, ".cache"), { recursive: true });
-  await writeFile(join(rootFolder, ".cache", "inbox-page.png"), await first.screenshot()); // to be looked at
+    await using client = connect(server.address);
+    await client.notifications.publish([
+      { userIds: ["ann"], title: "Hello" },
+      { userIds: ["ann"], title: "Now", message: "<b>urgent</b>", priority: 7 },
+      { userIds: ["bob"], title: "not hers" },
+    ]);
+    const unread = [
+      ["Now: <b>urgent</b>", "unread urgent"],
+      ["Hello", "unread"],
+    ];
+    for (const tab of [first, second])
+      await expect.poll(look(tab), patient).toEqual({ unread: "2", status: "live", rows: unread });
+    await mkdir(join(rootFolder, ".cache"), { recursive: true });
+    await writeFile(join(rootFolder, ".cache", "inbox-page.png"), await first.screenshot()); // to be looked at
 
-  await first.evaluate(`document.querySelector("#items li").click()`);
-  const half = [["Now: <b>urgent</b>", "read urgent"], unread[1]];
-  for (const tab of [second, first])
-    await expect.poll(look(tab), patient).toEqual({ unread: "1", status: "live", rows: half });
+    await first.evaluate(`document.querySelector("#items li").click()`);
+    const half = [["Now: <b>urgent</b>", "read urgent"], unread[1]];
+    for (const tab of [second, first])
+      await expect.poll(look(tab), patient).toEqual({ unread: "1", status: "live", rows: half });
 
-  // The server goes away and comes back where it was.
-  const { address } = server;
-  server.kill("SIGKILL");
-  await server.ended();
-  await expect.poll(async () => (await look(second)()).status, patient).toMatch(/^connection lost/u);
-  const origin = new URL(pageUrl).origin;
-  server = await startServer(["--web-origins", origin, "--listen", address], { folder: folder.path });
-  await client.notifications.publish({ userIds: ["ann"], title: "Back" });
-  for (const tab of [first, second]) {
-    await expect.poll(look(tab), patient).toEqual({ unread: "2", status: "live", rows: [["Back", "unread"], ...half] });
-  }
+    // The server goes away and comes back where it was.
+    const { address } = server;
+    server.kill("SIGKILL");
+    await server.ended();
+    await expect.poll(async () => (await look(second)()).status, patient).toMatch(/^connection lost/u);
+    const origin = new URL(pageUrl).origin;
+    server = await startServer(["--web-origins", origin, "--listen", address], { folder: folder.path });
+    await client.notifications.publish({ userIds: ["ann"], title: "Back" });
+    for (const tab of [first, second]) {
+      await expect
+        .poll(look(tab), patient)
+        .toEqual({ unread: "2", status: "live", rows: [["Back", "unread"], ...half] });
+    }
 
-  await second.evaluate(`document.querySelector("#read-all").click()`);
-  for (const tab of [first, second]) {
-    const rows = [["Back", "read"], half[0], ["Hello", "read"]];
-    await expect.poll(look(tab), patient).toEqual({ unread: "0", status: "live", rows });
-  }
-});
+    await second.evaluate(`document.querySelector("#read-all").click()`);
+    for (const tab of [first, second]) {
+      const rows = [["Back", "read"], half[0], ["Hello", "read"]];
+      await expect.poll(look(tab), patient).toEqual({ unread: "0", status: "live", rows });
+    }
+  },
+);
