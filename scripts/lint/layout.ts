@@ -41,7 +41,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["index", "main"],
       ["server"],
       ["open-services"],
-      ["open-logs", "open-sinks"],
+      ["open-logs", "open-metrics", "open-sinks"],
       ["surroundings"],
       ["config", "status"],
       ["http", "files", "logs", "metrics", "notifications", "queues"],

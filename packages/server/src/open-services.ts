@@ -17,12 +17,11 @@ import { serve, type ServedService } from "@sluice/rpc";
 import type { Config } from "./config.ts";
 import { type FileServiceHandle, openFileService } from "./files/service.ts";
 import { createLogService, type LogServiceHandle } from "./logs/service.ts";
-import { openForward } from "./metrics/open-forward.ts";
-import { Scraper } from "./metrics/scrape.ts";
-import { openMetricsService, type MetricsServiceHandle } from "./metrics/service.ts";
+import type { MetricsServiceHandle } from "./metrics/service.ts";
 import { openNotifications } from "./notifications/open-notifications.ts";
 import type { NotificationServiceHandle } from "./notifications/service.ts";
 import { openLogs } from "./open-logs.ts";
+import { openMetrics } from "./open-metrics.ts";
 import { openSinks } from "./open-sinks.ts";
 import { createEngine } from "./queues/engine/queue.ts";
 import { openQueues } from "./queues/open-queues.ts";
@@ -86,16 +85,7 @@ export async function openServices(request: OpenServicesRequest): Promise<OpenSe
       openSinks: (parts) => openSinks({ config, folder, surroundings, catalog, ...parts }),
     }),
   );
-  const { metricsHistory: history } = config;
-  const onFault = (text: string): void => logger.warn({ event: "fault" }, text);
-  const metrics = opened.use(
-    await openMetricsService({ authorize, clock, limits, folder, fileSystem, history, onFault }),
-  );
-  const { writer } = metrics.entrances;
-  if (config.scrape.targets.length > 0) opened.use(new Scraper({ ...config.scrape, writer, clock, logger }));
-  const { source } = metrics;
-  const forwarding = { ...config.metricsForward, source, refresh: () => metrics.refresh(), clock, random, logger };
-  metrics.addReporter(opened.use(openForward(forwarding)).reporter);
+  const metrics = opened.use(await openMetrics({ config, folder, authorize, surroundings }));
   metrics.addReporter(fileReporter(files));
   metrics.addReporter(logReporter({ logs: served, delivered: logs.delivered }));
   metrics.addReporter(queueReporter(() => catalog.list()));
