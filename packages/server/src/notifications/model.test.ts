@@ -255,9 +255,14 @@ class Life {
       }),
     ]);
     const known = idempotencyKey === "" ? undefined : this.#ids.get(idempotencyKey);
-    if (known !== undefined) return void expect(verdict).toEqual({ kind: "published", id: known, duplicate: true });
-    if (this.model.refuses(publish))
-      return void expect(verdict).toMatchObject({ kind: "refused", reason: "INBOX_FULL" });
+    if (known !== undefined) {
+      expect(verdict).toEqual({ kind: "published", id: known, duplicate: true });
+      return;
+    }
+    if (this.model.refuses(publish)) {
+      expect(verdict).toMatchObject({ kind: "refused", reason: "INBOX_FULL" });
+      return;
+    }
     if (verdict?.kind !== "published") throw new Error(`it was refused: ${verdict?.text}`);
     if (idempotencyKey !== "") this.#ids.set(idempotencyKey, verdict.id);
     this.model.publish(verdict.id, publish, this.#place.nowMs);
