@@ -28,13 +28,13 @@ interface Written {
   acknowledged: number | undefined;
 }
 
-export interface OpenedHistory extends AsyncDisposable {
+interface OpenedHistory extends AsyncDisposable {
   readonly table: SeriesTable;
   readonly log: HistoryLog;
   readonly intake: MetricIntake;
 }
 
-export async function openSmallHistory({ fake, clock }: Disk, faults: string[] = []): Promise<OpenedHistory> {
+async function openSmallHistory({ fake, clock }: Disk, faults: string[] = []): Promise<OpenedHistory> {
   const table = new SeriesTable({ clock, seriesMax: 100, silentMs: 300_000 });
   const log = await openHistoryLog({
     folder: "/data/metrics",
@@ -60,7 +60,7 @@ export async function openSmallHistory({ fake, clock }: Disk, faults: string[] =
 }
 
 /** Writes points of all kinds, some late, some twice, some in conflict; waits for commits, and writes checkpoints. */
-export async function playHistory(
+async function playHistory(
   opened: OpenedHistory,
   random: () => number,
   { rounds, story }: { readonly rounds: number; readonly story: Written[] },
@@ -154,7 +154,7 @@ function valueOf(text: string): string {
 const EVERYTHING = { fromNs: -(2n ** 63n), toNs: 2n ** 63n };
 
 /** What of the story is not in the history, or the other way round. */
-export function compareHistory({ log, table }: OpenedHistory, story: readonly Written[]): string[] {
+function compareHistory({ log, table }: OpenedHistory, story: readonly Written[]): string[] {
   const { history } = log;
   const wrong: string[] = [];
   const left = new Map(story.map((each) => [`${each.series} ${each.text}`, each]));

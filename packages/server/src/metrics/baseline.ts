@@ -113,7 +113,7 @@ export function encodeTold(sink: ByteSink, told: Told, options: BaselineOptions)
 }
 
 /** To the frame that was added last. */
-export function addCursor(sink: ByteSink, start: number, cursor: string): void {
+function addCursor(sink: ByteSink, start: number, cursor: string): void {
   sink.textField(PointTag.CURSOR, cursor);
   finish(sink, start);
 }

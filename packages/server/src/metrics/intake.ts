@@ -157,7 +157,7 @@ const TOO_OLD: Rejection = {
 const CONFLICT: Rejection = { reason: "conflict", message: "this series has another value for the same time" };
 
 /** Whether nothing tells the two apart; their times are equal. */
-export function isSamePoint(a: Point, b: Point): boolean {
+function isSamePoint(a: Point, b: Point): boolean {
   return (
     Object.is(a.value, b.value) &&
     a.intValue === b.intValue &&
