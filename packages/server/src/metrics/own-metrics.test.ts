@@ -79,6 +79,8 @@ test("nobody is asked while none of theirs is asked for, nor twice in a moment",
     subscriptions: 0,
     workers: 0,
     enqueuingBytes: 0,
+    devices: 0,
+    publishingBytes: 0,
   };
   own.add(heldReporter(() => ({ ...held, connections: ++asked })));
   clock.advance(1000);
@@ -141,6 +143,8 @@ test("when programs have taken all the room, what is known goes on", () => {
       subscriptions: 6,
       workers: 7,
       enqueuingBytes: 8,
+      devices: 9,
+      publishingBytes: 10,
     })),
   );
   expect([...full.names()]).toHaveLength(4);

@@ -18,6 +18,8 @@ export interface HeldCounts {
   readonly subscriptions: number;
   readonly workers: number;
   readonly enqueuingBytes: number;
+  readonly devices: number;
+  readonly publishingBytes: number;
 }
 
 const HELD: Readonly<Record<keyof HeldCounts, Instrument>> = {
@@ -29,6 +31,8 @@ const HELD: Readonly<Record<keyof HeldCounts, Instrument>> = {
   subscriptions: gauge("sluice.metric.subscriptions", "{stream}", "Streams of metrics"),
   workers: gauge("sluice.queue.workers", "{stream}", "Streams of workers"),
   enqueuingBytes: gauge("sluice.queue.waiting", "By", "Bytes of requests to enqueue that are not taken yet"),
+  devices: gauge("sluice.notification.devices", "{stream}", "Streams of notifications and of presence"),
+  publishingBytes: gauge("sluice.notification.waiting", "By", "Bytes of requests to publish that are not taken yet"),
 };
 
 export function heldReporter(counts: () => HeldCounts): Reporter {
