@@ -299,7 +299,7 @@ test("every device ends with the model's inbox and counts, gets nothing twice, a
       }
       expect(place.faults).toEqual([]);
     }),
-    { endOnFailure: true, numRuns: Math.ceil(60 * inject("propertyScale")) },
+    { endOnFailure: true, numRuns: Math.ceil(25 * inject("propertyScale")) },
   );
 }, 120_000);
 
@@ -323,6 +323,6 @@ test("so it does when the journal is cleaned all the time, and opened again", as
       }
       expect(place.faults).toEqual([]);
     }),
-    { endOnFailure: true, numRuns: Math.ceil(40 * inject("propertyScale")) },
+    { endOnFailure: true, numRuns: Math.ceil(8 * inject("propertyScale")) },
   );
 }, 120_000);

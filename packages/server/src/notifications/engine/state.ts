@@ -521,7 +521,7 @@ export function revisionOf(flags: number): number {
 const REASONS = ["evicted", "expired", "replaced", "deleted"] as const;
 
 /** Number of a reason, as the protocol has it. */
-export function reasonNumber(reason: (typeof REASONS)[number]): number {
+function reasonNumber(reason: (typeof REASONS)[number]): number {
   return REASONS.indexOf(reason) + 1;
 }
 export function reasonName(reason: number): (typeof REASONS)[number] {
