@@ -277,8 +277,17 @@ test("sluice metrics query shows values over time; --since begins with the histo
   expect(text.stdout).toContain(from.replace("T", " "));
   expect(text.stdout).toMatch(/ 3$/mu);
   const streamed = await cli([
-    ...["metrics", room, "--since", from, "--raw", "--mode", "once", "--output", "json"],
-    ...["--server", server.address],
+    "metrics",
+    room,
+    "--since",
+    from,
+    "--raw",
+    "--mode",
+    "once",
+    "--output",
+    "json",
+    "--server",
+    server.address,
   ]);
   const values = streamed.stdout
     .trim()
