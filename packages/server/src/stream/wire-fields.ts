@@ -61,7 +61,7 @@ export function writeWide(bytes: Buffer, at: number, tag: number, value: bigint 
   return writeVarint64(bytes, at + 1, halves[0]!, halves[1]!);
 }
 
-export function wideSize(value: bigint): number {
+function wideSize(value: bigint): number {
   wide[0] = value;
   const low = halves[0]! >>> 0;
   const high = halves[1]! >>> 0;
