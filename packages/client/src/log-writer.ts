@@ -9,9 +9,10 @@ import { abortWith } from "./abort.ts";
 import { EntryEncoder, type NewLogEntry } from "./encode-entry.ts";
 import { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
-import { judge, Retrier, type RetryPolicy } from "./retry.ts";
-import { type Clock, type Random, sleep } from "./time.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { Clock, Random } from "./time.ts";
 import { type Answer, WriteSession, type WriteLogStreamCall } from "./write-session.ts";
+import { runWriteSessions } from "./write-sessions.ts";
 
 /** An entry that the server refused, with its reason (stable, UPPER_SNAKE_CASE) and a sentence. */
 export interface RejectedLogEntry {
@@ -207,39 +208,27 @@ export class LogWriter implements AsyncDisposable {
     await this.close();
   }
 
-  /** Session after session while there is something to write. Never rejects: a failure is kept for the callers. */
+  /** Never rejects: a failure is kept for the callers. */
   async #run(): Promise<void> {
-    const { clock, random } = this.#context;
-    const policy = { ...this.#context.retry, ...this.#options.retry };
-    const retrier = new Retrier(policy, random);
-    const unlink = abortWith(this.#stop, [this.#context.closed, this.#options.signal]);
-    const wake = (): void => this.#work.open();
-    this.#stop.signal.addEventListener("abort", wake, { once: true });
+    const { clock, random, closed } = this.#context;
+    const { signal, onDisconnected } = this.#options;
     try {
-      for (;;) {
-        while (this.#queue.length === 0 && !this.#isClosing && !this.#stop.signal.aborted) await this.#work.wait();
-        if (this.#queue.length === 0) return;
-        this.#stop.signal.throwIfAborted();
-        const session = this.#openSession();
-        this.#session = session;
-        try {
-          await session.run(this.#stop.signal);
-        } catch (error) {
-          this.#stop.signal.throwIfAborted();
-          if (session.hasProgress) retrier.succeeded();
-          // When nobody waits for anything, the next call can wait for something to send.
-          if (this.#queue.length === 0 && judge(error).kind === "retry") continue;
-          const retryInMs = retrier.failed(error);
-          this.#options.onDisconnected?.(error, { retryInMs, failures: retrier.failures });
-          await sleep(clock, retryInMs, this.#stop.signal);
-        } finally {
-          this.#session = undefined;
-        }
-      }
+      await runWriteSessions({
+        clock,
+        random,
+        policy: { ...this.#context.retry, ...this.#options.retry },
+        queue: this.#queue,
+        work: this.#work,
+        stop: this.#stop,
+        signals: [closed, signal],
+        isClosing: () => this.#isClosing,
+        open: () => this.#openSession(),
+        onSession: (session) => void (this.#session = session),
+        onDisconnected,
+      });
     } catch (error) {
       this.#fail(error);
     } finally {
-      unlink();
       this.#stop.abort();
     }
   }

@@ -12,9 +12,10 @@ import { abortWith } from "./abort.ts";
 import { EntryQueue } from "./entry-queue.ts";
 import { Gate } from "./gate.ts";
 import { withRepeated } from "./repeated-field.ts";
-import { judge, Retrier, type RetryPolicy } from "./retry.ts";
+import type { RetryPolicy } from "./retry.ts";
 import { SilenceAlarm } from "./silence-alarm.ts";
-import { type Clock, type Random, sleep } from "./time.ts";
+import type { Clock, Random } from "./time.ts";
+import { runWriteSessions } from "./write-sessions.ts";
 
 /** A point to be written; `timestamp` (Unix ns) is now when absent, `metricType` "gauge". */
 export type NewMetricPoint = Pick<
@@ -168,40 +169,29 @@ export class MetricWriter implements AsyncDisposable {
     this.#session?.nudge();
   }
 
-  /** Session after session while there is something to write. Never rejects: a failure is kept for the callers. */
+  /** Never rejects: a failure is kept for the callers. */
   async #run(): Promise<void> {
     const { clock, random, closed } = this.#context;
-    const retrier = new Retrier({ ...this.#context.retry, ...this.#options.retry }, random);
-    const unlink = abortWith(this.#stop, [closed, this.#options.signal]);
-    const wake = (): void => this.#work.open();
-    this.#stop.signal.addEventListener("abort", wake, { once: true });
+    const { signal, onDisconnected } = this.#options;
     try {
-      for (;;) {
-        while (this.#queue.length === 0 && !this.#isClosing && !this.#stop.signal.aborted) await this.#work.wait();
-        if (this.#queue.length === 0) return;
-        this.#stop.signal.throwIfAborted();
-        const session = this.#openSession();
-        this.#session = session;
-        try {
-          await session.run(this.#stop.signal);
-        } catch (error) {
-          this.#stop.signal.throwIfAborted();
-          if (session.hasProgress) retrier.succeeded();
-          // When nobody waits for anything, the next call can wait for something to send.
-          if (this.#queue.length === 0 && judge(error).kind === "retry") continue;
-          const retryInMs = retrier.failed(error);
-          this.#options.onDisconnected?.(error, { retryInMs, failures: retrier.failures });
-          await sleep(clock, retryInMs, this.#stop.signal);
-        } finally {
-          this.#session = undefined;
-        }
-      }
+      await runWriteSessions({
+        clock,
+        random,
+        policy: { ...this.#context.retry, ...this.#options.retry },
+        queue: this.#queue,
+        work: this.#work,
+        stop: this.#stop,
+        signals: [closed, signal],
+        isClosing: () => this.#isClosing,
+        open: () => this.#openSession(),
+        onSession: (session) => void (this.#session = session),
+        onDisconnected,
+      });
     } catch (error) {
       if (!this.#stop.signal.aborted || this.#queue.length > 0) {
         this.#failure = new MetricWriterFailed(this.#queue.length, error);
       }
     } finally {
-      unlink();
       this.#change();
     }
   }

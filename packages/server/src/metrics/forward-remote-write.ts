@@ -7,6 +7,8 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type ExponentialHistogramDataPoint, MetricPointSchema, RemoteWriteV1RequestSchema } from "@sluice/api";
+import type { Clock } from "../store/contract.ts";
+import { parseRetryAfter } from "../stream/retry-after.ts";
 import { explicitBuckets } from "./buckets.ts";
 import { type Exposed, exposedOf, type Label } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
@@ -19,6 +21,7 @@ type TimeSeries = NonNullable<Request["timeseries"]>[number];
 type NativeHistogram = NonNullable<TimeSeries["histograms"]>[number];
 
 const TIMEOUT_MS = 30_000;
+const NS_PER_MS = 1_000_000n;
 /** Of what an answer says of an error. */
 const REASON_CHARACTERS_MAX = 500;
 /** The NaN by which Prometheus knows that a series has ended (model/value). */
@@ -26,7 +29,7 @@ const STALE_NAN_BITS = 0x7ff0_0000_0000_0002n;
 const SCHEMA_MIN = -4;
 const SCHEMA_MAX = 8;
 
-export function openRemoteWrite(url: URL): ForwardTarget {
+export function openRemoteWrite(url: URL, clock: Clock): ForwardTarget {
   const agent =
     url.protocol === "https:"
       ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
@@ -48,7 +51,10 @@ export function openRemoteWrite(url: URL): ForwardTarget {
       const { status, text, retryAfter } = await post(url, body, { agent, signal });
       if (status >= 200 && status < 300) return { kind: "taken", refused: 0 };
       const reason = `${status} ${text}`.trim();
-      if (status === 429 || status >= 500) return { kind: "later", reason, retryAfterMs: retryAfterMs(retryAfter) };
+      if (status === 429 || status >= 500) {
+        const nowMs = Number(clock.nowNs() / NS_PER_MS);
+        return { kind: "later", reason, retryAfterMs: parseRetryAfter(retryAfter, nowMs) };
+      }
       return { kind: "taken", refused: points.length, reason };
     },
     async [Symbol.asyncDispose]() {
@@ -170,9 +176,4 @@ async function post(
   for await (const chunk of response) if (text.length < REASON_CHARACTERS_MAX) text += String(chunk);
   const reason = text.slice(0, REASON_CHARACTERS_MAX).trim();
   return { status: response.statusCode ?? 0, text: reason, retryAfter: response.headers["retry-after"] };
-}
-
-function retryAfterMs(field: string | undefined): number | undefined {
-  const seconds = Number(field);
-  return field !== undefined && seconds >= 0 ? seconds * 1000 : undefined;
 }

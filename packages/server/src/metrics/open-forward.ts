@@ -31,7 +31,7 @@ export function openForward({ targets, intervalMs, refresh, ...options }: OpenFo
   const { clock } = options;
   const forwarders = new Map<string, Forwarder>();
   for (const url of targets) {
-    const target = url.protocol.startsWith("otlp") ? openOtlpTarget(url) : openRemoteWrite(url);
+    const target = url.protocol.startsWith("otlp") ? openOtlpTarget(url) : openRemoteWrite(url, clock);
     forwarders.set(target.name, new Forwarder({ ...options, target }));
   }
   let timer: Timer | undefined;
