@@ -63,7 +63,7 @@ export function createSlowDisk(): SlowDisk {
       ...nodeFileSystem,
       async open(path, mode) {
         const file = await nodeFileSystem.open(path, mode);
-        if (mode !== "append") return file;
+        if (mode !== "append" || !path.includes("/logs/")) return file;
         return {
           read: (buffer, position) => file.read(buffer, position),
           readSync: (buffer, position) => file.readSync(buffer, position),

@@ -68,9 +68,14 @@ export class ReopeningStore implements NotificationStoreSource, AsyncDisposable 
       store.onFailure((error) => this.#onFailure(store, error));
     } catch (cause) {
       const error = cause instanceof Error ? cause : new Error(String(cause));
-      logger.error({ event: "notifications-closed", error }, "the store of notifications cannot be opened");
-      if (error instanceof DataLoss) this.#state = { kind: "refused", error };
-      else this.#wait(error);
+      const text = `notifications are not served: ${error.message}`;
+      if (error instanceof DataLoss) {
+        logger.error({ event: "notifications-closed" }, text);
+        this.#state = { kind: "refused", error };
+      } else {
+        logger.warn({ event: "notifications-closed", retryInMs: this.#pauseMs }, text);
+        this.#wait(error);
+      }
     }
   }
 

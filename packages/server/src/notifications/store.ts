@@ -73,9 +73,14 @@ export async function openNotificationStore(request: OpenStoreRequest): Promise<
     ...(request.space === undefined ? {} : { space: request.space }),
     ...(request.onFault === undefined ? {} : { onFault: request.onFault }),
   });
-  owner.settle();
   const store = new JournalNotificationStore({ request, state, owner, journal });
-  if (state.era === 0) await store.begin();
+  try {
+    owner.settle();
+    if (state.era === 0) await store.begin();
+  } catch (error) {
+    await store[Symbol.asyncDispose]();
+    throw error;
+  }
   store.start();
   return store;
 }

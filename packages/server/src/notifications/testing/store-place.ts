@@ -7,6 +7,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { ManualClock } from "@sluice/rpc/testing";
 import type { JournalOptions } from "../../journal/options.ts";
 import { DEFAULT_LIMITS } from "../../limits.ts";
+import type { FileSystem } from "../../store/file-system.ts";
 import { nodeFileSystem } from "../../store/file-system-node.ts";
 import type { InboxEvent, InboxReader, PublishDraft, PublishVerdict } from "../contract.ts";
 import { openNotificationStore, type OpenNotificationStore } from "../store.ts";
@@ -37,11 +38,15 @@ export class StorePlace implements AsyncDisposable {
   }
 
   open(
-    options: { readonly limits?: Partial<StoreLimits>; readonly journal?: Partial<JournalOptions> } = {},
+    options: {
+      readonly limits?: Partial<StoreLimits>;
+      readonly journal?: Partial<JournalOptions>;
+      readonly fileSystem?: FileSystem;
+    } = {},
   ): Promise<OpenNotificationStore> {
     return openNotificationStore({
       folder: `${this.folder}/notifications`,
-      fileSystem: nodeFileSystem,
+      fileSystem: options.fileSystem ?? nodeFileSystem,
       clock: this.clock,
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       random: () => 0.5,
