@@ -25,6 +25,8 @@ beforeAll(async () => {
     ["listen", "127.0.0.1:0"],
     ["data", join(folder, "data")],
     ["files", `${shared}:rw`],
+    // A day of the clock would be 5,760 measurements of the machine.
+    ["metrics.history", "off"],
   ]);
   const { config } = await loadConfig({ flags, environment: {}, folder });
   const logger = createLogger({ format: "text", level: "error", clock, write: () => {} });
