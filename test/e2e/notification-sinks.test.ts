@@ -123,3 +123,29 @@ test("who is connected is told by the stream alone", async () => {
   await expect(watching).rejects.toThrow("abort");
   expect(receiver.posted).toEqual([]);
 });
+
+test.each([
+  ["what a device has acknowledged before it left is not told", true, 0],
+  ["what it has not acknowledged is", false, 1],
+])("%s", async (_what, acknowledges, told) => {
+  await client[Symbol.asyncDispose]();
+  await server[Symbol.asyncDispose]();
+  await start("1s");
+  const inbox = client.notifications.watchInbox("ada", { deviceId: "desk" });
+  for await (const event of inbox) {
+    if (event.kind === "sync") {
+      await client.notifications.publish({ userIds: ["ada"], type: "order.paid", title: "here" });
+    }
+    if (event.kind === "notification") {
+      if (acknowledges) await inbox.acknowledge();
+      break;
+    }
+  }
+  // Looked at when it was due, and again when the device had not left a second before.
+  const left = async () => {
+    const { done, waiting, delayed, running } = (await client.queues.get("notification-sinks")).counts!;
+    return done === 0n ? undefined : waiting + delayed + running;
+  };
+  await expect.poll(left).toBe(0n);
+  expect(posts("/pager")).toHaveLength(told);
+});

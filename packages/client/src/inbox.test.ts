@@ -38,6 +38,10 @@ class Script {
         this.asked.push(request);
         return this.#play(this.streams.shift() ?? [], signal);
       },
+      updateSubscription: (request: object) => {
+        this.asked.push(request);
+        return Promise.resolve();
+      },
     };
     const random = { bytes: (count: number) => new Uint8Array(count) };
     const context = { calls, clock: this.clock, random, retry: STREAM_RETRY, closed: new AbortController().signal };
@@ -186,4 +190,31 @@ test("what a more urgent one has overtaken is placed where the server's list has
   await take(events, 4, script);
   expect(inbox.items.map(({ id }) => id)).toEqual(["5", "4", "3", "2"]);
   await events.return?.();
+});
+
+test("what was told is acknowledged for the device, on the stream that is open", async () => {
+  const script = new Script();
+  script.lists = [{ notifications: [], counts: counts(0), cursor: "c0" }];
+  script.streams = [
+    [control({ case: "opened", value: { subscriptionId: "one" } }), item("1"), item("2"), new RpcError(14, "lost")],
+    [control({ case: "opened", value: { subscriptionId: "two" } }), sync("c7")],
+  ];
+  const inbox = script.open({ deviceId: "phone" });
+  const events = inbox[Symbol.asyncIterator]();
+  await inbox.acknowledge();
+  await take(events, 2, script);
+  await inbox.acknowledge();
+  expect(await take(events, 4, script)).toMatchObject([
+    { kind: "notification" },
+    { kind: "disconnected" },
+    {},
+    { kind: "sync" },
+  ]);
+  await inbox.acknowledge();
+  await events.return?.();
+  expect(script.asked.filter((request) => "ackCursor" in request)).toEqual([
+    { subscriptionId: "one", ackCursor: "c1" },
+    { subscriptionId: "two", ackCursor: "c7" },
+  ]);
+  await expect(script.open().acknowledge()).rejects.toThrow("give it one");
 });

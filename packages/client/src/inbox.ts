@@ -4,6 +4,7 @@
 // IB2. What is read elsewhere changes `items` before it is told. A change of "all up to a cursor" cannot be worked out here,
 //      for cursors are opaque: the snapshot is taken anew, and the stream goes on where that was made.
 // IB3. `counts` are the server's; in between each new notification is one more.
+// IB4. What is acknowledged is what was told: nothing that waits to be taken from the iteration.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
   ListNotificationsRequestSchema,
@@ -13,6 +14,7 @@ import type {
   RemovalReason,
   StateChange,
   SubscriptionRequestSchema,
+  UpdateSubscriptionRequestSchema,
 } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
 import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
@@ -75,6 +77,10 @@ export interface InboxCalls {
     request: MessageInitShape<typeof SubscriptionRequestSchema>,
     options: { readonly signal: AbortSignal },
   ) => AsyncIterable<Notification>;
+  readonly updateSubscription: (
+    request: MessageInitShape<typeof UpdateSubscriptionRequestSchema>,
+    options: { readonly signal: AbortSignal },
+  ) => Promise<unknown>;
 }
 
 /** Where an inbox lives. */
@@ -104,6 +110,8 @@ export class Inbox implements AsyncIterable<InboxEvent> {
   #counts = NO_COUNTS;
   /** Behind what was told last; undefined: take a snapshot. */
   #cursor: string | undefined;
+  /** Of the stream that is open now; "": there is none, or it has not begun. */
+  #subscriptionId = "";
   #isOpened = false;
 
   constructor(userId: string, context: InboxContext, options: InboxOptions) {
@@ -119,6 +127,21 @@ export class Inbox implements AsyncIterable<InboxEvent> {
 
   get counts(): InboxCounts {
     return this.#counts;
+  }
+
+  /**
+   * The device has all that was told so far, so that nothing else need tell it: kept by the server, also across a restart.
+   * Resolves at once while no connection is there: what comes later is acknowledged with it.
+   * @throws RpcError; TypeError for an inbox without a device id
+   */
+  async acknowledge(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    if ((this.#options.deviceId ?? "") === "")
+      throw new TypeError("Cannot acknowledge without a device id: give it one");
+    if (this.#subscriptionId === "" || this.#cursor === undefined) return;
+    const { calls, closed } = this.#context;
+    const signals = [closed, options.signal].filter((signal) => signal !== undefined);
+    const request = { subscriptionId: this.#subscriptionId, ackCursor: this.#cursor };
+    await calls.updateSubscription(request, { signal: AbortSignal.any(signals) });
   }
 
   /** @throws RpcError; the signal's reason; TypeError when it was opened before */
@@ -163,6 +186,8 @@ export class Inbox implements AsyncIterable<InboxEvent> {
         // What the cursor was of is not there any more.
         if (!(error instanceof RpcError && error.code === Code.OUT_OF_RANGE)) throw error;
         this.#cursor = undefined;
+      } finally {
+        this.#subscriptionId = "";
       }
     }
   }
@@ -180,6 +205,9 @@ export class Inbox implements AsyncIterable<InboxEvent> {
       case undefined:
         this.#moveTo(message.cursor);
         return message.state?.archived === true ? [] : [this.#add(message)];
+      case "opened":
+        this.#subscriptionId = kind.value.subscriptionId;
+        return [];
       case "stateChange":
         this.#moveTo(kind.value.cursor);
         return this.#change(kind.value);
