@@ -1,4 +1,6 @@
 // gRPC-Web by `fetch`, as a browser has it: answers, streams, statuses with their details, and connections that break.
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { NotificationService } from "@sluice/api";
 import { BadRequestSchema, Code, createWebClient, RpcError } from "@sluice/rpc";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -67,4 +69,18 @@ test("who leaves ends the call with their own reason; a server that is gone is U
   server.kill("SIGKILL");
   expect((await errorOf(Array.fromAsync(cut))).code).toBe(Code.UNAVAILABLE);
   expect((await errorOf(client.getCounts({ userId: "eve" }))).code).toBe(Code.UNAVAILABLE);
+});
+
+test("a message that is not encoded as it should be hides no status", async () => {
+  const text = Buffer.from("grpc-status: 3\r\ngrpc-message: 100% wrong\r\n");
+  const head = Buffer.from([0x80, 0, 0, 0, text.length]);
+  const other = createServer((_request, response) => {
+    response.writeHead(200, { "content-type": "application/grpc-web+proto" }).end(Buffer.concat([head, text]));
+  });
+  await new Promise<void>((resolve) => other.listen(0, "127.0.0.1", resolve));
+  const { port } = other.address() as AddressInfo;
+  const refused = await errorOf(createWebClient(NotificationService, `http://127.0.0.1:${port}`).getCounts({}));
+  expect([refused.code, refused.message]).toEqual([Code.INVALID_ARGUMENT, "100% wrong"]);
+  other.closeAllConnections();
+  await new Promise((resolve) => other.close(resolve));
 });

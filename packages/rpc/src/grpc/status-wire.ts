@@ -6,6 +6,7 @@ import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_p
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import { HeaderBlock, type HeaderList } from "../transport.ts";
 import { Metadata } from "./metadata.ts";
+import { decodeMessage } from "./status-message.ts";
 import { Code, codeOfHttpStatus, parseCode, RpcError, type ErrorDetail } from "./status.ts";
 
 /** Clients refuse header lists of more than 8 KiB or so; an error must not be lost because its text is long. */
@@ -41,20 +42,6 @@ function encodeMessage(message: string): string {
     encoded += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return encoded;
-}
-
-/** Never fails: what is no valid escape stays as it is, what is no valid UTF-8 becomes U+FFFD. */
-function decodeMessage(encoded: string): string {
-  if (!encoded.includes("%") && /^[\x20-\x7e]*$/.test(encoded)) return encoded;
-  const bytes: number[] = [];
-  for (let at = 0; at < encoded.length; at++) {
-    const escape = encoded.charAt(at) === "%" ? encoded.slice(at + 1, at + 3) : "";
-    if (/^[0-9a-fA-F]{2}$/.test(escape)) {
-      bytes.push(Number.parseInt(escape, 16));
-      at += 2;
-    } else bytes.push(encoded.charCodeAt(at) & 0xff);
-  }
-  return Buffer.from(bytes).toString("utf8");
 }
 
 function encodeDetails(error: RpcError): string {

@@ -5,6 +5,7 @@ import { base64Decode } from "@bufbuild/protobuf/wire";
 import { AnySchema } from "@bufbuild/protobuf/wkt";
 import { StatusSchema } from "../gen/google/rpc/status_pb.ts";
 import type { Client } from "../grpc/client.ts";
+import { decodeMessage } from "../grpc/status-message.ts";
 import { Code, type ErrorDetail, RpcError } from "../grpc/status.ts";
 
 /** Of a call. */
@@ -109,7 +110,7 @@ function trailersOf(bytes: Uint8Array): Headers {
 function checkStatus(trailers: Headers): void {
   const code = Number(trailers.get("grpc-status") ?? Code.UNKNOWN);
   if (code === Code.OK) return;
-  const message = decodeURIComponent(trailers.get("grpc-message") ?? "");
+  const message = decodeMessage(trailers.get("grpc-message") ?? "");
   throw new RpcError(code as Code, message, { details: detailsOf(trailers.get("grpc-status-details-bin")) });
 }
 

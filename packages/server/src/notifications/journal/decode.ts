@@ -4,16 +4,12 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { ItemHolderSchema, NotificationRecordSchema } from "@sluice/api";
 import type { RecordReader } from "../../journal/contract.ts";
 import { FRAME_HEADER_BYTES } from "../../journal/layout.ts";
-import { WireReader } from "../../stream/wire.ts";
+import { bigintOf, WireReader } from "../../stream/wire.ts";
 import type { AppliedRecord, KindOf } from "../engine/records.ts";
 import { RecordKind } from "./encode.ts";
 
 const PUBLISHED_TAG = (RecordKind.PUBLISHED << 3) | 2;
 const ITEM_TAG = (RecordKind.ITEM << 3) | 2;
-
-/** Halves of a 64-bit value: low, high. */
-const wide = new BigInt64Array(1);
-const halves = new Int32Array(wide.buffer);
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
@@ -118,9 +114,7 @@ export class NotificationRecordReader implements RecordReader<AppliedRecord> {
 
   #number(): bigint {
     this.#wire.varint();
-    halves[0] = this.#wire.low;
-    halves[1] = this.#wire.high;
-    return wide[0]!;
+    return bigintOf(this.#wire.low, this.#wire.high);
   }
 
   #text(): string {
