@@ -362,3 +362,33 @@ test("one that cannot begin for want of room leaves no file open, and begins whe
   await using store = await place.open();
   expect(await publish(store, { userIds: ["ada"] })).toBeGreaterThan(0);
 });
+
+test("what comes to a reader that had everything: broadcasts alone, one behind another, and with something else", async () => {
+  await using place = await StorePlace.make();
+  await using store = await place.open();
+  await store.touch("ann");
+  const reader = store.openReader("ann", { from: "new" }, DEAF);
+  readAll(reader);
+  const idsRead = () => idsOf(readAll(reader));
+  const all = () => publish(store, { everyone: true });
+  const ann = () => publish(store, { userIds: ["ann"] });
+  for (const kinds of [[all], [ann], [all, all], [all], [all, ann], [ann, all], [all], [ann, all, all, ann]]) {
+    const ids: number[] = [];
+    for (const kind of kinds) ids.push(await kind());
+    expect(idsRead()).toEqual(ids);
+    expect(idsRead()).toEqual([]);
+  }
+  // Urgent ones only: what is below is passed over, also when it comes alone.
+  const urgent = store.openReader("ann", { from: "new", minPriority: 5 }, DEAF);
+  readAll(urgent);
+  await all();
+  expect(idsOf(readAll(urgent))).toEqual([]);
+  const wanted = await publish(store, { everyone: true, priority: 6 });
+  expect(idsOf(readAll(urgent))).toEqual([wanted]);
+  // One that is deleted before it was read is not handed out.
+  readAll(reader);
+  const gone = await all();
+  await store.remove("ann", [gone]);
+  expect(idsRead()).toEqual([]);
+  for (const each of [reader, urgent]) each.close();
+});
