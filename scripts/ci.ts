@@ -7,7 +7,7 @@ import { rm } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { rootFolder } from "./command.ts";
-import { countTests, isFailed, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
+import { countTests, isFailed, isUnsteady, mergeTestReports, readTestReports, type TestReport } from "./test-report.ts";
 
 interface Suite {
   readonly name: string;
@@ -56,7 +56,7 @@ async function runSuite({ name: suite, command: [name, ...args], limitMinutes, e
   const path = [join(rootFolder, "node_modules", ".bin"), process.env["PATH"]].join(delimiter);
   const child = spawn(name, args, {
     cwd: rootFolder,
-    env: { ...process.env, PATH: path, CI: "true", SLUICE_TEST_REPORTS: reports, ...env },
+    env: { ...process.env, PATH: path, CI: "true", SLUICE_TEST_REPORTS: reports, SLUICE_TEST_RETRIES: "1", ...env },
     stdio: ["ignore", "inherit", "inherit"],
     detached: true,
   });
@@ -91,6 +91,10 @@ async function main(): Promise<number> {
   const all = mergeTestReports(reports);
   const { passed, failed, skipped } = countTests(all);
   process.stdout.write(`\n${summary.join("\n")}\n\n`);
+  for (const [test, state] of Object.entries(all)) {
+    if (isUnsteady(state))
+      process.stdout.write(`passed only when tried again: ${test}${state.slice("unsteady".length)}\n`);
+  }
   for (const [test, state] of Object.entries(all)) {
     if (isFailed(state)) process.stdout.write(`failed: ${test}${state.slice("failed".length)}\n`);
   }

@@ -5,8 +5,11 @@
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-/** A failure may say why: that is all that somebody sees who has but the end of what `.ci/run` printed. */
-export type TestState = "passed" | "failed" | `failed: ${string}` | "skipped";
+/**
+ * A failure may say why: that is all that somebody sees who has but the end of what `.ci/run` printed. A test that
+ * passed only when it was tried again is unsteady, and says why it failed before.
+ */
+export type TestState = "passed" | `unsteady: ${string}` | "failed" | `failed: ${string}` | "skipped";
 
 /** Test, by suite, file and name → how it ended. */
 export type TestReport = Readonly<Record<string, TestState>>;
@@ -19,8 +22,10 @@ export interface TestCounts {
 
 export const isFailed = (state: TestState): boolean => state.startsWith("failed");
 
+export const isUnsteady = (state: TestState): boolean => state.startsWith("unsteady");
+
 /** What counts when a test ended differently in two runs: a failure before all, a skip last. */
-const weigh = (state: TestState): number => (isFailed(state) ? 2 : state === "passed" ? 1 : 0);
+const weigh = (state: TestState): number => (isFailed(state) ? 3 : isUnsteady(state) ? 2 : state === "passed" ? 1 : 0);
 
 /** Leaves a report when somebody asked for it by SLUICE_TEST_REPORTS. */
 export async function leaveTestReport(name: string, report: TestReport): Promise<void> {
@@ -50,8 +55,8 @@ export function countTests(report: TestReport): TestCounts {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const state of Object.values(report)) {
     if (isFailed(state)) counts.failed++;
-    else if (state === "passed") counts.passed++;
-    else counts.skipped++;
+    else if (state === "skipped") counts.skipped++;
+    else counts.passed++;
   }
   return counts;
 }

@@ -18,14 +18,16 @@ export default class implements Reporter {
       const { state, errors = [] } = test.result();
       if (state === "pending") continue;
       const name = `${test.module.project.name} ${test.module.relativeModuleId} ${test.fullName}`;
-      report[name] = state === "failed" ? describeFailure(errors) : state;
+      if (state === "failed") report[name] = `failed: ${describe(errors)}`;
+      else report[name] = test.diagnostic()?.flaky === true ? `unsteady: ${describe(errors)}` : state;
     }
     // A file that could not be loaded, or that left something behind, has no failed test of its own.
     for (const module of modules) {
       const errors = module.errors();
-      if (errors.length > 0) report[`${module.project.name} ${module.relativeModuleId}`] = describeFailure(errors);
+      if (errors.length > 0)
+        report[`${module.project.name} ${module.relativeModuleId}`] = `failed: ${describe(errors)}`;
     }
-    if (unhandledErrors.length > 0) report["errors outside of tests"] = describeFailure(unhandledErrors);
+    if (unhandledErrors.length > 0) report["errors outside of tests"] = `failed: ${describe(unhandledErrors)}`;
     await leaveTestReport("vitest", report);
   }
 }
@@ -37,8 +39,8 @@ function describeSkipped(test: TestCase): string {
 }
 
 /** The first error with the line that it came from. */
-function describeFailure(errors: readonly SerializedError[]): TestState {
+function describe(errors: readonly SerializedError[]): string {
   const { message = "no error", stacks = [] } = errors[0] ?? {};
   const where = stacks.map(({ file, line }) => ` (${relative(rootFolder, file)}:${line})`).at(0) ?? "";
-  return `failed: ${message.slice(0, 500)}${where}`;
+  return `${message.slice(0, 500)}${where}`;
 }

@@ -18,3 +18,9 @@ test("a failure that says why is one, and keeps what it says", () => {
   expect(merged).toEqual({ a: "failed: no room" });
   expect(countTests(merged)).toEqual({ passed: 0, failed: 1, skipped: 0 });
 });
+
+test("a test that passed only when it was tried again has passed, and still says why it failed", () => {
+  const merged = mergeTestReports([{ a: "unsteady: late" }, { a: "passed" }, { b: "unsteady: late" }, { b: "failed" }]);
+  expect(merged).toEqual({ a: "unsteady: late", b: "failed" });
+  expect(countTests(merged)).toEqual({ passed: 1, failed: 1, skipped: 0 });
+});

@@ -1,13 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
 import { appendFile, rename, rm, truncate, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { execFileSync } from "node:child_process";
 import { crc32 } from "node:zlib";
 import { ManualClock } from "@sluice/rpc/testing";
 import { Code, RpcError } from "@sluice/rpc";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { InvalidRequest, LimitExceeded, PermissionDenied, SluiceError } from "../errors.ts";
+import { openFilesIn } from "../store/testing/open-files.ts";
 import { DownloadInterrupted, EtagMismatch, FileChanged, OffsetOutOfRange } from "./file-errors.ts";
 import { OpenedService } from "./testing/opened-service.ts";
 
@@ -163,15 +163,9 @@ describe("a download", () => {
   });
 
   test("leaves no descriptor open, however it ends", async () => {
-    // Of this test's folder: other files of tests run in this process, too.
-    const openFiles = (): number =>
-      execFileSync("ls", ["-l", `/proc/${process.pid}/fd`])
-        .toString()
-        .split("\n")
-        .filter((line) => line.includes(files.home)).length;
     await put("a", randomBytes(1_000_000));
     await files.download({ filePath: "a" });
-    const before = openFiles();
+    const before = openFilesIn(files.home);
     for (let i = 0; i < 20; i++) {
       const { stream, call } = await files.start({ filePath: "a" }, { isStalled: i % 2 === 0 });
       if (i % 3 === 0) await expect.poll(() => stream.take() || stream.chunks.length > 0).toBe(true);
@@ -179,7 +173,7 @@ describe("a download", () => {
     }
     await expect(files.start({ filePath: "a", offset: 9_000_000n })).rejects.toThrow(OffsetOutOfRange);
     await expect(files.start({ filePath: "a", ifMatch: "x" })).rejects.toThrow(EtagMismatch);
-    await expect.poll(openFiles).toBe(before);
+    await expect.poll(() => openFilesIn(files.home)).toEqual(before);
   });
 
   test("that the server ends says where to go on", async () => {

@@ -1,8 +1,8 @@
-import { readdirSync, readlinkSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { Overflow, type Policy, PolicySchema } from "@sluice/api";
 import { describe, expect, test } from "vitest";
 import { nodeFileSystem } from "../store/file-system-node.ts";
+import { openFilesIn } from "../store/testing/open-files.ts";
 import { DEAF, draft, idOf, idsOf, publish, publishTo, readAll, settled, StorePlace } from "./testing/store-place.ts";
 
 const policy = (changes: Partial<Policy>): Policy => create(PolicySchema, changes as Policy);
@@ -348,17 +348,9 @@ describe("a reader", () => {
 
 test("one that cannot begin for want of room leaves no file open, and begins when there is room", async () => {
   await using place = await StorePlace.make();
-  const open = () =>
-    readdirSync("/proc/self/fd").filter((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`).startsWith(place.folder);
-      } catch {
-        return false; // it was closed meanwhile
-      }
-    });
   const full = { ...nodeFileSystem, freeBytes: () => Promise.resolve(0) };
   await expect(place.open({ fileSystem: full })).rejects.toThrow("free space");
-  expect(open()).toEqual([]);
+  expect(openFilesIn(place.folder)).toEqual([]);
   await using store = await place.open();
   expect(await publish(store, { userIds: ["ada"] })).toBeGreaterThan(0);
 });
