@@ -11,6 +11,11 @@ const WIRE_FIXED64 = 1;
 export const WIRE_BYTES = 2;
 const WIRE_FIXED32 = 5;
 
+/** A 64-bit value and its halves: low, high, as machines keep them that Node runs on. */
+const signed = new BigInt64Array(1);
+const unsigned = new BigUint64Array(signed.buffer);
+const halves = new Uint32Array(signed.buffer);
+
 /** A position in bytes that hold one message. Reused for many: `open` starts the next. */
 export class WireReader {
   bytes: Uint8Array = new Uint8Array(0);
@@ -102,6 +107,38 @@ export class WireReader {
     this.high = this.fixed32();
   }
 
+  /** Reads an int64. */
+  int64(): bigint {
+    this.varint();
+    return bigintOf(this.low, this.high);
+  }
+
+  /** Reads a uint64. */
+  uint64(): bigint {
+    this.varint();
+    halves[0] = this.low;
+    halves[1] = this.high;
+    return unsigned[0]!;
+  }
+
+  /** Reads a packed list of int64. */
+  int64s(): bigint[] {
+    return this.#list(true);
+  }
+
+  /** Reads a packed list of uint64. */
+  uint64s(): bigint[] {
+    return this.#list(false);
+  }
+
+  #list(isSigned: boolean): bigint[] {
+    const outerEnd = this.enter();
+    const values: bigint[] = [];
+    while (this.pos < this.end) values.push(isSigned ? this.int64() : this.uint64());
+    this.leave(outerEnd);
+    return values;
+  }
+
   /** Reads a length and answers where that many bytes end; they start at `pos`. The caller moves `pos` there. */
   span(): number {
     const { bytes, pos } = this;
@@ -177,7 +214,9 @@ export function numberOf(low: number, high: number): number {
 
 /** The signed 64-bit value of two halves. */
 export function bigintOf(low: number, high: number): bigint {
-  return (BigInt(high | 0) << 32n) | BigInt(low >>> 0);
+  halves[0] = low;
+  halves[1] = high;
+  return signed[0]!;
 }
 
 /** Writes a varint of an integer from 0 to 2^53 - 1; answers where it ends. */

@@ -4,7 +4,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { ItemHolderSchema, NotificationRecordSchema } from "@sluice/api";
 import type { RecordReader } from "../../journal/contract.ts";
 import { FRAME_HEADER_BYTES } from "../../journal/layout.ts";
-import { bigintOf, WireReader } from "../../stream/wire.ts";
+import { WireReader } from "../../stream/wire.ts";
 import type { AppliedRecord, KindOf } from "../engine/records.ts";
 import { RecordKind } from "./encode.ts";
 
@@ -52,10 +52,10 @@ export class NotificationRecordReader implements RecordReader<AppliedRecord> {
       else if (tag === 26) topics.push(this.#text());
       else if (tag === 32) published.everyone = wire.varint() !== 0;
       else if (tag === 42) published.idempotencyKey = this.#text();
-      else if (tag === 48) published.ttlMs = this.#number();
-      else if (tag === 56) published.deliverAt = this.#number();
-      else if (tag === 64) published.at = this.#number();
-      else if (tag === 74) ttlMsByUser = this.#numbers();
+      else if (tag === 48) published.ttlMs = wire.int64();
+      else if (tag === 56) published.deliverAt = wire.int64();
+      else if (tag === 64) published.at = wire.int64();
+      else if (tag === 74) ttlMsByUser = wire.int64s();
       else wire.skip(tag);
     }
     return { ...published, userIds, topics, ttlMsByUser };
@@ -86,35 +86,21 @@ export class NotificationRecordReader implements RecordReader<AppliedRecord> {
     const item: Mutable<KindOf<"item">> = {};
     while (wire.pos < wire.end) {
       const tag = wire.tag();
-      if (tag === 8) item.id = this.#number();
-      else if (tag === 16) item.sequence = this.#number();
+      if (tag === 8) item.id = wire.uint64();
+      else if (tag === 16) item.sequence = wire.uint64();
       else if (tag === 26) {
         const outerEnd = wire.enter();
         item.published = this.#readPublished();
         wire.leave(outerEnd);
-      } else if (tag === 32) item.expiresAt = this.#number();
+      } else if (tag === 32) item.expiresAt = wire.int64();
       else if (tag === 42) {
         const end = wire.span();
         holders.push(fromBinary(ItemHolderSchema, this.#buffer.subarray(wire.pos, end)));
         wire.pos = end;
-      } else if (tag === 48) item.deliveredAt = this.#number();
+      } else if (tag === 48) item.deliveredAt = wire.int64();
       else wire.skip(tag);
     }
     return { ...item, holders };
-  }
-
-  #numbers(): bigint[] {
-    const wire = this.#wire;
-    const outerEnd = wire.enter();
-    const numbers: bigint[] = [];
-    while (wire.pos < wire.end) numbers.push(this.#number());
-    wire.leave(outerEnd);
-    return numbers;
-  }
-
-  #number(): bigint {
-    this.#wire.varint();
-    return bigintOf(this.#wire.low, this.#wire.high);
   }
 
   #text(): string {

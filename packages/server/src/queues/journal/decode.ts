@@ -19,11 +19,6 @@ import { RecordTag } from "./layout.ts";
 
 const NO_BODY = new Uint8Array(0);
 
-/** Halves of a 64-bit value: low, high. */
-const wide = new BigInt64Array(1);
-const unsigned = new BigUint64Array(wide.buffer);
-const halves = new Int32Array(wide.buffer);
-
 /** Texts that come again and again (workers, keys) are made once. */
 const TEXTS_MAX = 1024;
 const TEXT_BYTES_MAX = 64;
@@ -48,7 +43,7 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
     const kind = this.#readKind(wire.tag());
     if (kind === undefined) return fromBinary(JournalRecordSchema, this.#buffer.subarray(start, end));
     wire.tag();
-    const sequence = this.#unsigned();
+    const sequence = wire.uint64();
     wire.tag();
     const epoch = wire.varint();
     wire.tag();
@@ -86,7 +81,7 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
     let state: JobSnapshot | undefined;
     while (wire.pos < wire.end) {
       const tag = wire.tag();
-      if (tag === 8) number = this.#unsigned();
+      if (tag === 8) number = wire.uint64();
       else if (tag === 18) {
         const outerEnd = wire.enter();
         this.bodyStart = wire.pos;
@@ -133,13 +128,13 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
           job.orderingKey = this.#knownText();
           break;
         case 40:
-          job.enqueuedAt = this.#signed();
+          job.enqueuedAt = wire.int64();
           break;
         case 48:
-          job.notBefore = this.#signed();
+          job.notBefore = wire.int64();
           break;
         case 56:
-          job.expiresAt = this.#signed();
+          job.expiresAt = wire.int64();
           break;
         case 66:
           job.dedupId = this.#text();
@@ -160,10 +155,10 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
     let leaseMs = 0;
     while (wire.pos < wire.end) {
       const tag = wire.tag();
-      if (tag === 10) numbers = this.#numbers();
-      else if (tag === 18) attempts = this.#numbers();
+      if (tag === 10) numbers = wire.uint64s();
+      else if (tag === 18) attempts = wire.uint64s();
       else if (tag === 26) workerId = this.#knownText();
-      else if (tag === 32) at = this.#signed();
+      else if (tag === 32) at = wire.int64();
       else if (tag === 40) leaseMs = wire.varint();
       else wire.skip(tag);
     }
@@ -176,7 +171,7 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
     let kind: EndKind = 0;
     while (wire.pos < wire.end) {
       const tag = wire.tag();
-      if (tag === 10) numbers = this.#numbers();
+      if (tag === 10) numbers = wire.uint64s();
       else if (tag === 16) kind = wire.varint() as EndKind;
       else wire.skip(tag);
     }
@@ -188,35 +183,10 @@ export class QueueRecordReader implements RecordReader<JournalRecord> {
     let number = 0n;
     while (wire.pos < wire.end) {
       const tag = wire.tag();
-      if (tag === 8) number = this.#unsigned();
+      if (tag === 8) number = wire.uint64();
       else wire.skip(tag);
     }
     return { $typeName: "sluice.queues.v1.JobReturned", number };
-  }
-
-  #numbers(): bigint[] {
-    const wire = this.#wire;
-    const outerEnd = wire.enter();
-    const numbers: bigint[] = [];
-    while (wire.pos < wire.end) numbers.push(this.#unsigned());
-    wire.leave(outerEnd);
-    return numbers;
-  }
-
-  #unsigned(): bigint {
-    const wire = this.#wire;
-    wire.varint();
-    halves[0] = wire.low;
-    halves[1] = wire.high;
-    return unsigned[0]!;
-  }
-
-  #signed(): bigint {
-    const wire = this.#wire;
-    wire.varint();
-    halves[0] = wire.low;
-    halves[1] = wire.high;
-    return wide[0]!;
   }
 
   #text(): string {
