@@ -19,9 +19,10 @@ import { Answers } from "./answers.ts";
 import { carryOut } from "./client-process.ts";
 import { MessageReader } from "./grpc-messages.ts";
 import { HeaderEncoder } from "./hpack.ts";
-import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
-import { type BodyStamp, openHttpExport } from "./otlp-http.ts";
+import { dataFrames, flag, frame, frameType, grpcFrame, type WireConnection } from "./http2-wire.ts";
+import { type BodyStamp, openHttpExport, placesOf } from "./otlp-http.ts";
 import { requestFields } from "./request-headers.ts";
+import { type Sender, timeSenders, UnaryExporter } from "./unary-exporter.ts";
 
 export interface IngestTask {
   readonly address: string;
@@ -46,15 +47,8 @@ export interface IngestOutcome {
   readonly seconds: number;
 }
 
-/** One writer on one connection: sends its messages, and hears of what was acknowledged. */
-interface Writer extends WireHandler {
-  start(connection: WireConnection): void;
-  readonly done: Promise<void>;
-  verify(): void;
-}
-
 /** One WriteLogStream: messages in order on one stream, within the flow that the server grants. */
-class StreamWriter implements Writer {
+class StreamWriter implements Sender {
   readonly #task: IngestTask;
   readonly #producer: string;
   readonly #bodies: readonly Buffer[];
@@ -132,68 +126,10 @@ class StreamWriter implements Writer {
   }
 }
 
-/** OpenTelemetry's Export: a unary call for each batch. */
-class Exporter implements Writer {
-  readonly #task: IngestTask;
-  readonly #bodies: readonly Buffer[];
-  readonly #encoder = new HeaderEncoder();
-  readonly #answers = new Answers();
-  readonly #readers = new Map<number, MessageReader>();
-  readonly #done = Promise.withResolvers<void>();
-  #connection: WireConnection | undefined;
-  #sent = 0;
-  #answered = 0;
-
-  constructor(task: IngestTask, bodies: readonly Buffer[]) {
-    this.#task = task;
-    this.#bodies = bodies;
-  }
-
-  get done(): Promise<void> {
-    return this.#done.promise;
-  }
-
-  start(connection: WireConnection): void {
-    this.#connection = connection;
-    this.onReadEnd();
-  }
-
-  onData(streamId: number, buffer: Buffer, start: number, end: number): void {
-    const reader = this.#readers.get(streamId) ?? new MessageReader();
-    this.#readers.set(streamId, reader);
-    for (const message of reader.take(buffer.subarray(start, end))) {
-      const { partialSuccess } = fromBinary(ExportLogsServiceResponseSchema, message);
-      if (partialSuccess !== undefined && partialSuccess.rejectedLogRecords > 0n) {
-        throw new Error(`${partialSuccess.rejectedLogRecords} records were rejected: ${partialSuccess.errorMessage}`);
-      }
-    }
-  }
-
-  onHeaders(_streamId: number, block: Buffer): void {
-    this.#answers.count(block);
-  }
-
-  onEnd(streamId: number): void {
-    this.#readers.delete(streamId);
-    this.#answered++;
-  }
-
-  onReadEnd(): void {
-    const { messagesPerWriter, messagesUnderWay, address } = this.#task;
-    if (this.#answered === messagesPerWriter) this.#done.resolve();
-    while (this.#sent < messagesPerWriter && this.#sent - this.#answered < messagesUnderWay) {
-      const streamId = this.#sent * 2 + 1;
-      const path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
-      const block = this.#encoder.encode(requestFields(path, address, "plain", 0));
-      const body = this.#bodies[this.#sent % this.#bodies.length] ?? Buffer.alloc(0);
-      this.#sent++;
-      this.#connection?.write(frame(frameType.headers, flag.endHeaders, streamId, block));
-      this.#connection?.send(streamId, dataFrames(streamId, grpcFrame(body), { endStream: true }));
-    }
-  }
-
-  verify(): void {
-    this.#answers.verify(this.#task.messagesPerWriter);
+function checkAnswer(answer: Uint8Array): void {
+  const { partialSuccess } = fromBinary(ExportLogsServiceResponseSchema, answer);
+  if (partialSuccess !== undefined && partialSuccess.rejectedLogRecords > 0n) {
+    throw new Error(`${partialSuccess.rejectedLogRecords} records were rejected: ${partialSuccess.errorMessage}`);
   }
 }
 
@@ -212,7 +148,7 @@ class Stamp implements BodyStamp {
   write(body: Buffer): void {
     let places = this.#places.get(body);
     if (places === undefined) {
-      places = findPlaces(body);
+      places = placesOf(body, PLACEHOLDER_NS);
       this.#places.set(body, places);
     }
     for (const place of places) {
@@ -222,37 +158,17 @@ class Stamp implements BodyStamp {
   }
 }
 
-function findPlaces(body: Buffer): number[] {
-  const wanted = Buffer.alloc(8);
-  wanted.writeBigUInt64LE(PLACEHOLDER_NS);
-  const places: number[] = [];
-  for (let at = body.indexOf(wanted); at >= 0; at = body.indexOf(wanted, at + 8)) places.push(at);
-  return places;
-}
-
 async function runIngest(task: IngestTask): Promise<IngestOutcome> {
   const bodies = encodeBodies(task);
   if (task.protocol === "otlp-http") return await runHttp(task, bodies);
-  const lines = await Promise.all(
-    Array.from({ length: task.writers }, async (_, index) => {
-      const writer: Writer =
-        task.protocol === "stream" ? new StreamWriter(task, index, bodies) : new Exporter(task, bodies);
-      return { writer, connection: await WireConnection.open(task.address, writer) };
-    }),
+  const { address, writers, messagesPerWriter: requests, messagesUnderWay: underWay, entriesPerMessage } = task;
+  const path = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+  const senders = Array.from({ length: writers }, (_, index) =>
+    task.protocol === "stream"
+      ? new StreamWriter(task, index, bodies)
+      : new UnaryExporter({ address, path, requests, underWay, bodies, check: checkAnswer }),
   );
-  const start = performance.now();
-  await Promise.all(
-    lines.map(async ({ writer, connection }) => {
-      writer.start(connection);
-      await Promise.race([writer.done, connection.failure]);
-    }),
-  );
-  const seconds = (performance.now() - start) / 1000;
-  for (const { writer, connection } of lines) {
-    connection.close();
-    writer.verify();
-  }
-  return { entries: task.writers * task.messagesPerWriter * task.entriesPerMessage, seconds };
+  return { entries: writers * requests * entriesPerMessage, seconds: await timeSenders(address, senders) };
 }
 
 /** A connection takes one request at a time: a writer has as many as it has messages under way. */

@@ -3,13 +3,9 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { ExportMetricsServiceResponseSchema } from "@sluice/api";
 import { MetricGroup, seriesPerRequest } from "../metric-load.ts";
-import { Answers } from "./answers.ts";
 import { carryOut } from "./client-process.ts";
-import { MessageReader } from "./grpc-messages.ts";
-import { HeaderEncoder } from "./hpack.ts";
-import { dataFrames, flag, frame, frameType, grpcFrame, WireConnection, type WireHandler } from "./http2-wire.ts";
-import { type BodyStamp, openHttpExport } from "./otlp-http.ts";
-import { requestFields } from "./request-headers.ts";
+import { type BodyStamp, openHttpExport, placesOf } from "./otlp-http.ts";
+import { timeSenders, UnaryExporter } from "./unary-exporter.ts";
 
 export interface MetricsIngestTask {
   readonly address: string;
@@ -48,7 +44,7 @@ class Stamp implements BodyStamp {
   write(body: Buffer): void {
     let known = this.#bodies.get(body);
     if (known === undefined) {
-      known = { places: placesOf(body), round: 0 };
+      known = { places: valuePlacesOf(body), round: 0 };
       this.#bodies.set(body, known);
     }
     const timeNs = this.#firstNs + BigInt(known.round) * 1_000_000n;
@@ -60,81 +56,16 @@ class Stamp implements BodyStamp {
   }
 }
 
-function placesOf(body: Buffer): number[] {
-  const mark = Buffer.alloc(8);
-  mark.writeBigUInt64LE(UNSTAMPED_NS);
-  const places: number[] = [];
-  for (let at = body.indexOf(mark); at >= 0; at = body.indexOf(mark, at + 8)) {
-    if (body[at + 8] !== AS_DOUBLE) throw new Error("A point's value does not stand behind its time");
-    places.push(at);
-  }
+function valuePlacesOf(body: Buffer): number[] {
+  const places = placesOf(body, UNSTAMPED_NS);
+  if (places.some((at) => body[at + 8] !== AS_DOUBLE))
+    throw new Error("A point's value does not stand behind its time");
   return places;
 }
 
-/** A unary call for each batch. */
-class Exporter implements WireHandler {
-  readonly #task: MetricsIngestTask;
-  readonly #bodies: readonly Buffer[];
-  readonly #stamp: Stamp;
-  readonly #encoder = new HeaderEncoder();
-  readonly #answers = new Answers();
-  readonly #readers = new Map<number, MessageReader>();
-  readonly #done = Promise.withResolvers<void>();
-  #connection: WireConnection | undefined;
-  #sent = 0;
-  #answered = 0;
-
-  constructor(task: MetricsIngestTask, bodies: readonly Buffer[], stamp: Stamp) {
-    this.#task = task;
-    this.#bodies = bodies;
-    this.#stamp = stamp;
-  }
-
-  get done(): Promise<void> {
-    return this.#done.promise;
-  }
-
-  start(connection: WireConnection): void {
-    this.#connection = connection;
-    this.onReadEnd();
-  }
-
-  onData(streamId: number, buffer: Buffer, start: number, end: number): void {
-    const reader = this.#readers.get(streamId) ?? new MessageReader();
-    this.#readers.set(streamId, reader);
-    for (const message of reader.take(buffer.subarray(start, end))) {
-      const { partialSuccess } = fromBinary(ExportMetricsServiceResponseSchema, message);
-      if (partialSuccess !== undefined) throw new Error(partialSuccess.errorMessage);
-    }
-  }
-
-  onHeaders(_streamId: number, block: Buffer): void {
-    this.#answers.count(block);
-  }
-
-  onEnd(streamId: number): void {
-    this.#readers.delete(streamId);
-    this.#answered++;
-  }
-
-  onReadEnd(): void {
-    const { requestsPerExporter, requestsUnderWay, address } = this.#task;
-    if (this.#answered === requestsPerExporter) this.#done.resolve();
-    while (this.#sent < requestsPerExporter && this.#sent - this.#answered < requestsUnderWay) {
-      const streamId = this.#sent * 2 + 1;
-      const path = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-      const block = this.#encoder.encode(requestFields(path, address, "plain", 0));
-      const body = this.#bodies[this.#sent % this.#bodies.length]!;
-      this.#stamp.write(body);
-      this.#sent++;
-      this.#connection?.write(frame(frameType.headers, flag.endHeaders, streamId, block));
-      this.#connection?.send(streamId, dataFrames(streamId, grpcFrame(body), { endStream: true }));
-    }
-  }
-
-  verify(): void {
-    this.#answers.verify(this.#task.requestsPerExporter);
-  }
+function checkAnswer(answer: Uint8Array): void {
+  const { partialSuccess } = fromBinary(ExportMetricsServiceResponseSchema, answer);
+  if (partialSuccess !== undefined) throw new Error(partialSuccess.errorMessage);
 }
 
 async function run(task: MetricsIngestTask): Promise<MetricsIngestOutcome> {
@@ -145,25 +76,20 @@ async function run(task: MetricsIngestTask): Promise<MetricsIngestOutcome> {
   const points = task.exporters * task.requestsPerExporter * seriesPerRequest;
   const stamp = new Stamp(task.firstMs);
   if (task.protocol === "http") return { points, seconds: await runHttp(task, bodiesOf, stamp) };
-  const lines = await Promise.all(
-    Array.from({ length: task.exporters }, async (_, index) => {
-      const exporter = new Exporter(task, bodiesOf(index), stamp);
-      return { exporter, connection: await WireConnection.open(task.address, exporter) };
-    }),
+  const exporters = Array.from(
+    { length: task.exporters },
+    (_, index) =>
+      new UnaryExporter({
+        address: task.address,
+        path: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        requests: task.requestsPerExporter,
+        underWay: task.requestsUnderWay,
+        bodies: bodiesOf(index),
+        prepare: (body) => stamp.write(body),
+        check: checkAnswer,
+      }),
   );
-  const start = performance.now();
-  await Promise.all(
-    lines.map(async ({ exporter, connection }) => {
-      exporter.start(connection);
-      await Promise.race([exporter.done, connection.failure]);
-    }),
-  );
-  const seconds = (performance.now() - start) / 1000;
-  for (const { exporter, connection } of lines) {
-    connection.close();
-    exporter.verify();
-  }
-  return { points, seconds };
+  return { points, seconds: await timeSenders(task.address, exporters) };
 }
 
 /** A connection takes one request at a time, and the points of a series must come in order: one connection for each exporter. */

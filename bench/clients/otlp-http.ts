@@ -17,6 +17,15 @@ export interface BodyStamp {
   write(body: Buffer): void;
 }
 
+/** Where a mark of 8 bytes, in whose place something is stamped, lies in a body. */
+export function placesOf(body: Buffer, mark: bigint): number[] {
+  const wanted = Buffer.alloc(8);
+  wanted.writeBigUInt64LE(mark);
+  const places: number[] = [];
+  for (let at = body.indexOf(wanted); at >= 0; at = body.indexOf(wanted, at + 8)) places.push(at);
+  return places;
+}
+
 /** Opens the connections; what is returned sends all requests and resolves when all were answered well. */
 export async function openHttpExport(
   task: HttpExportTask,

@@ -5,6 +5,7 @@ import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { announce } from "./server-options.ts";
 
 /** The readiness of such a server can only be asked for. */
@@ -25,6 +26,13 @@ export interface ForeignServer {
   readonly parentFolder: string;
   /** `folder` is empty, `port` was free a moment ago. */
   readonly prepare: (place: { readonly folder: string; readonly port: number }) => Promise<ForeignCommand>;
+}
+
+/** What such a server is told on its command line: its program, where it was built; its version; the folder in which its own is made. */
+export function parseForeignOptions(): Pick<ForeignServer, "version" | "parentFolder"> & { readonly program: string } {
+  const text = { type: "string", default: "" } as const;
+  const { values } = parseArgs({ options: { program: text, data: text, version: text } });
+  return { program: values.program, version: values.version, parentFolder: values.data };
 }
 
 /** Starts it, says where it listens when it does, and ends with it. */

@@ -3,21 +3,13 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { freePort, runForeignServer } from "./foreign-server.ts";
+import { freePort, parseForeignOptions, runForeignServer } from "./foreign-server.ts";
 
-const { values } = parseArgs({
-  options: {
-    program: { type: "string", default: "" },
-    data: { type: "string", default: "" },
-    version: { type: "string", default: "" },
-  },
-});
+const { program, ...options } = parseForeignOptions();
 
 await runForeignServer({
   name: "loki",
-  version: values.version,
-  parentFolder: values.data,
+  ...options,
   prepare: async ({ folder, port }) => {
     const configuration = `
 auth_enabled: false
@@ -60,6 +52,6 @@ limits_config:
 analytics: { reporting_enabled: false }
 `;
     await writeFile(join(folder, "loki.yaml"), configuration);
-    return { command: values.program, arguments: [`-config.file=${join(folder, "loki.yaml")}`] };
+    return { command: program, arguments: [`-config.file=${join(folder, "loki.yaml")}`] };
   },
 });

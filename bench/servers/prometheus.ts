@@ -2,26 +2,18 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { runForeignServer } from "./foreign-server.ts";
+import { parseForeignOptions, runForeignServer } from "./foreign-server.ts";
 
-const { values } = parseArgs({
-  options: {
-    program: { type: "string", default: "" },
-    data: { type: "string", default: "" },
-    version: { type: "string", default: "" },
-  },
-});
+const { program, ...options } = parseForeignOptions();
 
 await runForeignServer({
   name: "prometheus",
-  version: values.version,
-  parentFolder: values.data,
+  ...options,
   prepare: async ({ folder, port }) => {
     const configuration = join(folder, "prometheus.yml");
     await writeFile(configuration, "global: {}\n");
     return {
-      command: values.program,
+      command: program,
       arguments: [
         `--config.file=${configuration}`,
         `--storage.tsdb.path=${join(folder, "tsdb")}`,

@@ -3,20 +3,17 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { freePort, runForeignServer } from "./foreign-server.ts";
+import { freePort, parseForeignOptions, runForeignServer } from "./foreign-server.ts";
 
 /** Debian's own script in PATH would change to another user. */
 const PROGRAM = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
-const { values } = parseArgs({
-  options: { data: { type: "string", default: "" }, version: { type: "string", default: "" } },
-});
+const { version, parentFolder } = parseForeignOptions();
 
 await runForeignServer({
   name: "rabbitmq",
-  version: values.version,
-  parentFolder: values.data,
+  version,
+  parentFolder,
   prepare: async ({ folder, port }) => {
     await mkdir(join(folder, "log"));
     await writeFile(join(folder, "plugins"), "[].\n");

@@ -1,16 +1,13 @@
 // Redis as a peer, for BullMQ: every answered command is on disk.
 
-import { parseArgs } from "node:util";
-import { runForeignServer } from "./foreign-server.ts";
+import { parseForeignOptions, runForeignServer } from "./foreign-server.ts";
 
-const { values } = parseArgs({
-  options: { data: { type: "string", default: "" }, version: { type: "string", default: "" } },
-});
+const { version, parentFolder } = parseForeignOptions();
 
 await runForeignServer({
   name: "redis",
-  version: values.version,
-  parentFolder: values.data,
+  version,
+  parentFolder,
   prepare: async ({ folder, port }) => {
     const settings = {
       bind: "127.0.0.1",
