@@ -9,8 +9,7 @@ import { ResultCode } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { openQueueClient, type QueueClient } from "../support/queue-client.ts";
-import { startServer } from "../support/server-process.ts";
-import { startSidecar } from "../support/sidecar-process.ts";
+import { startServer, startSidecar } from "../support/server-process.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 
 const LIVES = Number(process.env["SLUICE_CRASH_ROUNDS"] ?? 5);

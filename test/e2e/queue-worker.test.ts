@@ -1,49 +1,39 @@
 // The SDK's workers against a real server: where jobs wait, and what becomes of them when a connection, the event loop or
 // the server fails.
-import { connect, type SluiceClient } from "@sluice/client";
+import { connect } from "@sluice/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { holdJobs } from "../support/held-jobs.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 
 beforeAll(async () => {
-  folder = await openTemporaryFolder("queue-worker");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("queue-worker");
 }, 60_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => sluice[Symbol.asyncDispose]());
 
-const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
 const texts = (count: number) => Array.from({ length: count }, (_, i) => ({ body: String(i + 1) }));
 
 test("offers at a slow worker go to one that comes, before the slow one ends its job; an urgent job passes them all", async () => {
-  await client.queues.create("offers");
-  await client.queues.enqueue("offers", texts(60));
+  await sluice.client.queues.create("offers");
+  await sluice.client.queues.enqueue("offers", texts(60));
   const slow = holdJobs();
-  const slowWorker = client.queues.worker("offers", slow.handler, { slots: 1, window: 60, workerId: "slow" });
+  const slowWorker = sluice.client.queues.worker("offers", slow.handler, { slots: 1, window: 60, workerId: "slow" });
   await expect.poll(() => [slow.begun, slowWorker.waiting]).toEqual([["1"], 59]);
   const fast = holdJobs();
-  const fastWorker = client.queues.worker("offers", fast.handler, { slots: 1, window: 30, workerId: "fast" });
+  const fastWorker = sluice.client.queues.worker("offers", fast.handler, { slots: 1, window: 30, workerId: "fast" });
   await expect.poll(() => fast.begun.length).toBe(1);
   expect(slow.begun).toEqual(["1"]);
-  await client.queues.enqueue("offers", { body: "urgent", priority: 7 });
-  await expect.poll(async () => (await countsOf("offers")).offered).toBeGreaterThan(0n);
+  await sluice.client.queues.enqueue("offers", { body: "urgent", priority: 7 });
+  await expect.poll(async () => (await sluice.countsOf("offers")).offered).toBeGreaterThan(0n);
   fast.finish(fast.begun[0]!);
   slow.finish("1");
   await expect.poll(() => slow.begun.length + fast.begun.length).toBe(4);
   expect([slow.begun[1], fast.begun[1]]).toContain("urgent");
   for (const { finish, begun } of [slow, fast]) finish(begun[1]!);
-  await client.queues.purge("offers");
+  await sluice.client.queues.purge("offers");
   const ended = Promise.all([slowWorker.drain(), fastWorker.drain()]);
   await expect
     .poll(() => {
@@ -52,16 +42,16 @@ test("offers at a slow worker go to one that comes, before the slow one ends its
     })
     .toBe(0);
   await ended;
-  expect(await countsOf("offers")).toMatchObject({ offered: 0n, running: 0n, workers: 0 });
+  expect(await sluice.countsOf("offers")).toMatchObject({ offered: 0n, running: 0n, workers: 0 });
 });
 
 test("a worker whose event loop blocks for longer than its lease keeps it: the job is done once", async () => {
-  await client.queues.create("blocked", { settings: { leaseMs: 1500, graceMs: 300 } });
-  await client.queues.enqueue("blocked", { body: "a" });
+  await sluice.client.queues.create("blocked", { settings: { leaseMs: 1500, graceMs: 300 } });
+  await sluice.client.queues.enqueue("blocked", { body: "a" });
   const attempts: bigint[] = [];
   const warnings: string[] = [];
   const lost: string[] = [];
-  const worker = client.queues.worker(
+  const worker = sluice.client.queues.worker(
     "blocked",
     (job) => {
       attempts.push(job.attempt);
@@ -73,16 +63,16 @@ test("a worker whose event loop blocks for longer than its lease keeps it: the j
       onLeaseLost: ({ message }) => lost.push(message),
     },
   );
-  await expect.poll(async () => await countsOf("blocked")).toMatchObject({ done: 1n, failures: 0n });
+  await expect.poll(async () => await sluice.countsOf("blocked")).toMatchObject({ done: 1n, failures: 0n });
   await worker.drain();
   expect([attempts.length, lost]).toEqual([1, []]);
   expect(warnings).toContainEqual(expect.stringMatching(/The event loop was blocked for \d{4} ms/u));
 });
 
 test("jobs outlive a lost connection: their worker goes on with them, and each counts once", async () => {
-  await client.queues.create("cut");
-  await client.queues.enqueue("cut", texts(3));
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("cut");
+  await sluice.client.queues.enqueue("cut", texts(3));
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   await using far = connect(proxy.address);
   const jobs = holdJobs();
   const kept: number[] = [];
@@ -100,32 +90,32 @@ test("jobs outlive a lost connection: their worker goes on with them, and each c
   for (const text of jobs.begun.slice(0, 2)) jobs.finish(text);
   await expect.poll(() => jobs.begun.length).toBe(3);
   jobs.finish(jobs.begun[2]!);
-  await expect.poll(async () => await countsOf("cut")).toMatchObject({ done: 3n, failures: 0n });
+  await expect.poll(async () => await sluice.countsOf("cut")).toMatchObject({ done: 3n, failures: 0n });
   expect([losses, jobs.begun.toSorted()]).toEqual([1, ["1", "2", "3"]]);
   await worker.drain();
 });
 
 test("workers that come and go leave nothing behind", async () => {
-  await client.queues.create("phantoms");
+  await sluice.client.queues.create("phantoms");
   for (let turn = 0; turn < 50; turn++) {
-    const worker = client.queues.worker("phantoms", () => undefined, { slots: 3, heartbeat: "loop" });
+    const worker = sluice.client.queues.worker("phantoms", () => undefined, { slots: 3, heartbeat: "loop" });
     await expect.poll(() => worker.isConnected, { interval: 1 }).toBe(true);
     await worker.drain();
   }
-  await expect.poll(async () => await countsOf("phantoms")).toMatchObject({ workers: 0, credit: 0n });
-  await client.queues.enqueue("phantoms", { body: "a" });
-  expect(await countsOf("phantoms")).toMatchObject({ waiting: 1n, offered: 0n, running: 0n });
+  await expect.poll(async () => await sluice.countsOf("phantoms")).toMatchObject({ workers: 0, credit: 0n });
+  await sluice.client.queues.enqueue("phantoms", { body: "a" });
+  expect(await sluice.countsOf("phantoms")).toMatchObject({ waiting: 1n, offered: 0n, running: 0n });
 });
 
 test("a thousand jobs in batches, by four workers, each done once", async () => {
-  await client.queues.create("many");
-  const enqueued = await client.queues.enqueue("many", texts(1500));
+  await sluice.client.queues.create("many");
+  const enqueued = await sluice.client.queues.enqueue("many", texts(1500));
   expect(new Set(enqueued.map(({ jobId }) => jobId)).size).toBe(1500);
   const done: string[] = [];
   const workers = Array.from({ length: 4 }, () =>
-    client.queues.worker("many", (job) => void done.push(job.text()), { slots: 10, window: 40 }),
+    sluice.client.queues.worker("many", (job) => void done.push(job.text()), { slots: 10, window: 40 }),
   );
-  await expect.poll(async () => (await countsOf("many")).done, { timeout: 60_000 }).toBe(1500n);
+  await expect.poll(async () => (await sluice.countsOf("many")).done, { timeout: 60_000 }).toBe(1500n);
   expect(new Set(done).size).toBe(1500);
   expect(done).toHaveLength(1500);
   await Promise.all(workers.map((worker) => worker.drain()));

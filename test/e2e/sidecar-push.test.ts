@@ -2,30 +2,18 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import { type AddressInfo } from "node:net";
 import { once } from "node:events";
-import { connect, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { type CliProcess, startCli } from "../support/cli-process.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 
 beforeAll(async () => {
-  folder = await openTemporaryFolder("sidecar-push");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("sidecar-push");
 }, 60_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
-
-const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
+afterAll(() => sluice[Symbol.asyncDispose]());
 
 interface Posted {
   readonly headers: IncomingHttpHeaders;
@@ -72,8 +60,8 @@ async function openService(port = 0) {
 }
 
 function startPush(queue: string, url: string, words: string[] = []): CliProcess {
-  const where = words.includes("--upstream") ? [] : ["--upstream", server.address];
-  const sidecar = startCli(["sidecar", ...where, "--queue", queue, "--push", url, ...words], { folder: folder.path });
+  const where = words.includes("--upstream") ? [] : ["--upstream", sluice.server.address];
+  const sidecar = startCli(["sidecar", ...where, "--queue", queue, "--push", url, ...words], { folder: sluice.folder });
   onTestFinished(() => sidecar[Symbol.asyncDispose]());
   return sidecar;
 }
@@ -81,12 +69,12 @@ function startPush(queue: string, url: string, words: string[] = []): CliProcess
 const bodies = (...texts: string[]) => texts.map((body) => ({ body }));
 
 test("one request for each free slot; each answer means what it says", async () => {
-  await client.queues.create("answers", { settings: { maxAttempts: 2, backoffMs: 1 } });
+  await sluice.client.queues.create("answers", { settings: { maxAttempts: 2, backoffMs: 1 } });
   const service = await openService();
   startPush("answers", service.url, ["--slots", "3"]);
-  await client.queues.enqueue("answers", bodies("good", "conflict", "bad", "broken", "later"));
+  await sluice.client.queues.enqueue("answers", bodies("good", "conflict", "bad", "broken", "later"));
   await expect.poll(() => service.posted.length).toBe(3);
-  expect(await countsOf("answers")).toMatchObject({ running: 3n, offered: 0n, waiting: 2n, credit: 0n });
+  expect(await sluice.countsOf("answers")).toMatchObject({ running: 3n, offered: 0n, waiting: 2n, credit: 0n });
   (await service.of("good")).answer(204);
   (await service.of("conflict")).answer(409, {}, "it is there already\nand more");
   (await service.of("bad")).answer(422);
@@ -94,34 +82,36 @@ test("one request for each free slot; each answer means what it says", async () 
   await expect.poll(() => service.posted.filter(({ body }) => body === "broken").length).toBe(2);
   service.posted.findLast(({ body }) => body === "broken")!.answer(302, { location: service.url });
   (await service.of("later")).answer(201);
-  await expect.poll(() => countsOf("answers")).toMatchObject({ done: 2n, dead: 3n, waiting: 0n, running: 0n });
+  await expect.poll(() => sluice.countsOf("answers")).toMatchObject({ done: 2n, dead: 3n, waiting: 0n, running: 0n });
   const reasons: string[] = [];
-  for await (const { history } of client.queues.listDead("answers")) reasons.push(history.at(-1)?.reason ?? "");
+  for await (const { history } of sluice.client.queues.listDead("answers")) reasons.push(history.at(-1)?.reason ?? "");
   expect(reasons.toSorted()).toEqual(["HTTP 302", "HTTP 409: it is there already", "HTTP 422"]);
   expect(service.most).toBe(3);
 });
 
 test("429 and 503 with Retry-After give the job back and let its fairness key wait; without, they are failures", async () => {
-  await client.queues.create("throttled", { settings: { maxAttempts: 2, backoffMs: 1 } });
+  await sluice.client.queues.create("throttled", { settings: { maxAttempts: 2, backoffMs: 1 } });
   const service = await openService();
   startPush("throttled", service.url, ["--slots", "2"]);
-  const [busy] = await client.queues.enqueue("throttled", { body: "busy", fairnessKey: "tenant" });
+  const [busy] = await sluice.client.queues.enqueue("throttled", { body: "busy", fairnessKey: "tenant" });
   (await service.of("busy")).answer(429, { "retry-after": "3600" });
-  await expect.poll(async () => (await countsOf("throttled")).waiting).toBe(1n);
-  const { reasons } = await client.queues.explain("throttled", busy!.jobId);
+  await expect.poll(async () => (await sluice.countsOf("throttled")).waiting).toBe(1n);
+  const { reasons } = await sluice.client.queues.explain("throttled", busy!.jobId);
   expect(reasons).toContainEqual(expect.objectContaining({ subject: "tenant" }));
-  await client.queues.enqueue("throttled", { body: "plain" });
+  await sluice.client.queues.enqueue("throttled", { body: "plain" });
   (await service.of("plain")).answer(503);
   await expect.poll(() => service.posted.filter(({ body }) => body === "plain").length).toBe(2);
   service.posted.at(-1)!.answer(503, { "retry-after": new Date(Date.now() + 3_600_000).toUTCString() });
-  await expect.poll(() => countsOf("throttled")).toMatchObject({ waiting: 2n, running: 0n, failures: 1n, dead: 0n });
+  await expect
+    .poll(() => sluice.countsOf("throttled"))
+    .toMatchObject({ waiting: 2n, running: 0n, failures: 1n, dead: 0n });
 });
 
 test("a request says which job it is, with what its producer wrote on it", async () => {
-  await client.queues.create("headers");
+  await sluice.client.queues.create("headers");
   const service = await openService();
   startPush("headers", service.url);
-  await client.queues.enqueue("headers", {
+  await sluice.client.queues.enqueue("headers", {
     body: '{"é":1}',
     jobId: "order-7",
     priority: 6,
@@ -150,56 +140,56 @@ test("a request says which job it is, with what its producer wrote on it", async
     "sluice-meta-who%20%28it%20is%29": "Zo%C3%AB 100%25",
     "sluice-meta-host": "evil",
   });
-  await expect.poll(() => countsOf("headers")).toMatchObject({ done: 1n });
+  await expect.poll(() => sluice.countsOf("headers")).toMatchObject({ done: 1n });
 });
 
 test("a request that takes longer than a lease keeps it", async () => {
-  await client.queues.create("long", { settings: { leaseMs: 300, graceMs: 300 } });
+  await sluice.client.queues.create("long", { settings: { leaseMs: 300, graceMs: 300 } });
   const service = await openService();
   startPush("long", service.url);
-  await client.queues.enqueue("long", bodies("slow"));
+  await sluice.client.queues.enqueue("long", bodies("slow"));
   const slow = await service.of("slow");
   const until = async () => {
-    const { job, reasons } = await client.queues.explain("long", "1");
+    const { job, reasons } = await sluice.client.queues.explain("long", "1");
     return job === undefined ? 0n : (reasons[0]?.until ?? 0n);
   };
   // Its lease was extended: it ends later and later, and nobody else gets the job.
   const first = await until();
   await expect.poll(until).toBeGreaterThan(first + 600_000_000n);
   slow.answer(200);
-  await expect.poll(() => countsOf("long")).toMatchObject({ done: 1n, failures: 0n });
+  await expect.poll(() => sluice.countsOf("long")).toMatchObject({ done: 1n, failures: 0n });
   expect(service.posted).toHaveLength(1);
 });
 
 test("while the service does not listen no job is taken, and none fails for it", async () => {
-  await client.queues.create("absent");
-  await client.queues.enqueue("absent", bodies("a", "b"));
+  await sluice.client.queues.create("absent");
+  await sluice.client.queues.enqueue("absent", bodies("a", "b"));
   const before = await openService();
   await before.close();
   const sidecar = startPush("absent", before.url, ["--slots", "2"]);
   await sidecar.waitFor("stderr", /does not answer: no jobs are taken until it does/u);
-  expect(await countsOf("absent")).toMatchObject({ waiting: 2n, running: 0n, credit: 0n });
+  expect(await sluice.countsOf("absent")).toMatchObject({ waiting: 2n, running: 0n, credit: 0n });
   const service = await openService(before.port);
   (await service.of("a")).answer(200);
   const lost = await service.of("b");
   // The service dies in the middle of a job: that one has failed. The next one it does not get.
-  await client.queues.enqueue("absent", bodies("c"));
+  await sluice.client.queues.enqueue("absent", bodies("c"));
   await service.of("c");
   await service.close();
-  await expect.poll(() => countsOf("absent")).toMatchObject({ done: 1n, running: 0n, credit: 0n, dead: 0n });
-  expect((await countsOf("absent")).failures).toBe(2n);
+  await expect.poll(() => sluice.countsOf("absent")).toMatchObject({ done: 1n, running: 0n, credit: 0n, dead: 0n });
+  expect((await sluice.countsOf("absent")).failures).toBe(2n);
   const again = await openService(before.port);
   for (const body of ["b", "c"]) (await again.of(body)).answer(200);
-  await expect.poll(() => countsOf("absent")).toMatchObject({ done: 3n, waiting: 0n, delayed: 0n });
+  await expect.poll(() => sluice.countsOf("absent")).toMatchObject({ done: 3n, waiting: 0n, delayed: 0n });
   expect(lost.body).toBe("b");
 });
 
 test("the server is lost while a request runs: its answer counts when the server is back", async () => {
-  await client.queues.create("cut");
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("cut");
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const service = await openService();
   const sidecar = startPush("cut", service.url, ["--upstream", proxy.address]);
-  await client.queues.enqueue("cut", bodies("a", "b"));
+  await sluice.client.queues.enqueue("cut", bodies("a", "b"));
   const first = await service.of("a");
   proxy.refuse(true);
   proxy.breakAll("reset");
@@ -207,15 +197,15 @@ test("the server is lost while a request runs: its answer counts when the server
   first.answer(200);
   proxy.refuse(false);
   (await service.of("b")).answer(200);
-  await expect.poll(() => countsOf("cut")).toMatchObject({ done: 2n, failures: 0n });
+  await expect.poll(() => sluice.countsOf("cut")).toMatchObject({ done: 2n, failures: 0n });
   expect(service.posted).toHaveLength(2);
 });
 
 test("SIGTERM lets requests end; a second one ends it at once", async () => {
-  await client.queues.create("term");
+  await sluice.client.queues.create("term");
   const service = await openService();
   const sidecar = startPush("term", service.url, ["--output", "json"]);
-  await client.queues.enqueue("term", bodies("a", "b"));
+  await sluice.client.queues.enqueue("term", bodies("a", "b"));
   const first = await service.of("a");
   sidecar.kill("SIGTERM");
   await sidecar.waitFor("stderr", /"event":"draining".*"running":1/u);
@@ -227,7 +217,7 @@ test("SIGTERM lets requests end; a second one ends it at once", async () => {
     .split("\n")
     .map((line) => (JSON.parse(line) as { event: string }).event);
   expect([events[0], events.at(-1)]).toEqual(["pushing", "stopped"]);
-  expect(await countsOf("term")).toMatchObject({ done: 1n, waiting: 1n, workers: 0 });
+  expect(await sluice.countsOf("term")).toMatchObject({ done: 1n, waiting: 1n, workers: 0 });
   const hasty = startPush("term", service.url, ["--grace", "1h"]);
   await service.of("b");
   hasty.kill("SIGTERM");
@@ -237,19 +227,19 @@ test("SIGTERM lets requests end; a second one ends it at once", async () => {
 });
 
 test("POST /drain, before the service is ended: no more jobs, answered when none runs; SIGTERM then ends it at once", async () => {
-  await client.queues.create("prestop");
+  await sluice.client.queues.create("prestop");
   const service = await openService();
   const sidecar = startPush("prestop", service.url, ["--listen", "127.0.0.1:0"]);
   const [, address] = await sidecar.waitFor("stderr", /^listening on (\S+)$/mu);
-  await client.queues.enqueue("prestop", bodies("a", "b"));
+  await sluice.client.queues.enqueue("prestop", bodies("a", "b"));
   const first = await service.of("a");
   expect((await fetch(`http://${address}/drain`)).status).toBe(405);
   const drained = fetch(`http://${address}/drain`, { method: "POST" });
-  await expect.poll(() => countsOf("prestop")).toMatchObject({ running: 1n, credit: 0n });
+  await expect.poll(() => sluice.countsOf("prestop")).toMatchObject({ running: 1n, credit: 0n });
   await expect.poll(async () => (await fetch(`http://${address}/readyz`)).status).toBe(503);
   first.answer(200);
   expect(await (await drained).json()).toEqual({ returned: 0, unsaid: 0 });
-  expect(await countsOf("prestop")).toMatchObject({ done: 1n, waiting: 1n, running: 0n });
+  expect(await sluice.countsOf("prestop")).toMatchObject({ done: 1n, waiting: 1n, running: 0n });
   expect((await fetch(`http://${address}/healthz`)).status).toBe(200);
   sidecar.kill("SIGTERM");
   expect(await sidecar.ended()).toMatchObject({ exitCode: 0 });
@@ -274,7 +264,7 @@ const USAGE: readonly (readonly [string, string[], RegExp])[] = [
   ["no queue", ["--listen", "127.0.0.1:0"], /required option '--queue <name>'/u],
 ];
 test.for(USAGE)("%s is a mistake, and it says what to do", async ([, words, text]) => {
-  const sidecar = startCli(["sidecar", ...words], { folder: folder.path });
+  const sidecar = startCli(["sidecar", ...words], { folder: sluice.folder });
   expect(await sidecar.ended()).toMatchObject({ exitCode: 2, stderr: expect.stringMatching(text) as unknown });
 });
 
@@ -282,7 +272,9 @@ test("a queue that is not there, and an address that is taken", async () => {
   const service = await openService();
   expect(await startPush("missing", service.url).ended()).toMatchObject({
     exitCode: 4,
-    stderr: expect.stringContaining(`Make it: sluice queue create missing --server ${server.address}`) as unknown,
+    stderr: expect.stringContaining(
+      `Make it: sluice queue create missing --server ${sluice.server.address}`,
+    ) as unknown,
   });
   const taken = startPush("missing", service.url, ["--listen", `127.0.0.1:${service.port}`]);
   expect(await taken.ended()).toMatchObject({

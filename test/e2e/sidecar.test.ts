@@ -8,32 +8,27 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { holdJobs } from "../support/held-jobs.ts";
 import { openQueueClient } from "../support/queue-client.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { type SidecarProcess, startSidecar } from "../support/sidecar-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type ServerProcess, startServer, startSidecar } from "../support/server-process.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
+import { openTemporaryFolder } from "../support/temporary-folder.ts";
 import { mutualTlsSettings, tlsFixture } from "../support/tls-fixtures.ts";
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 
 beforeAll(async () => {
-  folder = await openTemporaryFolder("sidecar");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("sidecar");
 }, 60_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => sluice[Symbol.asyncDispose]());
 
-const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
 const texts = (count: number) => Array.from({ length: count }, (_, i) => ({ body: String(i + 1) }));
 
-async function openSidecar(queue: string, upstream = server.address, words: string[] = []): Promise<SidecarProcess> {
-  const sidecar = await startSidecar(["--upstream", upstream, "--queue", queue, ...words], { folder: folder.path });
+async function openSidecar(
+  queue: string,
+  upstream = sluice.server.address,
+  words: string[] = [],
+): Promise<ServerProcess> {
+  const sidecar = await startSidecar(["--upstream", upstream, "--queue", queue, ...words], { folder: sluice.folder });
   onTestFinished(() => sidecar[Symbol.asyncDispose]());
   return sidecar;
 }
@@ -46,37 +41,37 @@ function openWorkerClient(address: string): SluiceClient {
 }
 
 test("what the server may send is what the workers have free: nothing waits in the sidecar, and others get the jobs", async () => {
-  await client.queues.create("free");
+  await sluice.client.queues.create("free");
   const sidecar = await openSidecar("free");
   const local = openWorkerClient(sidecar.address);
   const [one, two] = [holdJobs(), holdJobs()];
   local.queues.worker("free", one.handler, { slots: 3, heartbeat: "loop" });
   const second = local.queues.worker("free", two.handler, { slots: 5, heartbeat: "loop" });
-  await expect.poll(() => countsOf("free")).toMatchObject({ credit: 8n, workers: 2 });
-  await client.queues.enqueue("free", texts(20));
+  await expect.poll(() => sluice.countsOf("free")).toMatchObject({ credit: 8n, workers: 2 });
+  await sluice.client.queues.enqueue("free", texts(20));
   await expect.poll(() => one.begun.length + two.begun.length).toBe(8);
-  expect(await countsOf("free")).toMatchObject({ running: 8n, offered: 0n, waiting: 12n, credit: 0n });
+  expect(await sluice.countsOf("free")).toMatchObject({ running: 8n, offered: 0n, waiting: 12n, credit: 0n });
   // A worker elsewhere gets what waits, and the urgent job before it.
-  await client.queues.enqueue("free", { body: "urgent", priority: 7 });
+  await sluice.client.queues.enqueue("free", { body: "urgent", priority: 7 });
   const other = holdJobs();
-  const elsewhere = client.queues.worker("free", other.handler, { slots: 1, heartbeat: "loop" });
+  const elsewhere = sluice.client.queues.worker("free", other.handler, { slots: 1, heartbeat: "loop" });
   await expect.poll(() => other.begun).toEqual(["urgent"]);
   // A slot that becomes free is worth one job.
   one.finish(one.begun[0]!);
   await expect.poll(() => one.begun.length).toBe(4);
-  expect(await countsOf("free")).toMatchObject({ running: 9n, waiting: 11n, done: 1n, credit: 0n });
+  expect(await sluice.countsOf("free")).toMatchObject({ running: 9n, waiting: 11n, done: 1n, credit: 0n });
   const drained = second.drain();
   two.finishAll();
   await drained;
-  await expect.poll(() => countsOf("free")).toMatchObject({ done: 6n, running: 4n, workers: 2, credit: 0n });
+  await expect.poll(() => sluice.countsOf("free")).toMatchObject({ done: 6n, running: 4n, workers: 2, credit: 0n });
   const ended = elsewhere.drain();
   other.finishAll();
   await ended;
 });
 
 test("offers in front of a worker are taken back through it, for an urgent job and for an idle worker", async () => {
-  await client.queues.create("offers");
-  await client.queues.enqueue("offers", texts(20));
+  await sluice.client.queues.create("offers");
+  await sluice.client.queues.enqueue("offers", texts(20));
   const sidecar = await openSidecar("offers");
   const slow = holdJobs();
   const slowWorker = openWorkerClient(sidecar.address).queues.worker("offers", slow.handler, {
@@ -86,26 +81,26 @@ test("offers in front of a worker are taken back through it, for an urgent job a
   });
   await expect.poll(() => [slow.begun, slowWorker.waiting]).toEqual([["1"], 9]);
   const fast = holdJobs();
-  const fastWorker = client.queues.worker("offers", fast.handler, { slots: 2, heartbeat: "loop" });
+  const fastWorker = sluice.client.queues.worker("offers", fast.handler, { slots: 2, heartbeat: "loop" });
   await expect.poll(() => fast.begun.length).toBe(2);
-  const [urgent] = await client.queues.enqueue("offers", { body: "urgent", priority: 7 });
+  const [urgent] = await sluice.client.queues.enqueue("offers", { body: "urgent", priority: 7 });
   await expect
-    .poll(async () => (await client.queues.explain("offers", urgent!.jobId)).job?.state)
+    .poll(async () => (await sluice.client.queues.explain("offers", urgent!.jobId)).job?.state)
     .toBe(JobState.OFFERED);
   slow.finish("1");
   await expect.poll(() => slow.begun[1]).toBe("urgent");
-  await client.queues.purge("offers");
+  await sluice.client.queues.purge("offers");
   const ended = Promise.all([slowWorker.drain(), fastWorker.drain()]);
   slow.finishAll();
   fast.finishAll();
   await ended;
-  expect(await countsOf("offers")).toMatchObject({ offered: 0n, running: 0n, workers: 0 });
+  expect(await sluice.countsOf("offers")).toMatchObject({ offered: 0n, running: 0n, workers: 0 });
 });
 
 test("the server is lost: workers go on, and what they ended meanwhile counts when it is back", async () => {
-  await client.queues.create("lost");
-  await client.queues.enqueue("lost", texts(5));
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("lost");
+  await sluice.client.queues.enqueue("lost", texts(5));
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const sidecar = await openSidecar("lost", proxy.address);
   const jobs = holdJobs();
   const lost: string[] = [];
@@ -133,15 +128,15 @@ test("the server is lost: workers go on, and what they ended meanwhile counts wh
     await expect.poll(() => jobs.begun.length).toBeGreaterThanOrEqual(count);
   }
   jobs.finishAll();
-  await expect.poll(() => countsOf("lost")).toMatchObject({ done: 5n, failures: 0n, waiting: 0n });
+  await expect.poll(() => sluice.countsOf("lost")).toMatchObject({ done: 5n, failures: 0n, waiting: 0n });
   expect([losses, lost, jobs.begun.toSorted()]).toEqual([0, [], ["1", "2", "3", "4", "5"]]);
   await worker.drain();
 });
 
 test("a network that swallows everything: the worker hears of the sidecar, and keeps its job", async () => {
-  await client.queues.create("silence");
-  await client.queues.enqueue("silence", texts(1));
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("silence");
+  await sluice.client.queues.enqueue("silence", texts(1));
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const events: string[] = [];
   await using sidecar = await openSidecarHere({
     upstream: proxy.address,
@@ -162,7 +157,7 @@ test("a network that swallows everything: the worker hears of the sidecar, and k
   proxy.breakAll("stall");
   await expect.poll(() => events).toEqual(["upstream-lost", "upstream-back"]);
   jobs.finishAll();
-  await expect.poll(() => countsOf("silence")).toMatchObject({ done: 1n, failures: 0n, running: 0n });
+  await expect.poll(() => sluice.countsOf("silence")).toMatchObject({ done: 1n, failures: 0n, running: 0n });
   expect([losses, jobs.begun.length]).toEqual([0, 1]);
   await worker.drain();
 });
@@ -203,23 +198,25 @@ test("the server is killed and started anew: jobs that ran meanwhile are acknowl
 });
 
 test("a worker is lost: what it had is at others at once, and counts as no failure", async () => {
-  await client.queues.create("gone", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
+  await sluice.client.queues.create("gone", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
   const sidecar = await openSidecar("gone");
   const queues = openQueueClient(sidecar.address);
   const worker = queues.work({ queue: "gone", explicitStart: true, flow: { seen: 0n, window: 3 } });
-  await client.queues.enqueue("gone", texts(3));
+  await sluice.client.queues.enqueue("gone", texts(3));
   const offers = await worker.deliveries(3);
   await worker.startJobs([offers[0]!.lease!, offers[1]!.lease!]);
   expect(await worker.ack([offers[1]!.lease!])).toMatchObject([{ code: ResultCode.OK }]);
-  expect(await countsOf("gone")).toMatchObject({ offered: 1n, running: 1n, done: 1n });
+  expect(await sluice.countsOf("gone")).toMatchObject({ offered: 1n, running: 1n, done: 1n });
   // As when its process is killed: the connection is gone without a word.
   await queues.channel.close();
-  await expect.poll(() => countsOf("gone")).toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
+  await expect
+    .poll(() => sluice.countsOf("gone"))
+    .toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
 });
 
 test("the sidecar is killed: its workers' jobs go to others after the grace time", async () => {
-  await client.queues.create("orphans", { settings: { graceMs: 300 } });
-  await client.queues.enqueue("orphans", texts(2));
+  await sluice.client.queues.create("orphans", { settings: { graceMs: 300 } });
+  await sluice.client.queues.enqueue("orphans", texts(2));
   const sidecar = await openSidecar("orphans");
   const jobs = holdJobs();
   openWorkerClient(sidecar.address).queues.worker("orphans", jobs.handler, {
@@ -228,12 +225,14 @@ test("the sidecar is killed: its workers' jobs go to others after the grace time
   });
   await expect.poll(() => jobs.begun.length).toBe(2);
   sidecar.kill("SIGKILL");
-  await expect.poll(() => countsOf("orphans")).toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
+  await expect
+    .poll(() => sluice.countsOf("orphans"))
+    .toMatchObject({ waiting: 2n, running: 0n, workers: 0, failures: 0n });
 });
 
 test("the sidecar is killed, and there is a new one in time: its worker goes on with what it runs", async () => {
-  await client.queues.create("heirs");
-  await client.queues.enqueue("heirs", texts(2));
+  await sluice.client.queues.create("heirs");
+  await sluice.client.queues.enqueue("heirs", texts(2));
   const sidecar = await openSidecar("heirs");
   const jobs = holdJobs();
   const kept: number[] = [];
@@ -246,18 +245,23 @@ test("the sidecar is killed, and there is a new one in time: its worker goes on 
   sidecar.kill("SIGKILL");
   await sidecar.ended();
   jobs.finish("1");
-  await openSidecar("heirs", server.address, ["--listen", sidecar.address]);
+  await openSidecar("heirs", sluice.server.address, ["--listen", sidecar.address]);
   await expect.poll(() => kept).toEqual([0, 2]);
   jobs.finishAll();
-  await expect.poll(() => countsOf("heirs")).toMatchObject({ done: 2n, failures: 0n, running: 0n });
+  await expect.poll(() => sluice.countsOf("heirs")).toMatchObject({ done: 2n, failures: 0n, running: 0n });
   expect(jobs.begun.toSorted()).toEqual(["1", "2"]);
   await worker.drain();
 });
 
 test("SIGTERM: no new jobs, those that run may end, and it says how many are left", async () => {
-  await client.queues.create("ending");
-  await client.queues.enqueue("ending", texts(4));
-  const sidecar = await openSidecar("ending", server.address, ["--grace", "1m", "--health-listen", "127.0.0.1:0"]);
+  await sluice.client.queues.create("ending");
+  await sluice.client.queues.enqueue("ending", texts(4));
+  const sidecar = await openSidecar("ending", sluice.server.address, [
+    "--grace",
+    "1m",
+    "--health-listen",
+    "127.0.0.1:0",
+  ]);
   const [, health] = await sidecar.waitFor("stderr", /^listening for health on (\S+)$/mu);
   const jobs = holdJobs();
   let losses = 0;
@@ -273,17 +277,19 @@ test("SIGTERM: no new jobs, those that run may end, and it says how many are lef
   await sidecar.waitFor("stderr", /^Waiting up to 60 s for 2 jobs/mu);
   await sidecar.waitFor("stderr", /^draining: 2 jobs running/mu);
   expect((await fetch(`http://${health}/readyz`)).status).toBe(503);
-  await expect.poll(() => countsOf("ending")).toMatchObject({ offered: 0n, running: 2n, waiting: 2n, credit: 0n });
+  await expect
+    .poll(() => sluice.countsOf("ending"))
+    .toMatchObject({ offered: 0n, running: 2n, waiting: 2n, credit: 0n });
   jobs.finishAll();
   expect(await sidecar.ended()).toMatchObject({ exitCode: 0, stderr: expect.stringMatching(/^stopped$/mu) as unknown });
-  expect(await countsOf("ending")).toMatchObject({ done: 2n, waiting: 2n, running: 0n, workers: 0 });
+  expect(await sluice.countsOf("ending")).toMatchObject({ done: 2n, waiting: 2n, running: 0n, workers: 0 });
   expect(losses).toBe(1);
 });
 
 test("SIGTERM: when the grace is over, what still runs goes back to the queue, and its worker hears of it", async () => {
-  await client.queues.create("grace", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
-  await client.queues.enqueue("grace", texts(2));
-  const sidecar = await openSidecar("grace", server.address, ["--grace", "100ms"]);
+  await sluice.client.queues.create("grace", { settings: { graceMs: 600_000, leaseMs: 600_000 } });
+  await sluice.client.queues.enqueue("grace", texts(2));
+  const sidecar = await openSidecar("grace", sluice.server.address, ["--grace", "100ms"]);
   const jobs = holdJobs();
   const lost: string[] = [];
   openWorkerClient(sidecar.address).queues.worker("grace", jobs.handler, {
@@ -297,14 +303,14 @@ test("SIGTERM: when the grace is over, what still runs goes back to the queue, a
     exitCode: 0,
     stderr: expect.stringContaining("The grace was over: 2 jobs went back to the queue") as unknown,
   });
-  expect(await countsOf("grace")).toMatchObject({ waiting: 2n, running: 0n, failures: 0n });
+  expect(await sluice.countsOf("grace")).toMatchObject({ waiting: 2n, running: 0n, failures: 0n });
   await expect.poll(() => lost.toSorted()).toEqual(["1", "2"]);
 });
 
 test("SIGTERM while the server is away: it says what could not be told, and what to do", async () => {
-  await client.queues.create("away");
-  await client.queues.enqueue("away", texts(1));
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("away");
+  await sluice.client.queues.enqueue("away", texts(1));
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const sidecar = await openSidecar("away", proxy.address, ["--grace", "100ms"]);
   const jobs = holdJobs();
   const worker = openWorkerClient(sidecar.address).queues.worker("away", jobs.handler, { slots: 1, heartbeat: "loop" });
@@ -321,11 +327,11 @@ test("SIGTERM while the server is away: it says what could not be told, and what
 });
 
 test("its health, its metrics, and what it refuses, each with what to do", async () => {
-  await client.queues.create("probe");
+  await sluice.client.queues.create("probe");
   const sidecar = await openSidecar("probe");
   await using queues = openQueueClient(sidecar.address);
   const worker = queues.work({ queue: "", flow: { seen: 0n, window: 2 } });
-  await client.queues.enqueue("probe", texts(1));
+  await sluice.client.queues.enqueue("probe", texts(1));
   const [delivery] = await worker.deliveries(1);
   const metrics = await (await fetch(`http://${sidecar.address}/metrics`)).text();
   expect(metrics).toContain('sluice_sidecar_free_slots{queue="probe"} 1\n');
@@ -357,14 +363,14 @@ test("its health, its metrics, and what it refuses, each with what to do", async
 });
 
 test("over a Unix socket", async () => {
-  await client.queues.create("unix");
-  await client.queues.enqueue("unix", texts(1));
-  const address = `unix:${folder.path}/sidecar.sock`;
-  const sidecar = await openSidecar("unix", server.address, ["--listen", address]);
+  await sluice.client.queues.create("unix");
+  await sluice.client.queues.enqueue("unix", texts(1));
+  const address = `unix:${sluice.folder}/sidecar.sock`;
+  const sidecar = await openSidecar("unix", sluice.server.address, ["--listen", address]);
   expect(sidecar.address).toBe(address);
   const done: string[] = [];
   const worker = openWorkerClient(address).queues.worker("unix", (job) => void done.push(job.text()), { slots: 1 });
-  await expect.poll(() => countsOf("unix")).toMatchObject({ done: 1n });
+  await expect.poll(() => sluice.countsOf("unix")).toMatchObject({ done: 1n });
   await worker.drain();
   expect(done).toEqual(["1"]);
 });

@@ -3,43 +3,39 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { connect, type NewNotification, type SluiceClient } from "@sluice/client";
+import type { NewNotification } from "@sluice/client";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { runCommand } from "../../scripts/command.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 import { findGoTool } from "../tools/go-tools.ts";
 import { findPython } from "../tools/python.ts";
 import { mayFetch, type Tool } from "../tools/tool.ts";
 
 const SCRIPTS = join(import.meta.dirname, "python");
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 let python: Tool;
 let grpcurl: Tool;
 
 beforeAll(async () => {
   [python, grpcurl] = [await findPython({ mayFetch }), await findGoTool("grpcurl", { mayFetch })];
-  folder = await openTemporaryFolder("notifications");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("notifications");
   if (python.kind === "missing") return;
-  const words = ["-m", "grpc_tools.protoc", `-I${join(SCRIPTS, "seed")}`, `--python_out=${folder.path}`];
-  const made = await runCommand([python.path, ...words, `--grpc_python_out=${folder.path}`, "notification_seed.proto"]);
+  const words = ["-m", "grpc_tools.protoc", `-I${join(SCRIPTS, "seed")}`, `--python_out=${sluice.folder}`];
+  const made = await runCommand([
+    python.path,
+    ...words,
+    `--grpc_python_out=${sluice.folder}`,
+    "notification_seed.proto",
+  ]);
   if (made.code !== 0) throw new Error(made.output);
 }, 300_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => sluice[Symbol.asyncDispose]());
 
 /** A program that reads; at the end of the test at the latest it is killed. */
 function read(path: string, words: readonly string[]) {
-  const child = spawn(path, words, { env: { ...process.env, PYTHONPATH: folder.path } });
+  const child = spawn(path, words, { env: { ...process.env, PYTHONPATH: sluice.folder } });
   const text = { stdout: "", stderr: "" };
   child.stdout.on("data", (bytes: Buffer) => void (text.stdout += bytes.toString()));
   child.stderr.on("data", (bytes: Buffer) => void (text.stderr += bytes.toString()));
@@ -52,7 +48,7 @@ function read(path: string, words: readonly string[]) {
 }
 
 const publish = async (...notifications: NewNotification[]): Promise<void> => {
-  for (const { error } of await client.notifications.publish(notifications)) expect(error).toBe("");
+  for (const { error } of await sluice.client.notifications.publish(notifications)) expect(error).toBe("");
 };
 
 test("Python with the first contract: what is unread, what comes, by type and priority, and nobody else's", async ({
@@ -68,7 +64,7 @@ test("Python with the first contract: what is unread, what comes, by type and pr
   );
   const reader = read(python.path, [
     join(SCRIPTS, "read_notifications.py"),
-    server.address,
+    sluice.server.address,
     "3",
     "pia",
     "5",
@@ -76,7 +72,7 @@ test("Python with the first contract: what is unread, what comes, by type and pr
   ]);
   await expect.poll(() => reader.text.stdout, { timeout: 30_000 }).toContain("Before");
   // What a newer client does meanwhile is none of its business.
-  await client.notifications.setState("pia", "all", { read: true });
+  await sluice.client.notifications.setState("pia", "all", { read: true });
   await publish(
     { ...mine, title: "Live", priority: 7 },
     { everyone: true, type: "order.all", title: "All", priority: 6 },
@@ -104,19 +100,26 @@ test("grpcurl, through reflection: the stream, and what is wrong in a request", 
   const described = await runCommand([
     grpcurl.path,
     "-plaintext",
-    server.address,
+    sluice.server.address,
     "describe",
     "notification.NotificationService",
   ]);
   expect(described.output).toContain("rpc SubscribeToNotifications");
   await publish({ userIds: ["gus"], title: "Before" });
-  const reader = read(grpcurl.path, ["-plaintext", "-d", '{"user_id":"gus"}', server.address, method]);
+  const reader = read(grpcurl.path, ["-plaintext", "-d", '{"user_id":"gus"}', sluice.server.address, method]);
   await expect.poll(() => reader.text.stdout, { timeout: 30_000 }).toContain('"title": "Before"');
   await publish({ userIds: ["gus"], title: "After", priority: 7 });
   await expect.poll(() => reader.text.stdout, { timeout: 30_000 }).toContain('"title": "After"');
   expect(reader.text.stdout).not.toContain('"control"');
 
-  const wrong = await runCommand([grpcurl.path, "-plaintext", "-d", '{"priority_level":-1}', server.address, method]);
+  const wrong = await runCommand([
+    grpcurl.path,
+    "-plaintext",
+    "-d",
+    '{"priority_level":-1}',
+    sluice.server.address,
+    method,
+  ]);
   expect(wrong.code).not.toBe(0);
   for (const text of ["Code: InvalidArgument", "google.rpc.BadRequest", "user_id", "priority_level"]) {
     expect(wrong.output).toContain(text);

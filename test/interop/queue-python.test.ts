@@ -2,34 +2,24 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { connect, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
 import { rootFolder } from "../../scripts/command.ts";
 import { openFaultProxy } from "../support/fault-proxy.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 import { findPython } from "../tools/python.ts";
 import { mayFetch } from "../tools/tool.ts";
 
 const SCRIPT = join(rootFolder, "examples", "python-worker", "worker.py");
 
 let tool: Awaited<ReturnType<typeof findPython>>;
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 
 beforeAll(async () => {
   tool = await findPython({ mayFetch });
-  folder = await openTemporaryFolder("python-worker");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("python-worker");
 }, 300_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
+afterAll(() => sluice[Symbol.asyncDispose]());
 
 function startWorker({ skip }: TestContext, ...words: string[]) {
   if (tool.kind === "missing") return skip(tool.reason);
@@ -46,34 +36,32 @@ function startWorker({ skip }: TestContext, ...words: string[]) {
   return { text, interrupt: () => child.kill("SIGINT"), ended: async () => ({ exitCode: (await closed)[0], ...text }) };
 }
 
-const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
-
 test("it does jobs, has failed ones tried again and bad ones dead, and ends on Ctrl-C", async (context) => {
-  await client.queues.create("python", { settings: { maxAttempts: 2, backoffMs: 1 } });
-  await client.queues.enqueue(
+  await sluice.client.queues.create("python", { settings: { maxAttempts: 2, backoffMs: 1 } });
+  await sluice.client.queues.enqueue(
     "python",
     ["é1", "bad", "fail", "2"].map((body) => ({ body })),
   );
-  const worker = startWorker(context, server.address, "python", "--slots", "2");
-  await expect.poll(() => countsOf("python")).toMatchObject({ done: 2n, dead: 2n, waiting: 0n, failures: 3n });
+  const worker = startWorker(context, sluice.server.address, "python", "--slots", "2");
+  await expect.poll(() => sluice.countsOf("python")).toMatchObject({ done: 2n, dead: 2n, waiting: 0n, failures: 3n });
   worker.interrupt();
   expect(await worker.ended()).toMatchObject({ exitCode: 0, stderr: "" });
   expect(worker.text.stdout.split("\n").toSorted()).toEqual(["", "1 3 é1", "4 3 2"]);
   const reasons: string[] = [];
-  for await (const { history } of client.queues.listDead("python")) reasons.push(history.at(-1)?.reason ?? "");
+  for await (const { history } of sluice.client.queues.listDead("python")) reasons.push(history.at(-1)?.reason ?? "");
   expect(reasons.toSorted()).toEqual(["bad is no job", "not today"]);
-  expect(await countsOf("python")).toMatchObject({ workers: 0 });
+  expect(await sluice.countsOf("python")).toMatchObject({ workers: 0 });
 });
 
 test("it goes on after a lost connection", async (context) => {
-  await client.queues.create("python-cut");
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("python-cut");
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const worker = startWorker(context, proxy.address, "python-cut", "--slots", "1");
-  await client.queues.enqueue("python-cut", { body: "a" });
-  await expect.poll(() => countsOf("python-cut")).toMatchObject({ done: 1n });
+  await sluice.client.queues.enqueue("python-cut", { body: "a" });
+  await expect.poll(() => sluice.countsOf("python-cut")).toMatchObject({ done: 1n });
   proxy.breakAll("reset");
-  await client.queues.enqueue("python-cut", { body: "b" });
-  await expect.poll(() => countsOf("python-cut")).toMatchObject({ done: 2n, failures: 0n });
+  await sluice.client.queues.enqueue("python-cut", { body: "b" });
+  await expect.poll(() => sluice.countsOf("python-cut")).toMatchObject({ done: 2n, failures: 0n });
   worker.interrupt();
   expect((await worker.ended()).exitCode).toBe(0);
 });

@@ -6,8 +6,7 @@ import { join } from "node:path";
 import { connect, type SluiceClient } from "@sluice/client";
 import { afterAll, beforeAll, expect, onTestFinished, test, type TestContext } from "vitest";
 import { rootFolder } from "../../scripts/command.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { type SidecarProcess, startSidecar } from "../support/sidecar-process.ts";
+import { type ServerProcess, startServer, startSidecar } from "../support/server-process.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 import { findGoTool } from "../tools/go-tools.ts";
 import { findPython } from "../tools/python.ts";
@@ -38,7 +37,7 @@ const countsOf = async (name: string) => (await client.queues.get(name)).counts!
 const numbers = (from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => ({ body: String(from + i).padStart(3, "0") }));
 
-async function openSidecar(queue: string): Promise<SidecarProcess> {
+async function openSidecar(queue: string): Promise<ServerProcess> {
   const sidecar = await startSidecar(["--upstream", server.address, "--queue", queue], { folder: folder.path });
   onTestFinished(() => sidecar[Symbol.asyncDispose]());
   return sidecar;

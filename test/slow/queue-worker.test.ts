@@ -1,37 +1,26 @@
 // What takes minutes by its nature: a blocked event loop, a partition. `npm run slow`.
-import { connect, type JobHandler, LeaseLostError, type SluiceClient } from "@sluice/client";
+import { connect, type JobHandler, LeaseLostError } from "@sluice/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { openFaultProxy } from "../support/fault-proxy.ts";
-import { type ServerProcess, startServer } from "../support/server-process.ts";
-import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
+import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 
 const BLOCK_MS = 30_000;
 const PARTITION_MS = 120_000;
 
-let folder: TemporaryFolder;
-let server: ServerProcess;
-let client: SluiceClient;
+let sluice: StartedSluice;
 
 beforeAll(async () => {
-  folder = await openTemporaryFolder("queue-slow");
-  server = await startServer([], { folder: folder.path });
-  client = connect(server.address);
+  sluice = await startSluice("queue-slow");
 }, 60_000);
 
-afterAll(async () => {
-  await client.close();
-  await server[Symbol.asyncDispose]();
-  await folder[Symbol.asyncDispose]();
-});
-
-const countsOf = async (name: string) => (await client.queues.get(name)).counts!;
+afterAll(() => sluice[Symbol.asyncDispose]());
 
 test("a worker whose event loop blocks for 30 s keeps its leases: no other one gets its job", async () => {
-  await client.queues.create("blocked", { settings: { leaseMs: 5000, graceMs: 2000 } });
+  await sluice.client.queues.create("blocked", { settings: { leaseMs: 5000, graceMs: 2000 } });
   const begun: string[] = [];
   const warnings: string[] = [];
   const lost: LeaseLostError[] = [];
-  const worker = client.queues.worker(
+  const worker = sluice.client.queues.worker(
     "blocked",
     (job) => {
       begun.push(job.id);
@@ -39,9 +28,9 @@ test("a worker whose event loop blocks for 30 s keeps its leases: no other one g
     },
     { slots: 1, onWarning: (text) => warnings.push(text), onLeaseLost: (error) => lost.push(error) },
   );
-  await client.queues.enqueue("blocked", { body: "a" });
+  await sluice.client.queues.enqueue("blocked", { body: "a" });
   await expect
-    .poll(() => countsOf("blocked"), { timeout: 3 * BLOCK_MS })
+    .poll(() => sluice.countsOf("blocked"), { timeout: 3 * BLOCK_MS })
     .toMatchObject({ done: 1n, failures: 0n, running: 0n });
   await worker.drain();
   expect([begun, lost]).toEqual([["1"], []]);
@@ -49,8 +38,8 @@ test("a worker whose event loop blocks for 30 s keeps its leases: no other one g
 });
 
 test("through a partition of two minutes no job is lost, and none is acknowledged twice", async () => {
-  await client.queues.create("partition", { settings: { leaseMs: 5000, graceMs: 5000 } });
-  await using proxy = await openFaultProxy({ target: () => server.address });
+  await sluice.client.queues.create("partition", { settings: { leaseMs: 5000, graceMs: 5000 } });
+  await using proxy = await openFaultProxy({ target: () => sluice.server.address });
   const far = connect(proxy.address, { keepalive: { intervalMs: 2000, timeoutMs: 2000 } });
   const ended: string[] = [];
   const lost: string[] = [];
@@ -67,7 +56,7 @@ test("through a partition of two minutes no job is lost, and none is acknowledge
     onEnded,
     onLeaseLost: ({ jobId }) => lost.push(jobId),
   });
-  await client.queues.enqueue(
+  await sluice.client.queues.enqueue(
     "partition",
     Array.from({ length: 20 }, (_, i) => ({ body: String(i) })),
   );
@@ -75,8 +64,8 @@ test("through a partition of two minutes no job is lost, and none is acknowledge
   const startMs = performance.now();
   proxy.refuse(true);
   proxy.breakAll("stall");
-  const near = client.queues.worker("partition", () => undefined, { slots: 1, onEnded });
-  await expect.poll(() => countsOf("partition"), { timeout: 60_000 }).toMatchObject({ done: 20n });
+  const near = sluice.client.queues.worker("partition", () => undefined, { slots: 1, onEnded });
+  await expect.poll(() => sluice.countsOf("partition"), { timeout: 60_000 }).toMatchObject({ done: 20n });
   expect(lost.toSorted()).toEqual(["1", "2"]);
   await expect
     .poll(() => performance.now() - startMs, { timeout: 2 * PARTITION_MS, interval: 1000 })
@@ -84,8 +73,8 @@ test("through a partition of two minutes no job is lost, and none is acknowledge
   proxy.refuse(false);
   await expect.poll(() => cut.isConnected, { timeout: 60_000 }).toBe(true);
   await near.drain();
-  await client.queues.enqueue("partition", { body: "after" });
-  await expect.poll(() => countsOf("partition")).toMatchObject({ done: 21n, waiting: 0n, running: 0n });
+  await sluice.client.queues.enqueue("partition", { body: "after" });
+  await expect.poll(() => sluice.countsOf("partition")).toMatchObject({ done: 21n, waiting: 0n, running: 0n });
   expect(new Set(ended).size).toBe(21);
   expect(ended).toHaveLength(21);
   await cut.drain();
