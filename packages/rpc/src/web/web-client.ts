@@ -78,22 +78,38 @@ function frameOf(message: Uint8Array): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
+/** However it is cut: what comes is joined once, when the frame that it belongs to is whole. */
 async function* framesOf(body: ReadableStream<Uint8Array>): AsyncGenerator<{ flag: number; bytes: Uint8Array }> {
-  let rest = new Uint8Array(0);
+  let pieces: Uint8Array[] = [];
+  let size = 0;
+  let wanted = FRAME_HEADER_BYTES;
   for await (const chunk of body) {
-    const all = new Uint8Array(rest.length + chunk.length);
-    all.set(rest);
-    all.set(chunk, rest.length);
-    const view = new DataView(all.buffer);
+    pieces.push(chunk);
+    size += chunk.length;
+    if (size < wanted) continue;
+    const all = pieces.length === 1 ? chunk : join(pieces, size);
+    const view = new DataView(all.buffer, all.byteOffset, all.length);
     let at = 0;
     for (;;) {
-      const end = at + FRAME_HEADER_BYTES + (all.length - at >= FRAME_HEADER_BYTES ? view.getUint32(at + 1) : 0);
-      if (end > all.length || all.length - at < FRAME_HEADER_BYTES) break;
-      yield { flag: view.getUint8(at), bytes: all.subarray(at + FRAME_HEADER_BYTES, end) };
-      at = end;
+      const rest = all.length - at;
+      wanted = FRAME_HEADER_BYTES + (rest < FRAME_HEADER_BYTES ? 0 : view.getUint32(at + 1));
+      if (rest < wanted) break;
+      yield { flag: view.getUint8(at), bytes: all.subarray(at + FRAME_HEADER_BYTES, at + wanted) };
+      at += wanted;
     }
-    rest = all.slice(at);
+    pieces = [all.subarray(at)];
+    size = all.length - at;
   }
+}
+
+function join(pieces: readonly Uint8Array[], size: number): Uint8Array {
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
 }
 
 /** The last frame is what gRPC has in its trailers: lines of `name: value`. */
