@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { openFaultProxy } from "../support/fault-proxy.ts";
 import { holdJobs } from "../support/held-jobs.ts";
 import { openQueueClient } from "../support/queue-client.ts";
-import { type ServerProcess, startServer, startSidecar } from "../support/server-process.ts";
+import { startServer, startSidecar } from "../support/server-process.ts";
 import { type StartedSluice, startSluice } from "../support/started-sluice.ts";
 import { openTemporaryFolder } from "../support/temporary-folder.ts";
 import { mutualTlsSettings, tlsFixture } from "../support/tls-fixtures.ts";
@@ -23,11 +23,7 @@ afterAll(() => sluice[Symbol.asyncDispose]());
 
 const texts = (count: number) => Array.from({ length: count }, (_, i) => ({ body: String(i + 1) }));
 
-async function openSidecar(
-  queue: string,
-  upstream = sluice.server.address,
-  words: string[] = [],
-): Promise<ServerProcess> {
+async function openSidecar(queue: string, upstream = sluice.server.address, words: string[] = []) {
   const sidecar = await startSidecar(["--upstream", upstream, "--queue", queue, ...words], { folder: sluice.folder });
   onTestFinished(() => sidecar[Symbol.asyncDispose]());
   return sidecar;
