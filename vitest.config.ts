@@ -8,23 +8,13 @@ const conditions = ["sluice-source", "node", "import", "module", "default"];
 function suite(
   name: string,
   files: readonly string[],
-  options: { testTimeout?: number; fileParallelism?: boolean; env?: Record<string, string>; retry?: 0 } = {},
+  options: { testTimeout?: number; fileParallelism?: boolean; env?: Record<string, string> } = {},
 ) {
   return {
     extends: true as const,
     test: { name, include: [...files], ...options },
   };
 }
-
-/**
- * `.ci/run` asks for a second try of a test that failed on its shared, noisy machine, and lists at its end every one that
- * passed only then. What chance is there to find (a counterexample, a crash, a garbled input) is never tried again: a
- * second seed would pass.
- */
-const retry = {
-  count: Number(process.env["SLUICE_TEST_RETRIES"] ?? 0),
-  condition: /^(?![^]*(?:property failed|counterexample|seed))/i,
-};
 
 export default defineConfig({
   resolve: { conditions },
@@ -38,7 +28,6 @@ export default defineConfig({
     // All cores: most files wait for sockets and disks half of their time.
     maxWorkers: "100%",
     allowOnly: false,
-    retry,
     // Files share the modules that a worker has loaded: loading them anew for each file takes as long as its tests.
     pool: "threads",
     isolate: false,
@@ -61,16 +50,15 @@ export default defineConfig({
       suite("interop", ["test/interop/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("repository", ["test/repository/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("pack", ["test/pack/**/*.test.ts"], { testTimeout: 120_000 }),
-      suite("crash", ["test/crash/**/*.test.ts"], { retry: 0, testTimeout: 300_000, fileParallelism: false }),
+      suite("crash", ["test/crash/**/*.test.ts"], { testTimeout: 300_000, fileParallelism: false }),
       suite("abuse", ["test/abuse/**/*.test.ts"], { testTimeout: 120_000, fileParallelism: false }),
-      suite("fuzz", ["test/fuzz/**/*.test.ts"], { retry: 0, testTimeout: 120_000 }),
+      suite("fuzz", ["test/fuzz/**/*.test.ts"], { testTimeout: 120_000 }),
       suite("slow", ["test/slow/**/*.test.ts", "test/e2e/queue-space.test.ts"], {
-        retry: 0,
         testTimeout: 300_000,
         fileParallelism: false,
         env: { SLUICE_QUEUE_JOBS: "10000000" },
       }),
-      suite("differential", ["test/differential/**/*.test.ts"], { retry: 0, testTimeout: 120_000 }),
+      suite("differential", ["test/differential/**/*.test.ts"], { testTimeout: 120_000 }),
     ],
   },
 });

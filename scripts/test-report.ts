@@ -51,6 +51,35 @@ export function mergeTestReports(reports: readonly TestReport[]): TestReport {
   return merged;
 }
 
+/** What chance is there to find (a counterexample, a seed's garbled input) would pass with another seed: never tried again. */
+const FOUND_BY_CHANCE = /property failed|counterexample|seed/i;
+
+/** `project file` of a test's or a file's name in a report, as `test-reporter.ts` names them; undefined for any other. */
+const moduleOf = (name: string): string | undefined => /^\S+ \S+\.test\.ts(?= |$)/.exec(name)?.[0];
+
+/**
+ * The test files, each as `project file`, that failed and may be tried once more; none when one of the failures is none
+ * of a test file, or is a finding: then the suite has failed.
+ */
+export function modulesToTryAgain(report: TestReport): readonly string[] {
+  const failures = Object.entries(report).filter(([, state]) => isFailed(state));
+  const modules = failures.map(([name, state]) => (FOUND_BY_CHANCE.test(state) ? undefined : moduleOf(name)));
+  return modules.includes(undefined) ? [] : [...new Set(modules as string[])];
+}
+
+/** `first`, with what failed there and passed in `second`, a run of the same files in a process of their own, as unsteady. */
+export function afterSecondTry(first: TestReport, second: TestReport): TestReport {
+  const modulesRun = new Set(Object.keys(second).map(moduleOf));
+  const outcomes: Record<string, TestState> = {};
+  for (const [name, state] of Object.entries(first)) {
+    // A file's own failure is there only when it failed again.
+    const again = second[name] ?? (moduleOf(name) === name && modulesRun.has(name) ? "passed" : "failed");
+    const isMended = isFailed(state) && again === "passed";
+    outcomes[name] = isMended ? `unsteady: ${state.slice("failed: ".length)}` : state;
+  }
+  return mergeTestReports([outcomes, second]);
+}
+
 export function countTests(report: TestReport): TestCounts {
   const counts = { passed: 0, failed: 0, skipped: 0 };
   for (const state of Object.values(report)) {

@@ -18,8 +18,7 @@ export default class implements Reporter {
       const { state, errors = [] } = test.result();
       if (state === "pending") continue;
       const name = `${test.module.project.name} ${test.module.relativeModuleId} ${test.fullName}`;
-      if (state === "failed") report[name] = `failed: ${describe(errors)}`;
-      else report[name] = test.diagnostic()?.flaky === true ? `unsteady: ${describe(errors)}` : state;
+      report[name] = state === "failed" ? `failed: ${describe(errors)}` : state;
     }
     // A file that could not be loaded, or that left something behind, has no failed test of its own.
     for (const module of modules) {

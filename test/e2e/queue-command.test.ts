@@ -132,12 +132,14 @@ test("Ctrl-C takes no more jobs and waits for the running one", async () => {
   await queue(["create", "slow"]);
   await queue(["enqueue", "slow", "a", "b"]);
   const go = join(folder.path, "go");
-  const work = call(["work", "slow", "--exec", `while [ ! -e ${go} ]; do sleep 0.05; done; echo done`]);
-  await expect.poll(() => statsOf("slow")).toMatchObject({ running: "1", waiting: "1" });
+  const work = call(["work", "slow", "--exec", `echo begun; while [ ! -e ${go} ]; do sleep 0.05; done; echo done`]);
+  // The worker's own word: the server knows that a job runs before the worker does.
+  await expect.poll(() => work.stdout()).toContain("begun");
+  expect(await statsOf("slow")).toMatchObject({ running: "1", waiting: "1" });
   work.interrupt();
   await expect.poll(() => work.stderr()).toContain("Waiting for 1 job");
   await writeFile(go, "");
-  expect(await work.ended).toMatchObject({ exitCode: 0, stdout: "done\n" });
+  expect(await work.ended).toMatchObject({ exitCode: 0, stdout: "begun\ndone\n" });
   expect(await statsOf("slow")).toMatchObject({ done: "1", waiting: "1", running: "0", workers: 0 });
 });
 
