@@ -109,7 +109,7 @@ test.each([1, 3])("Ctrl-C keeps what is there, and --resume goes on with it (%d 
   const bytes = randomBytes(6_000_000);
   await share("a.bin", bytes);
   const words = ["get", "a.bin", "--parallel", String(parallel)];
-  const first = start(...words, "--limit-rate", "4M");
+  const first = start(...words, "--limit-rate", "2M");
   const part = join(folder, "here", "a.bin.part");
   const noteOf = async (): Promise<{ spans: { next: number; end: number }[] }> =>
     JSON.parse(await readFile(`${part}.json`, "utf8")) as { spans: { next: number; end: number }[] };
@@ -134,7 +134,7 @@ test.each([1, 3])("Ctrl-C keeps what is there, and --resume goes on with it (%d 
   expectSaid(await run(...words, "--resume"), 6, "thrown away");
   expect(await readdir(join(folder, "here"))).toEqual([]);
 
-  const second = start(...words, "--limit-rate", "4M");
+  const second = start(...words, "--limit-rate", "2M");
   await expect.poll(missing, { timeout: 10_000 }).toBeLessThan(bytes.length - 1_000_000);
   second.interrupt();
   await second.ended;

@@ -60,7 +60,7 @@ test("Ctrl-C keeps what arrived, and --resume goes on with it, also after the se
     const name = (await readdir(staging).catch(() => [])).find((each) => each.endsWith(".data"));
     return name === undefined ? 0 : (await stat(join(staging, name))).size;
   };
-  const first = start("put", "a.bin", "a.bin");
+  const first = start("put", "a.bin", "a.bin", "--limit-rate", "40M");
   await expect.poll(sizeThere, { interval: 5, timeout: 20_000 }).toBeGreaterThan(4_000_000);
   first.interrupt();
   const stopped = await first.ended;
