@@ -137,6 +137,7 @@ async function readChunk(after: number, before: number, scan: BackwardScan): Pro
         if (isCancelled()) return items;
         lateMs = clock.monotonicMs() + TURN_MS;
       }
+      reading.release?.();
     }
   } finally {
     reading.close();

@@ -368,3 +368,12 @@ describe("the end", () => {
     expect(all.map(({ stream }) => stream.events)).toEqual([["1"], [], ["1"], ["1"], []]);
   });
 });
+
+test("a search that finds nothing gives its memory back as it goes, and keeps what waits to leave", async () => {
+  const log = await logOf(9);
+  const follow = openSource(log, { isFollowing: false, filter: endingIn("4") });
+  const stream = new PulledStream(follow);
+  await settle();
+  // Runs of three: nothing of the first had to leave; of the second one did, and nobody said so.
+  expect([stream.events, log.releases]).toEqual([["4"], 1]);
+});

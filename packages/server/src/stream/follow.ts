@@ -71,6 +71,8 @@ export class Follow implements FrameSource, Follower, Beating {
   #arrived: Run | undefined = undefined;
   /** The position when a disk read began: the scan's own moves before what was read is here. -1: none is under way. */
   #readAfter = -1;
+  /** Of a stream with a sieve: something of the scan's memory was pulled and has not left. */
+  #isLent = false;
   /** Cancels the wait for the next turn of the event loop. */
   #leaveTurn: (() => void) | undefined = undefined;
   /** What went wrong before there was a stream to tell. */
@@ -180,6 +182,7 @@ export class Follow implements FrameSource, Follower, Beating {
 
   /** What was pulled has left. What waits here is of the same memory. */
   sent(): void {
+    this.#isLent = false;
     if (this.#sieve?.isEmpty !== false && this.#arrived === undefined) this.#scan?.release?.();
   }
 
@@ -294,7 +297,12 @@ export class Follow implements FrameSource, Follower, Beating {
     this.#followers.delivered.entries += count;
     // What is read of history is no part of what a sample may have.
     if (this.#isLive) manner?.pace?.took(count, this.#followers.clock.monotonicMs());
-    if (sieve.isEmpty) this.#endHistory();
+    if (bytes.length > 0) this.#isLent = true;
+    if (sieve.isEmpty) {
+      // A search that finds nothing sends nothing, so nobody would say that its memory is free.
+      if (!this.#isLent) this.#scan!.release?.();
+      this.#endHistory();
+    }
     if (sieve.isSpent()) this.#giveWay();
     return bytes.length === 0 ? undefined : bytes;
   }
