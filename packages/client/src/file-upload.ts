@@ -219,7 +219,7 @@ class Uploading {
         while (offset + data.length > this.#sendTo && !signal.aborted)
           await Promise.race([this.#opened.promise, ended]);
         if (signal.aborted) return;
-        yield encodeChunk(offset, data, { crc32: crc32(data) });
+        yield* encodeChunk(offset, data, { crc32: crc32(data) });
         offset += data.length;
       }
     }

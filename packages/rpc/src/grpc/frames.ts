@@ -20,7 +20,10 @@ const HELD_TIMES = 4;
 /** A message gets its whole place when it is no larger than what is there so many times, and this (F3). */
 const HELD_BYTES = 4096;
 
-/** Ready-made bytes that hold whole gRPC frames; they are sent as they are. The bytes must not change afterwards. */
+/**
+ * Ready-made bytes that hold whole gRPC frames; they are sent as they are. The bytes must not change afterwards. A client's stream
+ * of requests may give a large frame in several, one right after the other: so its bytes need not be copied together.
+ */
 export class Frames {
   readonly bytes: Uint8Array;
 
