@@ -6,12 +6,17 @@ import { CounterMode, type PointCause } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { quantilesOf, writeQuantiles } from "./quantile.ts";
-import { type DescribedSeries, type Point, PointTag, type Series } from "./series.ts";
+import { PointTag } from "./point-fields.ts";
+import type { EarlierPoint } from "./series-columns.ts";
+import type { DescribedSeries, Point, Series } from "./series.ts";
 
-/** Of one series; replaced, never changed, so that a copy of the map is a copy. */
+/** Of one series, which itself is what there is of it now; replaced, never changed, so that a copy of the map is a copy. */
 interface Sent {
   readonly updates: number;
   readonly point: Point;
+  readonly isStale: boolean;
+  /** False: it counts as sent, but nothing of its series was. */
+  readonly isTold: boolean;
 }
 
 export interface RoundOptions {
@@ -45,35 +50,75 @@ export class Baseline {
     this.#sent.delete(series);
   }
 
-  /** Counts what is there as sent. */
+  /** Counts what is there as sent, although it was not. */
   skip(all: Iterable<Series>): void {
-    for (const series of all) this.#note(series);
+    for (const series of all) this.#note(series, false);
   }
 
   /** Frames of what is to be told now. */
-  encode(all: Iterable<Series>, sink: ByteSink, { cause, isResend, cursor = "" }: RoundOptions): void {
-    const { suppressRedundant } = this.#options;
+  encode(all: Iterable<Series>, sink: ByteSink, how: RoundOptions): void {
     let last = -1;
     for (const series of all) {
-      const sent = this.#sent.get(series);
-      const isNewer = sent === undefined || series.updates > sent.updates;
-      if (!isNewer && !isResend) continue;
-      const { description, point, isStale } = series;
-      const isRedundant = suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
-      if (isRedundant && point.shape === undefined && description.rateScale === undefined) continue;
-      const before = sent?.point ?? series.previous;
-      const coalesced = Math.max(1, series.updates - (sent?.updates ?? series.updates - 1));
       const start = sink.used;
-      const told = { series, point, before, isStale, coalesced, cause, isFirst: sent === undefined };
-      if (!encodeTold(sink, told, this.#options)) continue;
-      last = start;
-      this.#note(series);
+      const outcome = this.#tell(sink, series, { now: series, how });
+      if (outcome === "told") last = start;
+      if (outcome === "told" || !this.#sent.has(series)) this.#note(series, outcome === "told");
     }
-    if (last >= 0 && cursor !== "") addCursor(sink, last, cursor);
+    if (last >= 0 && how.cursor !== undefined && how.cursor !== "") addCursor(sink, last, how.cursor);
   }
 
-  #note(series: Series): void {
-    this.#sent.set(series, { updates: series.updates, point: series.point });
+  /**
+   * Frames of what `target` has been sent and this has not. Answers what whoever gets them has been sent then: `target` itself,
+   * unless something could not be said yet or this is ahead of it. Changes neither.
+   */
+  encodeUpTo(target: Baseline, sink: ByteSink, how: RoundOptions): Baseline {
+    const differing = new Map<Series, Sent>();
+    let last = -1;
+    for (const [series, now] of target.#sent) {
+      const start = sink.used;
+      const outcome = this.#tell(sink, series, { now, how });
+      const sent = this.#sent.get(series);
+      if (outcome === "told") last = start;
+      else if (sent !== undefined && this.#isAhead(sent, now)) differing.set(series, sent);
+      else if (outcome === "unsaid" && now.isTold && sent?.isTold !== true)
+        differing.set(series, { ...now, isTold: false });
+    }
+    if (last >= 0 && how.cursor !== undefined && how.cursor !== "") addCursor(sink, last, how.cursor);
+    for (const [series, sent] of this.#sent) if (!target.#sent.has(series)) differing.set(series, sent);
+    if (differing.size === 0) return target;
+    const reached = target.copy();
+    for (const [series, sent] of differing) reached.#sent.set(series, sent);
+    return reached;
+  }
+
+  /** Adds a frame, if there is anything to tell, and if it can be said yet. */
+  #tell(
+    sink: ByteSink,
+    series: Series,
+    { now, how: { cause, isResend } }: { readonly now: Omit<Sent, "isTold">; readonly how: RoundOptions },
+  ): "told" | "unsaid" | "nothing" {
+    const { point, updates, isStale } = now;
+    const sent = this.#sent.get(series);
+    if (sent !== undefined && updates <= sent.updates && !isResend) return "nothing";
+    const isRedundant = this.#options.suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
+    if (isRedundant && point.shape === undefined && series.description.rateScale === undefined) return "nothing";
+    // The point before that of a series which has gone on since is not known: its rate cannot be said.
+    const previous = series.point === point ? series.previous : point;
+    const before = sent?.point ?? previous;
+    const coalesced = Math.max(1, updates - (sent?.updates ?? updates - 1));
+    const told = { series, point, before, isStale, coalesced, cause, isFirst: sent?.isTold !== true };
+    return encodeTold(sink, told, this.#options) ? "told" : "unsaid";
+  }
+
+  #isAhead(sent: Sent, now: Sent): boolean {
+    if (sent.updates <= now.updates) return false;
+    // Who is not told of the same value again does not have to be told how often it came, either.
+    return !this.#options.suppressRedundant || sent.point.value !== now.point.value;
+  }
+
+  #note(series: Series, isTold: boolean): void {
+    const { updates, point, isStale } = series;
+    this.#sent.set(series, { updates, point, isStale, isTold });
   }
 }
 

@@ -82,13 +82,11 @@ function framesIn(bytes: Uint8Array): number {
 
 test("a thousand readers in step share the bytes of each round: it is encoded once", () => {
   const readers = join(1000);
-  // What they get when they come, and the round that brings them into step, is each one's own.
-  pass(1);
-  for (const reader of readers) reader.taken.length = 0;
   pass(10);
   const all = readers.flatMap(({ taken }) => taken);
-  expect(all).toHaveLength(10_000);
-  expect(new Set(all).size).toBe(10);
+  expect(all).toHaveLength(11_000);
+  // One of them is what there was when they came.
+  expect(new Set(all).size).toBe(11);
   expect(all.map(framesIn).every((frames) => frames === SERIES)).toBe(true);
 });
 
@@ -105,6 +103,40 @@ test("a reader that has stopped holds one round, whatever comes; then it gets ea
   selection.onIdle(stopped!);
   expect(stopped!.taken.map(framesIn)).toEqual([SERIES]);
 });
+
+test("those who were busy for the same rounds share what they get then, and what they wait with", () => {
+  const [quick] = join(1);
+  const slow = join(1000);
+  pass(1);
+  for (const reader of slow) reader.isBusy = true;
+  pass(3);
+  for (const reader of slow) {
+    reader.isBusy = false;
+    reader.taken.length = 0;
+    selection.onIdle(reader);
+  }
+  const caughtUp = slow.flatMap(({ taken }) => taken);
+  expect(caughtUp.map(framesIn)).toEqual(Array.from({ length: 1000 }, () => SERIES));
+  expect(new Set(caughtUp).size).toBe(1);
+  pass(1);
+  expect(new Set([...slow, quick!].map(({ taken }) => taken.at(-1))).size).toBe(1);
+});
+
+test("a timer that fires early does not make a second round of the same moment", () => {
+  const early = { ...earlyBy(1, clock), monotonicMs: () => clock.monotonicMs(), nowNs: () => clock.nowNs() };
+  const query = parseMetricsQuery(create(MetricsRequestSchema, {}), DEFAULT_LIMITS, true);
+  let own = 0;
+  const refresh = (): void => void own++;
+  const other = new Selection({ query, table, clock: early, seriesMax: SERIES, refresh, cursor: () => "" });
+  for (let i = 0; i < 10; i++) clock.advance(1000);
+  expect(own).toBe(10);
+  other[Symbol.dispose]();
+});
+
+/** Its timers fire so many ms too early. */
+function earlyBy(ms: number, of: ManualClock): Pick<ManualClock, "setTimer"> {
+  return { setTimer: (callback, delayMs) => of.setTimer(callback, Math.max(0, delayMs - ms)) };
+}
 
 test("a round costs one measurement, however many readers there are, and ticks do not pile up behind a pause", () => {
   join(1000);

@@ -1,8 +1,9 @@
 // All subscribers that ask for the same: one list of series, one clock, and one encoding for those in step.
 //
-// L1. A round is encoded once, for all who have had the round before. Who has not (the reader is slow, or has just come)
-//     is encoded alone, up to the same moment, and is in step again.
-// L2. What a slow reader costs is one entry for each series: it gets the newest point of each, and how many it missed.
+// L1. A round is encoded once for all who have been sent the same: those in step; those who have just come; those who were
+//     busy for the same rounds. Whatever they had missed, all are told up to the same moment, and are in step again.
+// L2. What slow readers cost is one entry for each series, and that once for all who fell behind in the same round: they get
+//     the newest point of each series, and how many they missed.
 // L3. Samples are due at multiples of the interval, `phaseMs` later: they do not drift, and one that is late is left out, not made
 //     up for.
 import { PointCause } from "@sluice/api";
@@ -26,10 +27,27 @@ export interface RoundReader {
 
 interface Seat {
   readonly reader: RoundReader;
-  /** What it has been sent, where it is not in step; undefined: it is. */
-  own: Baseline | undefined;
+  /** What it has been sent, where it is not in step; undefined: it is. Never changed: others may have been sent the same. */
+  told: Baseline | undefined;
   /** A round went by while it was busy. */
   hasMissed: boolean;
+}
+
+/** Frames, and what whoever gets them has been sent then; undefined: it is in step. */
+interface CatchUp {
+  readonly frames: Uint8Array;
+  readonly cursor: string;
+  readonly told: Baseline | undefined;
+}
+
+/** What those get who come while no point does. */
+interface Beginning {
+  readonly admissions: number;
+  readonly updates: number;
+  /** All as it is. */
+  initial?: CatchUp & { readonly told: Baseline };
+  /** Nothing: all that is there counts as told. */
+  skipped?: Baseline;
 }
 
 export interface SelectionOptions {
@@ -59,6 +77,13 @@ export class Selection implements SeriesListener, Disposable {
   #lastRoundMs = -Infinity;
   #lastResendMs: number;
   #leftOut = 0;
+  /** Changes with the set of series. */
+  #admissions = 0;
+  #beginning: Beginning | undefined;
+  /** Up to the last round, by what has been sent. */
+  readonly #catchUps = new Map<Baseline, CatchUp>();
+  /** Of the last round. */
+  #cursor = "";
 
   constructor(options: SelectionOptions) {
     this.#options = options;
@@ -88,31 +113,32 @@ export class Selection implements SeriesListener, Disposable {
   }
 
   /** It gets what is there now, unless it wants updates only, and then takes part in rounds. */
-  join(reader: RoundReader): void {
-    const { query } = this.#options;
-    const own = new Baseline(query);
-    if (query.updatesOnly) own.skip(this.#series);
-    else this.#sendAlone(reader, own, { cause: PointCause.INITIAL, isResend: false });
-    this.#seats.set(reader, { reader, own, hasMissed: false });
+  join(reader: RoundReader, { updatesOnly = false }: { readonly updatesOnly?: boolean } = {}): void {
+    if (updatesOnly) this.#seats.set(reader, { reader, told: this.#skipped(), hasMissed: false });
+    else {
+      const initial = this.#initial();
+      hand(reader, initial);
+      this.#seats.set(reader, { reader, told: initial.told, hasMissed: false });
+    }
     if (this.#leftOut > 0) reader.onLeftOut(this.#leftOut);
   }
 
   /** It gets the history first: a seat is kept for it, and all that is there now counts as told. */
   joinLater(reader: RoundReader): void {
-    const own = new Baseline(this.#options.query);
-    own.skip(this.#series);
-    this.#seats.set(reader, { reader, own, hasMissed: true });
+    this.#seats.set(reader, { reader, told: this.#skipped(), hasMissed: false });
     if (this.#leftOut > 0) reader.onLeftOut(this.#leftOut);
   }
 
   /** It has got the history, but nothing of these: they are told as they are now. */
   introduce(reader: RoundReader, all: readonly Series[]): void {
-    const own = this.#seats.get(reader)?.own;
-    if (own === undefined) return;
-    for (const series of all) own.forget(series);
+    const seat = this.#seats.get(reader);
+    if (seat?.told === undefined) return;
+    const told = seat.told.copy();
+    for (const series of all) told.forget(series);
     const sink = new ByteSink(256 + 64 * all.length);
     const cursor = this.#options.cursor();
-    own.encode(all, sink, { cause: PointCause.INITIAL, isResend: false, cursor });
+    told.encode(all, sink, { cause: PointCause.INITIAL, isResend: false, cursor });
+    seat.told = told;
     if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used), cursor);
   }
 
@@ -123,9 +149,8 @@ export class Selection implements SeriesListener, Disposable {
   /** A reader has sent all it had: it gets at once what it has missed meanwhile. */
   onIdle(reader: RoundReader): void {
     const seat = this.#seats.get(reader);
-    if (seat?.own === undefined || !seat.hasMissed) return;
-    seat.hasMissed = false;
-    this.#sendAlone(reader, seat.own, { cause: this.#cause, isResend: false });
+    if (seat?.told === undefined || !seat.hasMissed) return;
+    this.#catchUp(seat, seat.told, { cause: this.#cause, isResend: false });
   }
 
   onAdded(series: Series): void {
@@ -138,8 +163,13 @@ export class Selection implements SeriesListener, Disposable {
 
   onRemoved(series: Series): void {
     if (!this.#series.delete(series)) return;
+    this.#admissions++;
+    this.#beginning = undefined;
+    this.#catchUps.clear();
     this.#inStep.forget(series);
-    for (const { own } of this.#seats.values()) own?.forget(series);
+    const others = new Set<Baseline>();
+    for (const { told } of this.#seats.values()) if (told !== undefined) others.add(told);
+    for (const told of others) told.forget(series);
   }
 
   [Symbol.dispose](): void {
@@ -160,6 +190,7 @@ export class Selection implements SeriesListener, Disposable {
       return false;
     }
     this.#series.add(series);
+    this.#admissions++;
     return true;
   }
 
@@ -187,38 +218,37 @@ export class Selection implements SeriesListener, Disposable {
     // Due again before what is measured now comes in: an on-change selection does not wake itself.
     const lastRoundMs = this.#lastRoundMs;
     this.#lastRoundMs = nowMs;
-    this.#dueMs = query.mode === "on-change" ? nowMs + query.intervalMs : this.#alignedAfter(nowMs);
+    // A timer may fire a little early: what is due then is not due a second time.
+    const tickMs = Math.max(nowMs, this.#dueMs);
+    this.#dueMs = query.mode === "on-change" ? nowMs + query.intervalMs : this.#alignedAfter(tickMs);
     refresh(query.matchesName);
-    const isResend = query.resendMs > 0 && nowMs - this.#lastResendMs >= query.resendMs;
-    if (isResend) this.#lastResendMs = nowMs;
-    const cursor = this.#options.cursor();
-    const how = { cause: isResend ? PointCause.RESEND : this.#cause, isResend, cursor };
-    let missed: Baseline | undefined;
-    const sink = new ByteSink(256 + 64 * this.#series.size);
+    const isResend = this.#isResendDue(query.mode === "on-change" ? nowMs : this.#dueMs - query.intervalMs);
+    this.#cursor = this.#options.cursor();
+    const how = { cause: isResend ? PointCause.RESEND : this.#cause, isResend, cursor: this.#cursor };
     const before = this.#hasBusyInStep() ? this.#inStep.copy() : undefined;
+    const sink = new ByteSink(256 + 64 * this.#series.size);
     this.#inStep.encode(this.#series, sink, how);
-    const frames = sink.bytes.subarray(0, sink.used);
+    this.#catchUps.clear();
+    const all = { frames: sink.bytes.subarray(0, sink.used), cursor: this.#cursor };
     // A round without anything to tell keeps nothing back.
-    if (frames.length === 0) this.#lastRoundMs = lastRoundMs;
+    if (sink.used === 0) this.#lastRoundMs = lastRoundMs;
     for (const seat of this.#seats.values()) {
       if (seat.reader.isBusy) {
         seat.hasMissed = true;
-        if (seat.own === undefined) {
-          seat.own = missed === undefined ? before! : missed.copy();
-          missed = seat.own;
-        }
-        continue;
-      }
-      if (seat.own === undefined) {
-        if (frames.length > 0) seat.reader.take(frames, cursor);
-        else seat.reader.onNothing(cursor);
-      } else {
-        this.#sendAlone(seat.reader, seat.own, how);
-        seat.own = undefined;
-        seat.hasMissed = false;
-      }
+        seat.told ??= before;
+      } else if (seat.told === undefined) hand(seat.reader, all);
+      else this.#catchUp(seat, seat.told, how);
     }
+    if (isResend) this.#catchUps.clear();
     this.#setTimer();
+  }
+
+  /** Times are those at which rounds are due: how late one is does not put off the next. */
+  #isResendDue(tickMs: number): boolean {
+    const { resendMs } = this.#options.query;
+    if (resendMs === 0 || tickMs - this.#lastResendMs < resendMs) return false;
+    this.#lastResendMs = tickMs;
+    return true;
   }
 
   /** L3. */
@@ -228,21 +258,61 @@ export class Selection implements SeriesListener, Disposable {
   }
 
   #hasBusyInStep(): boolean {
-    for (const { reader, own } of this.#seats.values()) if (own === undefined && reader.isBusy) return true;
+    for (const { reader, told } of this.#seats.values()) if (told === undefined && reader.isBusy) return true;
     return false;
   }
 
-  #sendAlone(
-    reader: RoundReader,
-    own: Baseline,
-    how: { readonly cause: PointCause; readonly isResend: boolean },
-  ): void {
-    const sink = new ByteSink(256 + 64 * this.#series.size);
-    const cursor = this.#options.cursor();
-    own.encode(this.#series, sink, { ...how, cursor });
-    if (sink.used > 0) reader.take(sink.bytes.subarray(0, sink.used), cursor);
-    else reader.onNothing(cursor);
+  /** Tells it up to the last round. */
+  #catchUp(seat: Seat, told: Baseline, how: { readonly cause: PointCause; readonly isResend: boolean }): void {
+    let lacking = this.#catchUps.get(told);
+    if (lacking === undefined) {
+      const sink = new ByteSink(256 + 64 * this.#series.size);
+      const cursor = this.#cursor;
+      const reached = told.encodeUpTo(this.#inStep, sink, { ...how, cursor });
+      const frames = sink.bytes.subarray(0, sink.used);
+      lacking = { frames, cursor, told: reached === this.#inStep ? undefined : reached };
+      this.#catchUps.set(told, lacking);
+    }
+    seat.hasMissed = false;
+    seat.told = lacking.told;
+    hand(seat.reader, lacking);
   }
+
+  #initial(): CatchUp & { readonly told: Baseline } {
+    const beginning = this.#begin();
+    if (beginning.initial === undefined) {
+      const told = new Baseline(this.#options.query);
+      const sink = new ByteSink(256 + 64 * this.#series.size);
+      const cursor = this.#options.cursor();
+      told.encode(this.#series, sink, { cause: PointCause.INITIAL, isResend: false, cursor });
+      beginning.initial = { frames: sink.bytes.subarray(0, sink.used), cursor, told };
+    }
+    return beginning.initial;
+  }
+
+  #skipped(): Baseline {
+    const beginning = this.#begin();
+    if (beginning.skipped === undefined) {
+      beginning.skipped = new Baseline(this.#options.query);
+      beginning.skipped.skip(this.#series);
+    }
+    return beginning.skipped;
+  }
+
+  /** What is still true of those who came before, or nothing. */
+  #begin(): Beginning {
+    let updates = 0;
+    for (const series of this.#series) updates += series.updates;
+    const known = this.#beginning;
+    if (known?.admissions === this.#admissions && known.updates === updates) return known;
+    this.#beginning = { admissions: this.#admissions, updates };
+    return this.#beginning;
+  }
+}
+
+function hand(reader: RoundReader, { frames, cursor }: Pick<CatchUp, "frames" | "cursor">): void {
+  if (frames.length > 0) reader.take(frames, cursor);
+  else reader.onNothing(cursor);
 }
 
 function listenerOf(selection: Selection): Required<SeriesListener> {

@@ -171,7 +171,8 @@ test("one encoding for those in step; a slow reader gets the newest of each seri
 test("whatever readers, writers and the clock do: the last value of each series arrives, and counts add up", () => {
   const step = fc.oneof(
     fc.record({ kind: fc.constant("write" as const), series: fc.nat(2) }),
-    fc.record({ kind: fc.constant("read" as const), reader: fc.nat(2) }),
+    fc.record({ kind: fc.constant("read" as const), reader: fc.nat(5) }),
+    fc.record({ kind: fc.constant("join" as const) }),
     fc.record({ kind: fc.constant("pass" as const), ms: fc.integer({ min: 1, max: 1500 }) }),
   );
   const modes = fc.constantFrom(MetricsMode.SAMPLE, MetricsMode.ON_CHANGE);
@@ -182,12 +183,15 @@ test("whatever readers, writers and the clock do: the last value of each series 
       for (const i of written.keys()) f.write(`s${i}`, 1);
       const selection = f.select({ mode });
       const readers = Array.from({ length: 3 }, () => f.subscribe(selection, { mode }));
-      const got = readers.map(() => new Map<string, { value: number; count: number }>());
+      const got: Map<string, { value: number; count: number }>[] = [];
       const take = (i: number): void => {
-        for (const [name, value, coalesced] of readers[i]!.values()) {
-          const before = got[i]!.get(name);
+        const known = (got[i] ??= new Map());
+        for (const [name, value, coalesced] of readers[i]?.values() ?? []) {
+          const before = known.get(name);
           if (before !== undefined) expect(value).toBeGreaterThan(before.value);
-          got[i]!.set(name, { value, count: (before?.count ?? 0) + Number(coalesced) });
+          // What was written before it came, it has not missed.
+          else expect(coalesced).toBe(1n);
+          known.set(name, { value, count: (before?.count ?? value - 1) + Number(coalesced) });
         }
       };
       for (const each of steps) {
@@ -195,6 +199,7 @@ test("whatever readers, writers and the clock do: the last value of each series 
           f.clock.advance(1);
           f.write(`s${each.series}`, ++written[each.series]!);
         } else if (each.kind === "read") take(each.reader);
+        else if (each.kind === "join") readers.push(f.subscribe(selection, { mode }));
         else f.clock.advance(each.ms);
       }
       for (let round = 0; round < 3; round++) {
@@ -202,7 +207,8 @@ test("whatever readers, writers and the clock do: the last value of each series 
         for (const i of readers.keys()) take(i);
       }
       // Each write is the next number: the value is also how many there were.
-      for (const known of got) {
+      expect(got.length).toBeGreaterThanOrEqual(readers.length);
+      for (const known of got.slice(0, readers.length)) {
         const seen = [...known].toSorted(([a], [b]) => (a < b ? -1 : 1));
         expect(seen).toEqual(written.map((value, i) => [`s${i}`, { value, count: value }]));
       }
@@ -300,6 +306,38 @@ test("updates only, redundant values, values again", () => {
   f.clock.advance(2000);
   const again = reader.read().filter(({ control }) => control === undefined);
   expect(again).toMatchObject([{ name: "a", value: 1, cause: PointCause.RESEND }]);
+});
+
+test("readers who ask for the same but for updates only share a selection, and each gets what it asked for", () => {
+  const f = new Fixture();
+  f.write("a", 1);
+  const selection = f.select({ updatesOnly: true });
+  const quiet = f.subscribe(selection, { updatesOnly: true });
+  const other = f.subscribe(selection, {});
+  expect([quiet.values(), other.values()]).toEqual([[], [["a", 1, 1n]]]);
+  f.clock.advance(1);
+  f.write("a", 2);
+  f.clock.advance(1000);
+  // The one that has not heard of the series yet is told its unit with its first point.
+  expect([quiet.read(), other.read()]).toMatchObject([
+    [{ name: "a", value: 2, unit: "u" }],
+    [{ name: "a", value: 2, unit: "" }],
+  ]);
+});
+
+test("values again come at their time, although rounds begin late, and later than each other", () => {
+  const f = new Fixture();
+  f.write("a", 1);
+  const how = { resendMs: 2000 };
+  const reader = f.subscribe(f.select(how), how);
+  reader.read();
+  const resent: number[] = [];
+  for (const lateMs of [9, 1, 7, 0, 5, 2]) {
+    f.clock.skip(1000 - (f.clock.monotonicMs() % 1000) + lateMs);
+    f.clock.advance(0);
+    resent.push(reader.values().length);
+  }
+  expect(resent).toEqual([0, 1, 0, 1, 0, 1]);
 });
 
 test("a series that is silent for long is told as stale, and then is gone; it costs nothing more", () => {

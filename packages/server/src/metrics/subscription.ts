@@ -64,7 +64,7 @@ export class Subscription implements FrameSource, RoundReader, Beating {
     const { query, selection, heartbeats, past } = options;
     this.#options = options;
     this.beatEveryMs = query.heartbeatMs;
-    if (past === undefined) selection.join(this);
+    if (past === undefined) selection.join(this, query);
     else {
       this.#isReplaying = true;
       this.#isGapDue = past.gap !== undefined;
