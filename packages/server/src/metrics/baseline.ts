@@ -6,9 +6,7 @@ import { CounterMode, type PointCause } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { quantilesOf, writeQuantiles } from "./quantile.ts";
-import { PointTag } from "./point-fields.ts";
-import type { EarlierPoint } from "./series-columns.ts";
-import type { DescribedSeries, Point, Series } from "./series.ts";
+import { type DescribedSeries, type Point, PointTag, type Series } from "./series.ts";
 
 /** Of one series, which itself is what there is of it now; replaced, never changed, so that a copy of the map is a copy. */
 interface Sent {
@@ -103,7 +101,7 @@ export class Baseline {
     const isRedundant = this.#options.suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
     if (isRedundant && point.shape === undefined && series.description.rateScale === undefined) return "nothing";
     // The point before that of a series which has gone on since is not known: its rate cannot be said.
-    const previous = series.point === point ? series.previous : point;
+    const previous = series.updates === updates ? series.previous : point;
     const before = sent?.point ?? previous;
     const coalesced = Math.max(1, updates - (sent?.updates ?? updates - 1));
     const told = { series, point, before, isStale, coalesced, cause, isFirst: sent?.isTold !== true };
