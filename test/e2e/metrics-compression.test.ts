@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { History } from "../../packages/server/src/metrics/history/history.ts";
-import { DescribedSeries } from "../../packages/server/src/metrics/series.ts";
+import { PastSeries } from "../../packages/server/src/metrics/series.ts";
 
 interface Recorded {
   readonly timestamps: readonly string[];
@@ -22,7 +22,7 @@ test("a point of a real machine takes 2.5 bytes at most, its time and all heads 
   const labels: [] = [];
   const ids = series.map(({ name }, i) =>
     history.add(
-      new DescribedSeries(`${i}`, { name, type: "gauge", unit: "", description: "", labels, origin: "system" }),
+      new PastSeries(`${i}`, { name, type: "gauge", unit: "", description: "", labels, origin: "system" }),
     ),
   );
   let points = 0;

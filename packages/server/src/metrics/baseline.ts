@@ -6,7 +6,9 @@ import { CounterMode, type PointCause } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { quantilesOf, writeQuantiles } from "./quantile.ts";
-import { type DescribedSeries, type Point, PointTag, type Series } from "./series.ts";
+import { PointTag } from "./point-fields.ts";
+import type { EarlierPoint } from "./series-columns.ts";
+import type { DescribedSeries, Point, Series } from "./series.ts";
 
 /** Of one series, which itself is what there is of it now; replaced, never changed, so that a copy of the map is a copy. */
 interface Sent {
@@ -95,11 +97,12 @@ export class Baseline {
     series: Series,
     { now, how: { cause, isResend } }: { readonly now: Omit<Sent, "isTold">; readonly how: RoundOptions },
   ): "told" | "unsaid" | "nothing" {
-    const { point, updates, isStale } = now;
+    const { updates } = now;
     const sent = this.#sent.get(series);
     if (sent !== undefined && updates <= sent.updates && !isResend) return "nothing";
+    const { point, isStale } = now;
     const isRedundant = this.#options.suppressRedundant && !isResend && sent?.point.value === point.value && !isStale;
-    if (isRedundant && point.shape === undefined && series.description.rateScale === undefined) return "nothing";
+    if (isRedundant && point.shape === undefined && series.family.rateScale === undefined) return "nothing";
     // The point before that of a series which has gone on since is not known: its rate cannot be said.
     const previous = series.updates === updates ? series.previous : point;
     const before = sent?.point ?? previous;
@@ -124,8 +127,8 @@ export class Baseline {
 export interface Told {
   readonly series: DescribedSeries;
   readonly point: Point;
-  /** What rates and differences begin at; the point itself or undefined: they cannot be said. */
-  readonly before: Point | undefined;
+  /** What rates and differences begin at; of the same time, or undefined: they cannot be said. */
+  readonly before: EarlierPoint | undefined;
   readonly isStale: boolean;
   readonly coalesced: number;
   readonly cause: PointCause;
@@ -145,7 +148,7 @@ export function encodeTold(sink: ByteSink, told: Told, options: BaselineOptions)
   encodePoint(sink, point, rate);
   if (quantiles.length > 0 && point.shape !== undefined) {
     const isOfInterval = counterMode === CounterMode.DELTA || counterMode === CounterMode.RATE;
-    const since = isOfInterval && before !== point ? before?.shape : undefined;
+    const since = isOfInterval && before?.timestampNs !== point.timestampNs ? before?.shape : undefined;
     writeQuantiles(sink, quantilesOf(point.shape, since, quantiles));
   }
   if (isStale) sink.varintField(PointTag.STALE, 1);
@@ -162,12 +165,13 @@ function addCursor(sink: ByteSink, start: number, cursor: string): void {
 }
 
 /** "plain": the point's own value; a number: what takes its place; undefined: it cannot be said yet. */
-function rateOf({ series, point, before }: Told, mode: CounterMode): number | "plain" | undefined {
+function rateOf({ series, point, before, isStale }: Told, mode: CounterMode): number | "plain" | undefined {
   const { description } = series;
   const isCounter = description.type === "counter";
   const isRate = description.rateScale !== undefined || (isCounter && mode === CounterMode.RATE);
   if (!isRate && !(isCounter && mode === CounterMode.DELTA)) return "plain";
-  if (before === undefined || before === point) return undefined;
+  // An end may have the time of the last point.
+  if (before === undefined || (before.timestampNs === point.timestampNs && !isStale)) return undefined;
   // A counter that fell has begun anew.
   const added = point.value >= before.value ? point.value - before.value : point.value;
   if (!isRate) return added;

@@ -3,7 +3,9 @@
 // I1. A series is what has one origin, one name and the same labels: its key. What no two sources share is in the origin.
 // I2. Bounded: the name, the number of labels, their bytes.
 import type { Rejection } from "./intake.ts";
-import type { MetricType, Point, SeriesDescription } from "./series.ts";
+import type { MetricType, Point } from "./series.ts";
+
+export { keyOf } from "./series-key.ts";
 
 export type LabelPairs = readonly (readonly [name: string, value: string])[];
 
@@ -64,22 +66,7 @@ export function findProblem(name: string, labels: LabelPairs, timestampNs: bigin
   return undefined;
 }
 
-/** I1. */
-export function keyOf({ origin, name, labels }: Pick<SeriesDescription, "origin" | "name" | "labels">): string {
-  let key = `${origin}\n${name}\n`;
-  for (const [label, value] of labels) key += `${escape(label)}=${escape(value)},`;
-  return key;
-}
-
 /** By name. */
 export function sortedLabels(labels: Iterable<readonly [string, string]>): LabelPairs {
   return [...labels].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }
-
-/** So that no label can look like two. */
-function escape(text: string): string {
-  return SPECIAL.test(text)
-    ? text.replaceAll(/[\\=,\n]/gu, (character) => `\\${character === "\n" ? "n" : character}`)
-    : text;
-}
-const SPECIAL = /[\\=,\n]/u;

@@ -118,7 +118,7 @@ export class MetricIntake implements Disposable {
   }
 
   #write(series: Series, point: Point): Verdict {
-    const { timestampNs } = series.point;
+    const { timestampNs } = series;
     if (point.timestampNs > timestampNs) {
       this.#table.update(series, point);
       this.#log?.write(series, point, false);

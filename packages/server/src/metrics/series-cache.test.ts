@@ -1,11 +1,10 @@
 import fc from "fast-check";
 import { expect, inject, test } from "vitest";
 import { SeriesCache } from "./series-cache.ts";
+import { SeriesColumns } from "./series-columns.ts";
 import { Series } from "./series.ts";
 
-const POINT = { value: 0, timestampNs: 1n, startNs: 0n };
-const seriesOf = (name: string): Series =>
-  new Series(name, { name, type: "gauge", unit: "", description: "", labels: [], origin: "" }, POINT, 0);
+const seriesOf = (row: number): Series => new Series(new SeriesColumns(), row);
 
 test("finds what was kept last for a source and its bytes, and nothing else, wherever they lie", () => {
   // Few bytes and few sources, so that many look alike.
@@ -21,7 +20,7 @@ test("finds what was kept last for a source and its bytes, and nothing else, whe
         const key = `${source} ${own.join()}`;
         expect(cache.find(...place)).toBe(model.get(key));
         if (!isKept) continue;
-        const series = seriesOf(String(i));
+        const series = seriesOf(i);
         cache.keep(...place, series);
         model.set(key, series);
       }
@@ -33,7 +32,7 @@ test("finds what was kept last for a source and its bytes, and nothing else, whe
 test("is emptied when it holds too many bytes, and goes on", () => {
   const cache = new SeriesCache(100);
   const keep = (text: string): Series => {
-    const series = seriesOf(text);
+    const series = seriesOf(text.length);
     cache.keep(0, Buffer.from(text), 0, text.length, series);
     return series;
   };

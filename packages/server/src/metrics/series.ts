@@ -5,96 +5,14 @@
 //     source could be heard, is stale: its subscribers are told, and it goes.
 import { LimitExceeded } from "../errors.ts";
 import type { Clock, Timer } from "../store/contract.ts";
-import { ByteSink } from "../stream/byte-sink.ts";
+import { KeyIndex } from "./key-index.ts";
+import { Series } from "./live-series.ts";
+import type { Point, SeriesDescription } from "./point.ts";
+import { RowsByName } from "./rows-by-name.ts";
+import { type EarlierPoint, SeriesColumns } from "./series-columns.ts";
 
-export type MetricType = "counter" | "gauge" | "histogram" | "summary";
-
-/** What makes a series: all of it, and nothing else. */
-export interface SeriesDescription {
-  readonly name: string;
-  readonly type: MetricType;
-  /** UCUM. */
-  readonly unit: string;
-  readonly description: string;
-  /** By name; what subscribers see and match. */
-  readonly labels: readonly (readonly [name: string, value: string])[];
-  /** What else tells it from others: resource and scope of its producer. */
-  readonly origin: string;
-  /** Whose it is, by the name of the subject; absent: the server's own. */
-  readonly owner?: string;
-  /** A gauge whose points are a counter: subscribers get its rate over their own interval, times this. */
-  readonly rateScale?: number;
-  /** No rate is told that is greater: clocks and counters are read one after the other. */
-  readonly rateMax?: number;
-  /**
-   * Of what is measured only when somebody asks: when that was last, monotonic ms. While nobody looks it is not silent.
-   * Absent: its source speaks by itself.
-   */
-  readonly lookedAtMs?: () => number;
-}
-
-/** A value at a time. */
-export interface Point {
-  readonly value: number;
-  /** Where it is a whole number that a double may not hold. */
-  readonly intValue?: bigint | undefined;
-  /** Unix ns. */
-  readonly timestampNs: bigint;
-  /** Since when it has been counted, Unix ns; 0n: not known. */
-  readonly startNs: bigint;
-  /** Fields of MetricPoint beside those: a histogram, encoded with its tag. */
-  readonly shape?: Uint8Array | undefined;
-}
-
-/** A series by what it is. Fields of its points are encoded when somebody is told of it, once. */
-export class DescribedSeries {
-  /** Stands for all of the description. */
-  readonly key: string;
-  readonly description: SeriesDescription;
-  #head: Uint8Array | undefined;
-  #introduction: Uint8Array | undefined;
-
-  constructor(key: string, description: SeriesDescription) {
-    this.key = key;
-    this.description = description;
-  }
-
-  /** Fields of MetricPoint that every point of it has. */
-  get head(): Uint8Array {
-    return (this.#head ??= encodeHead(this.description));
-  }
-
-  /** Those that the first point on a stream has besides. */
-  get introduction(): Uint8Array {
-    return (this.#introduction ??= encodeIntroduction(this.description));
-  }
-
-  label(name: string): string {
-    return this.description.labels.find(([each]) => each === name)?.[1] ?? "";
-  }
-}
-
-/** A series that is live: one object for as long as it is there. */
-export class Series extends DescribedSeries {
-  point: Point;
-  /** Points so far; the last of them may be that it is stale. */
-  updates = 1;
-  isStale = false;
-  /** It has left the table. */
-  isGone = false;
-  /** The one before `point`: where the first rate that a subscriber gets begins. */
-  previous: Point;
-  seenMs: number;
-  /** Its number in the history; -1: it has none yet. */
-  historyId = -1;
-
-  constructor(key: string, description: SeriesDescription, point: Point, seenMs: number) {
-    super(key, description);
-    this.point = point;
-    this.previous = point;
-    this.seenMs = seenMs;
-  }
-}
+export { type DescribedSeries, PastSeries, Series } from "./live-series.ts";
+export type { MetricType, Point, SeriesDescription } from "./point.ts";
 
 /** Hears of what happens to series. Called in the turn in which it happens. */
 export interface SeriesListener {
@@ -117,8 +35,11 @@ const SWEEP_MS = 10_000;
 
 export class SeriesTable implements Disposable {
   readonly #options: SeriesTableOptions;
-  readonly #byKey = new Map<string, Series>();
-  readonly #byName = new Map<string, Set<Series>>();
+  readonly #columns = new SeriesColumns();
+  readonly #rows = new KeyIndex((row) => this.#columns.key(row));
+  readonly #names = new RowsByName();
+  /** By row. */
+  readonly #series: (Series | undefined)[] = [];
   readonly #listeners = new Set<SeriesListener>();
   /** Those of them that hear of each point. */
   readonly #pointListeners = new Set<SeriesListener>();
@@ -130,24 +51,26 @@ export class SeriesTable implements Disposable {
   }
 
   get size(): number {
-    return this.#byKey.size;
+    return this.#rows.size;
   }
 
   /** Names of metrics, in no order. */
   names(): Iterable<string> {
-    return this.#byName.keys();
+    return this.#names.names();
   }
 
-  named(name: string): Iterable<Series> {
-    return this.#byName.get(name) ?? [];
+  *named(name: string): Generator<Series, void, undefined> {
+    for (const row of this.#names.rows(name)) yield this.#series[row]!;
   }
 
-  all(): Iterable<Series> {
-    return this.#byKey.values();
+  /** In no order. */
+  *all(): Generator<Series, void, undefined> {
+    for (const series of this.#series) if (series !== undefined) yield series;
   }
 
   find(key: string): Series | undefined {
-    return this.#byKey.get(key);
+    const row = this.#rows.find(key);
+    return row === undefined ? undefined : this.#series[row];
   }
 
   listen(listener: SeriesListener): Disposable {
@@ -166,62 +89,61 @@ export class SeriesTable implements Disposable {
    * @throws LimitExceeded when the series is new and there are too many
    */
   write(key: string, point: Point, describe: () => SeriesDescription): "taken" | "old" | "same" {
-    const known = this.#byKey.get(key);
+    const known = this.find(key);
     if (known === undefined) {
       this.add(key, point, describe);
       return "taken";
     }
-    if (point.timestampNs <= known.point.timestampNs)
-      return point.timestampNs < known.point.timestampNs ? "old" : "same";
+    const { timestampNs } = known;
+    if (point.timestampNs <= timestampNs) return point.timestampNs < timestampNs ? "old" : "same";
     this.update(known, point);
     return "taken";
   }
 
-  /** Makes a series that is not there. @throws LimitExceeded */
-  add(key: string, point: Point, describe: () => SeriesDescription): Series {
-    const series = new Series(key, describe(), point, this.#options.clock.monotonicMs());
-    this.#add(key, series);
+  /** Makes a series that is not there. `previous`: the point before, if there was one. @throws LimitExceeded */
+  add(key: string, point: Point, describe: () => SeriesDescription, previous?: EarlierPoint): Series {
+    const description = describe();
+    const { clock, seriesMax } = this.#options;
+    if (this.size >= seriesMax) {
+      throw new LimitExceeded(
+        `Cannot take a new series of "${description.name}": the server has ${seriesMax} of them, its limit; use labels with fewer values`,
+        "series",
+      );
+    }
+    const row = this.#columns.add(key, description, point);
+    if (previous !== undefined) this.#columns.setEarlier(row, previous);
+    this.#columns.setSeen(row, clock.monotonicMs());
+    const series = new Series(this.#columns, row);
+    this.#series[row] = series;
+    this.#rows.add(row, key);
+    this.#names.add(description.name, row);
+    for (const listener of this.#listeners) listener.onAdded(series);
     return series;
   }
 
   /** Gives a series that is there a point that is newer than all it has. */
   update(series: Series, point: Point): void {
-    series.seenMs = this.#options.clock.monotonicMs();
-    series.previous = series.point;
-    series.point = point;
-    series.isStale = false;
-    series.updates++;
-    for (const listener of this.#pointListeners) listener.onPoint?.(series);
+    const { row } = series;
+    this.#columns.setSeen(row, this.#options.clock.monotonicMs());
+    this.#columns.update(row, point);
+    if (this.#pointListeners.size > 0) this.#tellPoint(series);
   }
 
   /** Its source says that there is no value any more. */
   end(series: Series, timestampNs: bigint): void {
     if (series.isStale) return;
-    series.isStale = true;
-    series.seenMs = this.#options.clock.monotonicMs();
-    series.point = { ...series.point, timestampNs };
-    series.updates++;
-    for (const listener of this.#pointListeners) listener.onPoint?.(series);
+    const { row } = series;
+    this.#columns.setSeen(row, this.#options.clock.monotonicMs());
+    this.#columns.end(row, timestampNs);
+    this.#tellPoint(series);
   }
 
   [Symbol.dispose](): void {
     for (const timer of this.#sweeper.splice(0)) timer.cancel();
   }
 
-  #add(key: string, series: Series): void {
-    const { name } = series.description;
-    const { seriesMax } = this.#options;
-    if (this.#byKey.size >= seriesMax) {
-      throw new LimitExceeded(
-        `Cannot take a new series of "${name}": the server has ${seriesMax} of them, its limit; use labels with fewer values`,
-        "series",
-      );
-    }
-    this.#byKey.set(key, series);
-    const named = this.#byName.get(name);
-    if (named === undefined) this.#byName.set(name, new Set([series]));
-    else named.add(series);
-    for (const listener of this.#listeners) listener.onAdded(series);
+  #tellPoint(series: Series): void {
+    for (const listener of this.#pointListeners) listener.onPoint?.(series);
   }
 
   #sweepLater(): void {
@@ -235,62 +157,25 @@ export class SeriesTable implements Disposable {
   #sweep(): void {
     const { clock, silentMs } = this.#options;
     const nowMs = clock.monotonicMs();
-    for (const series of this.#byKey.values()) {
-      const silentForMs = (series.description.lookedAtMs?.() ?? nowMs) - series.seenMs;
+    for (const [row, series] of this.#series.entries()) {
+      if (series === undefined) continue;
+      const silentForMs = (series.family.lookedAtMs?.() ?? nowMs) - this.#columns.seenMs(row);
       if (!series.isStale) {
         if (silentForMs >= silentMs) this.end(series, clock.nowNs());
         continue;
       }
       if (silentForMs < FAREWELL_MS) continue;
-      this.#byKey.delete(series.key);
-      series.isGone = true;
-      const named = this.#byName.get(series.description.name)!;
-      named.delete(series);
-      if (named.size === 0) this.#byName.delete(series.description.name);
-      for (const listener of this.#listeners) listener.onRemoved(series);
+      this.#remove(series);
     }
   }
-}
 
-/** Tags of MetricPoint. */
-export const PointTag = {
-  NAME: (1 << 3) | 2,
-  VALUE: (2 << 3) | 1,
-  TIMESTAMP: 3 << 3,
-  LABELS: (4 << 3) | 2,
-  METRIC_TYPE: (5 << 3) | 2,
-  UNIT: (7 << 3) | 2,
-  DESCRIPTION: (8 << 3) | 2,
-  START_TIMESTAMP: 9 << 3,
-  COALESCED: 10 << 3,
-  CAUSE: 11 << 3,
-  INT_VALUE: 12 << 3,
-  STALE: 13 << 3,
-  HISTOGRAM: (14 << 3) | 2,
-  EXPONENTIAL_HISTOGRAM: (15 << 3) | 2,
-  SUMMARY: (16 << 3) | 2,
-  CURSOR: (17 << 3) | 2,
-} as const;
-
-const PAIR_KEY = (1 << 3) | 2;
-const PAIR_VALUE = (2 << 3) | 2;
-
-function encodeHead({ name, labels, type }: SeriesDescription): Uint8Array {
-  const sink = new ByteSink(64);
-  sink.textField(PointTag.NAME, name);
-  for (const [label, value] of labels) {
-    const pair = new ByteSink(32);
-    pair.textField(PAIR_KEY, label);
-    pair.textField(PAIR_VALUE, value);
-    sink.spanField(PointTag.LABELS, pair.bytes, 0, pair.used);
+  #remove(series: Series): void {
+    const { key, family } = series;
+    const row = series.depart();
+    this.#rows.delete(key);
+    this.#names.remove(family.name, row);
+    this.#series[row] = undefined;
+    this.#columns.remove(row);
+    for (const listener of this.#listeners) listener.onRemoved(series);
   }
-  sink.textField(PointTag.METRIC_TYPE, type);
-  return Uint8Array.from(sink.bytes.subarray(0, sink.used));
-}
-
-function encodeIntroduction({ unit, description }: SeriesDescription): Uint8Array {
-  const sink = new ByteSink(32);
-  if (unit !== "") sink.textField(PointTag.UNIT, unit);
-  if (description !== "") sink.textField(PointTag.DESCRIPTION, description);
-  return Uint8Array.from(sink.bytes.subarray(0, sink.used));
 }

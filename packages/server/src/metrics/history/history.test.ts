@@ -1,12 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { DescribedSeries } from "../series.ts";
+import { PastSeries } from "../series.ts";
 import { History } from "./history.ts";
 
 const SECOND_NS = 1_000_000_000n;
 const EVERYTHING = { fromNs: -(2n ** 63n), toNs: 2n ** 63n };
 
-function described(key: string): DescribedSeries {
-  return new DescribedSeries(key, { name: key, type: "gauge", unit: "", description: "", labels: [], origin: "" });
+function described(key: string): PastSeries {
+  return new PastSeries(key, { name: key, type: "gauge", unit: "", description: "", labels: [], origin: "" });
 }
 
 class Fixture {

@@ -51,8 +51,8 @@ export function restoreSeries(history: History, table: SeriesTable, seriesMax: n
     if (origin === SYSTEM_ORIGIN || origin === OWN_ORIGIN || table.size >= seriesMax) continue;
     const [before, newest = before] = history.newestTwo(id);
     if (newest === undefined || newest.isStale) continue;
-    const series = table.add(key, newest, () => description);
-    if (before !== undefined && !before.isStale) series.previous = before;
+    const previous = before?.isStale === false ? before : undefined;
+    const series = table.add(key, newest, () => description, previous);
     series.historyId = id;
     history.replace(id, series);
   }

@@ -17,7 +17,7 @@ import {
 import type { Batch, FrameCodec } from "../../store/contract.ts";
 import { ByteSink } from "../../stream/byte-sink.ts";
 import { WireReader } from "../../stream/wire.ts";
-import { DescribedSeries, type MetricType, type SeriesDescription } from "../series.ts";
+import { type DescribedSeries, type MetricType, PastSeries, type SeriesDescription } from "../series.ts";
 import { decodeWhole, encodeWhole, isPlain, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
 
 const HEADER_BYTES = 5;
@@ -93,7 +93,7 @@ export function seriesOf(definition: SeriesDefinition): DescribedSeries {
   const labels = Array.from({ length: flat.length / 2 }, (_, i): [string, string] => [flat[2 * i]!, flat[2 * i + 1]!]);
   const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
   const told: SeriesDescription = { name, type: metricType as MetricType, unit, description, labels, origin, ...rates };
-  return new DescribedSeries(key, told);
+  return new PastSeries(key, told);
 }
 
 const Told = { DOUBLE: 1, INT: 2, WHOLE: 3 } as const;
