@@ -1,5 +1,5 @@
-import { create } from "@bufbuild/protobuf";
-import { MetricsRequestSchema } from "@sluice/api";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { MetricPointSchema, MetricsRequestSchema } from "@sluice/api";
 import { FRAME_HEADER_BYTES } from "@sluice/rpc";
 import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -121,6 +121,25 @@ test("those who were busy for the same rounds share what they get then, and what
   pass(1);
   expect(new Set([...slow, quick!].map(({ taken }) => taken.at(-1))).size).toBe(1);
 });
+
+test("who is ready only at the next round gets what it brings, not what others who were busy for the same got before", () => {
+  const [first, second] = join(2);
+  pass(1);
+  for (const reader of [first!, second!]) reader.isBusy = true;
+  pass(2);
+  first!.isBusy = false;
+  selection.onIdle(first!);
+  second!.isBusy = false;
+  pass(1);
+  const counts = [first!, second!].map(({ taken }) => coalescedIn(taken.at(-1)!));
+  expect(counts).toEqual([1n, 3n]);
+});
+
+/** Of the first point. */
+function coalescedIn(frames: Uint8Array): bigint {
+  const end = FRAME_HEADER_BYTES + new DataView(frames.buffer, frames.byteOffset).getUint32(1);
+  return fromBinary(MetricPointSchema, frames.subarray(FRAME_HEADER_BYTES, end)).coalesced;
+}
 
 test("a timer that fires early does not make a second round of the same moment", () => {
   const early = { ...earlyBy(1, clock), monotonicMs: () => clock.monotonicMs(), nowNs: () => clock.nowNs() };

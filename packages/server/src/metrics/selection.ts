@@ -164,8 +164,7 @@ export class Selection implements SeriesListener, Disposable {
   onRemoved(series: Series): void {
     if (!this.#series.delete(series)) return;
     this.#admissions++;
-    this.#beginning = undefined;
-    this.#catchUps.clear();
+    this.#forgetShared();
     this.#inStep.forget(series);
     const others = new Set<Baseline>();
     for (const { told } of this.#seats.values()) if (told !== undefined) others.add(told);
@@ -228,7 +227,7 @@ export class Selection implements SeriesListener, Disposable {
     const before = this.#hasBusyInStep() ? this.#inStep.copy() : undefined;
     const sink = new ByteSink(256 + 64 * this.#series.size);
     this.#inStep.encode(this.#series, sink, how);
-    this.#catchUps.clear();
+    this.#forgetShared();
     const all = { frames: sink.bytes.subarray(0, sink.used), cursor: this.#cursor };
     // A round without anything to tell keeps nothing back.
     if (sink.used === 0) this.#lastRoundMs = lastRoundMs;
@@ -239,7 +238,7 @@ export class Selection implements SeriesListener, Disposable {
       } else if (seat.told === undefined) hand(seat.reader, all);
       else this.#catchUp(seat, seat.told, how);
     }
-    if (isResend) this.#catchUps.clear();
+    this.#forgetShared();
     this.#setTimer();
   }
 
@@ -260,6 +259,12 @@ export class Selection implements SeriesListener, Disposable {
   #hasBusyInStep(): boolean {
     for (const { reader, told } of this.#seats.values()) if (told === undefined && reader.isBusy) return true;
     return false;
+  }
+
+  /** What was made for many leads up to a round that is over, or is held for nobody any more. */
+  #forgetShared(): void {
+    this.#beginning = undefined;
+    this.#catchUps.clear();
   }
 
   /** Tells it up to the last round. */
