@@ -16,6 +16,7 @@ import { marksOf } from "./marks.ts";
 import { EntryMatcher } from "./matcher.ts";
 import type { LogQuery } from "./query.ts";
 import type { SharedMatchers } from "./shared-matcher.ts";
+import { soughtBy } from "./sought-texts.ts";
 
 /** Characters of what a notice cites. */
 const NOTICE_LENGTH_MAX = 1000;
@@ -36,7 +37,7 @@ export function readLogs(query: LogQuery, call: Call, options: ReadOptions): Fra
   const { reader, followers } = options;
   const start = startOf(query, reader);
   const labels = query.applications.length === 0 ? undefined : new ApplicationLabels(reader, query.applications);
-  const scanQuery = scanQueryOf(query, labels);
+  const scanQuery = scanQueryOf(query, labels, soughtBy(query.terms, followers));
   const filter = filterOf(query, call, options.matchers);
   const notices = query.hasControls ? noticesOf(query, labels) : [];
   if (query.isNewestFirst) {
@@ -101,10 +102,11 @@ function tailOptions(tail: Pick<TailOptions, "count" | "query" | "filter">, call
   return { ...tail, nowMs: () => clock.monotonicMs(), isCancelled: () => call.isEnded };
 }
 
-function scanQueryOf(query: LogQuery, labels: ApplicationLabels | undefined): ScanQuery {
+function scanQueryOf(query: LogQuery, labels: ApplicationLabels | undefined, sought: ScanQuery["sought"]): ScanQuery {
   const marks = marksOf(query.terms);
   return {
     ...(marks.length === 0 ? {} : { marks }),
+    ...(sought === undefined ? {} : { sought }),
     minSeverity: query.minSeverity,
     ...(labels === undefined ? {} : { labels: labels.ids }),
     ...(query.startTimestamp === undefined ? {} : { startTimestamp: query.startTimestamp }),

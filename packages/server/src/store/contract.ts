@@ -112,6 +112,20 @@ export interface ScanQuery {
    * unread. What is handed out may lack them all the same.
    */
   readonly marks?: Uint32Array;
+  /** Of one scan at a time. */
+  readonly sought?: Sought;
+}
+
+/**
+ * Looks through the bytes of many entries at once, before anything else is known of them: those in which nothing is found
+ * are passed over, when they come from disk.
+ */
+export interface Sought {
+  /**
+   * Whether something that is looked for may be in these whole frames. A promise: not known yet; asked again with the same
+   * bytes when it has resolved. Keeps no bytes about which it has answered.
+   */
+  mayBeIn(frames: Uint8Array): boolean | Promise<void>;
 }
 
 /** What is counted apart. */

@@ -4,17 +4,18 @@
 //     keeps none, it only remembers its position and reads again.
 // R2. A page is served only after its bytes proved themselves once in this process; what does not is served as damage.
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
-// R4. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
+// R4. Who looks for bytes first (`Sought`) reads blocks without their columns: those are read when there is something in it.
+// R5. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
 //     then the memory is left to them and to the garbage collector.
 import type { Block } from "./block.ts";
 import type { FrameCodec } from "./contract.ts";
 import type { PageTable } from "./page-table.ts";
-import type { Read } from "./proof.ts";
+import type { Proof } from "./proof.ts";
 import type { QueryPlan } from "./query.ts";
-import type { Segment } from "./segment.ts";
 import { BufferPools } from "./buffer-pool.ts";
 import { Columns, DAMAGED } from "./columns.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
+import { IndexReplaced, type Segment } from "./segment.ts";
 
 const BLOCK_BYTES = 512 * 1024;
 /** More pages than any segment has: keys are segment number × PAGES_MAX + page. */
@@ -23,6 +24,8 @@ const PAGES_MAX = 2 ** 24;
 const PRESSURE_LASTS = 64;
 /** Blocks read to their end stay for readers close behind, and no longer: their memory serves better while it is warm. */
 const FINISHED_BYTES_MAX = 4 * 1024 * 1024;
+/** Read ahead of a reader: one is copied out of the page cache while the one before it is looked through. */
+const AHEAD_BLOCKS = 2;
 /** Blocks that are read at once: with a hundred readers, each at a place of its own, all their next ones would be. */
 const READS_MAX = 32;
 /**
@@ -44,6 +47,14 @@ export interface HistoryOptions {
   readonly onDamage: (first: number, last: number) => void;
 }
 
+/** Pages to read as a block. */
+interface Range {
+  readonly from: number;
+  readonly to: number;
+  /** Without columns if possible. */
+  readonly isBare: boolean;
+}
+
 /** A block of one segment. */
 export class HistoryBlock implements Block {
   readonly segment: Segment;
@@ -52,7 +63,10 @@ export class HistoryBlock implements Block {
   readonly count: number;
   bytes: Buffer;
   columns: Columns;
+  /** R4. It has no columns yet. */
+  isBare: boolean;
   readonly hasDamage: boolean;
+  readonly page: number;
   /** The page behind the last one of this block. */
   readonly pageEnd: number;
   /** Somebody has read it to its end. */
@@ -64,17 +78,19 @@ export class HistoryBlock implements Block {
 
   constructor(
     segment: Segment,
-    place: { page: number; first: number; pageEnd: number },
-    read: Read & { bytes: Buffer },
+    place: { page: number; first: number; count: number; pageEnd: number },
+    read: { bytes: Buffer; columns: Columns | undefined },
   ) {
-    const { bytes, columns } = read;
+    const { bytes, columns = NO_COLUMNS } = read;
     this.segment = segment;
     this.key = keyOf(segment, place.page);
     this.first = place.first;
+    this.page = place.page;
     this.pageEnd = place.pageEnd;
-    this.count = columns.capacity;
+    this.count = place.count;
     this.bytes = bytes;
     this.columns = columns;
+    this.isBare = read.columns === undefined;
     this.hasDamage = columns.severities.includes(DAMAGED);
   }
 
@@ -128,11 +144,12 @@ export class History {
   }
 
   /** Reads the block that begins with a page; pages that cannot match are left out at its end. */
-  load(segment: Segment, table: PageTable, page: number, plan: QueryPlan): Promise<HistoryBlock> {
+  load(segment: Segment, table: PageTable, page: number, plan: QueryPlan, isBare = false): Promise<HistoryBlock> {
     const key = keyOf(segment, page);
     let loading = this.#loading.get(key);
     if (loading === undefined) {
-      loading = this.#readInTurn(segment, table, page, this.#endOf(table, page, plan)).finally(() => {
+      const range = { from: page, to: this.#endOf(table, page, plan) };
+      loading = this.#readInTurn(segment, table, { ...range, isBare }).finally(() => {
         this.#loading.delete(key);
       });
       this.#loading.set(key, loading);
@@ -140,18 +157,36 @@ export class History {
     return loading;
   }
 
-  /** Starts to read the block that a reader of `block` will need next. */
+  /** Starts to read the blocks that a reader of `block` will need next. */
   readAhead(block: HistoryBlock, table: PageTable, plan: QueryPlan, tailFirst: number): void {
-    if (this.#pressure > 0) return;
     const { segment } = block;
     let page = block.pageEnd;
-    while (page < table.count && !table.mayMatch(page, plan)) page++;
-    if (page >= table.count) return;
-    const key = keyOf(segment, page);
-    const first = segment.first + table.firstEntry(page);
-    if (this.#blocks.has(key) || this.#loading.has(key) || first >= tailFirst) return;
-    // Whoever needs the block asks again and hears of the failure then.
-    this.load(segment, table, page, plan).catch(() => undefined);
+    for (let ahead = 0; ahead < AHEAD_BLOCKS && this.#pressure === 0; ahead++) {
+      while (page < table.count && !table.mayMatch(page, plan)) page++;
+      if (page >= table.count || segment.first + table.firstEntry(page) >= tailFirst) return;
+      const key = keyOf(segment, page);
+      if (!this.#blocks.has(key) && !this.#loading.has(key)) {
+        // Whoever needs the block asks again and hears of the failure then.
+        this.load(segment, table, page, plan, plan.sought !== undefined).catch(() => undefined);
+      }
+      page = this.#endOf(table, page, plan);
+    }
+  }
+
+  /** R4. Reads the columns of a block, which may leave meanwhile: then it must be read again, with them. */
+  async complete(block: HistoryBlock, table: PageTable): Promise<void> {
+    try {
+      const columns = await block.segment.columns(table, block.page, block.pageEnd, this.#columns);
+      if (columns.capacity !== block.count) throw new IndexReplaced(block.segment.first);
+      if (block.isBare && !block.isEvicted) {
+        shift(columns, table.start(block.page));
+        block.columns = columns;
+        block.isBare = false;
+      } else if (columns.memory !== undefined) this.#columns.give(columns.memory);
+    } catch (error) {
+      if (!block.isEvicted) this.#evict(block);
+      throw error;
+    }
   }
 
   /** A reader came to the block's end. */
@@ -182,11 +217,11 @@ export class History {
   }
 
   /** R1. */
-  async #readInTurn(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
+  async #readInTurn(segment: Segment, table: PageTable, range: Range): Promise<HistoryBlock> {
     if (this.#reading === READS_MAX) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     else this.#reading++;
     try {
-      return await this.#read(segment, table, from, to);
+      return await this.#read(segment, table, range);
     } finally {
       // Whoever waits takes this one's place.
       const next = this.#waiting.shift();
@@ -195,23 +230,26 @@ export class History {
     }
   }
 
-  async #read(segment: Segment, table: PageTable, from: number, to: number): Promise<HistoryBlock> {
+  async #read(segment: Segment, table: PageTable, { from, to, isBare }: Range): Promise<HistoryBlock> {
     const proof = takeProof(segment, table, from, to);
     const buffer = this.#buffers.take(proof.end - proof.start);
+    // What is in memory is taken in this turn (P3), and damage is told from the columns.
+    const canBeBare = isBare && segment.memoryIndex === undefined && !table.hasDamage(from, to);
     const [isRead, columns] = await Promise.all([
       readProvable(segment, proof, buffer),
-      segment.columns(table, from, to, this.#columns),
+      canBeBare ? undefined : segment.columns(table, from, to, this.#columns),
     ]);
     // So that what is readable of a larger range is found out page by page.
-    if (!isRead && to - from > 1) return this.#read(segment, table, from, from + 1);
+    if (!isRead && to - from > 1) return this.#read(segment, table, { from, to: from + 1, isBare: false });
+    const isGood = isRead && (segment.isProven(from, to) || isIntact(segment, proof, buffer));
+    if (!isGood && columns === undefined) return this.#read(segment, table, { from, to, isBare: false });
     const read = { bytes: isRead ? buffer : buffer.subarray(0, 0), columns };
-    for (let i = 0; i <= columns.capacity; i++) {
-      columns.starts[i]! -= proof.start;
+    if (columns !== undefined) {
+      shift(columns, proof.start);
+      if (!isGood) markDamage(segment, proof, { ...read, columns }, this.#options.codec, this.#options.onDamage);
     }
-    if (!isRead || !(segment.isProven(from, to) || isIntact(segment, proof, buffer))) {
-      markDamage(segment, proof, read, this.#options.codec, this.#options.onDamage);
-    }
-    const block = new HistoryBlock(segment, { page: from, first: proof.first, pageEnd: to }, read);
+    const place = { page: from, first: proof.first, count: entriesOf(proof), pageEnd: to };
+    const block = new HistoryBlock(segment, place, read);
     this.#keep(block);
     return block;
   }
@@ -228,7 +266,7 @@ export class History {
     }
   }
 
-  /** R1, R4. */
+  /** R1, R5. */
   #evict(block: HistoryBlock): void {
     this.#blocks.delete(block.key);
     this.#bytes -= block.memory;
@@ -241,4 +279,13 @@ export class History {
 
 function keyOf(segment: Segment, page: number): number {
   return segment.ordinal * PAGES_MAX + page;
+}
+
+/** Counts starts from a byte of the segment. */
+function shift({ starts }: Columns, start: number): void {
+  for (let i = 0; i < starts.length; i++) starts[i]! -= start;
+}
+
+function entriesOf({ pages }: Proof): number {
+  return pages.reduce((count, { entries }) => count + entries, 0);
 }

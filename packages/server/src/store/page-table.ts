@@ -105,6 +105,14 @@ export class PageTable {
     return this.#words[page * ROW_WORDS + SEVERITY_MASK]!;
   }
 
+  /** Whether damaged entries are in the pages from..to. */
+  hasDamage(from: number, to: number): boolean {
+    for (let page = from; page < to; page++) {
+      if (this.severityMask(page) >>> DAMAGED_BIT === 1) return true;
+    }
+    return false;
+  }
+
   /** The page that holds an entry, by the entry's index within the segment. */
   find(entry: number): number {
     let low = 0;

@@ -1,5 +1,5 @@
 // A ScanQuery made ready for loops: numbers instead of bigints, and the bits that a page's summary is tested with.
-import type { ScanQuery } from "./contract.ts";
+import type { ScanQuery, Sought } from "./contract.ts";
 import type { LabelDictionary } from "./labels.ts";
 import type { SummaryTest } from "./page-table.ts";
 import { DAMAGED, isBefore, toWords } from "./columns.ts";
@@ -14,6 +14,8 @@ export class QueryPlan implements SummaryTest {
   readonly isOpen: boolean;
   /** Segments that lack one of them are skipped; undefined: none is. */
   readonly marks: Uint32Array | undefined;
+  /** Blocks in which it is not are passed over. */
+  readonly sought: Sought | undefined;
   readonly minSeverity: number;
   readonly hasTime: boolean;
   readonly startLow: number;
@@ -40,6 +42,7 @@ export class QueryPlan implements SummaryTest {
     this.#labels = query?.labels;
     this.#dictionary = dictionary;
     this.marks = query?.marks === undefined || query.marks.length === 0 ? undefined : query.marks;
+    this.sought = query?.sought;
     this.isOpen = this.minSeverity === 0 && !this.hasTime && this.#labels === undefined;
   }
 

@@ -26,6 +26,8 @@ export class LogScan implements Scan {
   #borrowed: HistoryBlock[] = NONE;
   /** The segment whose filter was last asked, and whether it lacks what is looked for. */
   #judged: { readonly segment: Segment; readonly isLacking: boolean } | undefined = undefined;
+  /** The next entry when something that is looked for was found in its block; 0 when in none so far. */
+  #hit = 0;
   #isClosed = false;
 
   constructor(core: LogCore, after: number, plan: QueryPlan) {
@@ -118,10 +120,32 @@ export class LogScan implements Scan {
       this.#position = segment.first + table.firstEntry(page) + table.entries(page) - 1;
       return undefined;
     }
-    const found = this.#core.history.find(segment, page, next);
-    if (found === undefined) return this.#core.history.load(segment, table, page, this.#plan);
+    const { history } = this.#core;
+    const found = history.find(segment, page, next);
+    if (found === undefined) {
+      const isBare = this.#plan.sought !== undefined && this.#hit !== next;
+      return history.load(segment, table, page, this.#plan, isBare);
+    }
+    history.readAhead(found, table, this.#plan, this.#core.tail.first);
+    const searching = this.#seek(found, next);
+    if (searching !== undefined) return searching;
+    if (this.#position >= next) return undefined;
+    if (found.isBare) return history.complete(found, table);
     this.#block = found;
-    this.#core.history.readAhead(found, table, this.#plan, this.#core.tail.first);
+    return undefined;
+  }
+
+  /** Passes over a block in which nothing is that is looked for; a promise: that is not known yet. */
+  #seek(block: HistoryBlock, next: number): Promise<void> | undefined {
+    const { sought } = this.#plan;
+    if (sought === undefined || block.hasDamage || this.#hit === next) return undefined;
+    const mayBe = sought.mayBeIn(block.bytes);
+    if (typeof mayBe !== "boolean") return mayBe;
+    if (mayBe) this.#hit = next;
+    else {
+      this.#core.history.finish(block);
+      this.#position = block.first + block.count - 1;
+    }
     return undefined;
   }
 
