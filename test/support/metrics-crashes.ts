@@ -1,6 +1,6 @@
 // A history of metrics that is written to, dies, and is opened again: against a model that forgets nothing.
 import { MetricIntake } from "../../packages/server/src/metrics/intake.ts";
-import type { TickPoint } from "../../packages/server/src/metrics/history/history.ts";
+import type { TickPoint } from "../../packages/server/src/metrics/history/chunk-reader.ts";
 import type { HistoryLog } from "../../packages/server/src/metrics/history/history-log.ts";
 import { openHistoryLog } from "../../packages/server/src/metrics/history/history-log.ts";
 import { restoreSeries } from "../../packages/server/src/metrics/history/open-history.ts";

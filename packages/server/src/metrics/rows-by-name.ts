@@ -1,5 +1,5 @@
 // The rows of each name of a metric, in the order in which they came: two columns that lead from one to the next.
-import { grown } from "./series-columns.ts";
+import { grown } from "./columns.ts";
 
 interface Chain {
   first: number;

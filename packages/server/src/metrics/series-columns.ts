@@ -7,6 +7,7 @@
 //     key) stands beside the columns, for the few that have it.
 // C3. A row that is let go is given again. Whoever has to do with its series longer copies before what it needs.
 // `npm run bench -- metrics-memory` shows what it is for.
+import { grown } from "./columns.ts";
 import { keyPrefix, labelsOfText, labelsText } from "./series-key.ts";
 import type { Point, SeriesDescription } from "./point.ts";
 
@@ -279,10 +280,4 @@ export class SeriesColumns {
     this.#seenMs = grown(this.#seenMs, new Float64Array(size));
     this.#historyId = grown(this.#historyId, new Int32Array(size));
   }
-}
-
-/** The column with room for more. */
-export function grown<T extends { set(from: T): void }>(column: T, larger: T): T {
-  larger.set(column);
-  return larger;
 }

@@ -6,13 +6,14 @@
 // H1. Exact: every point that was added comes out as it was, until its slab goes.
 // H2. Slabs go by age and by bytes, oldest first; what went is known (`lostUntilNs`, `lostSequence`).
 // H3. A series is known by its number while it is live or has a point here.
-import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
-import type { DescribedSeries } from "../series.ts";
-import { Arena, type Chunk, ChunkKind, type StoredChunk, type Stretch } from "./arena.ts";
-import { GorillaBlocks, GorillaReader } from "./gorilla.ts";
-import { fits, NO_SCALE, scaled, scaleOf, unscaled } from "./scales.ts";
+import { grown } from "../columns.ts";
+import type { DescribedSeries } from "../live-series.ts";
+import { Arena, type Chunk, ChunkKind, type Stretch } from "./arena.ts";
+import { ChunkReader, type ReadableChunk, type TickPoint } from "./chunk-reader.ts";
+import { OpenPoints } from "./open-points.ts";
+import { SeriesNumbers } from "./series-numbers.ts";
 import { Ticks } from "./ticks.ts";
-import { decodeWhole, encodeWhole, isPlain, type PastPoint, STALE_HIGH, STALE_LOW } from "./whole-point.ts";
+import type { PastPoint } from "./whole-point.ts";
 
 export interface HistoryOptions {
   /** So long points are kept. */
@@ -35,30 +36,11 @@ export interface PointRange {
   readonly toTick?: number;
 }
 
-/** A point, and when it came. */
-export interface TickPoint extends PastPoint {
-  readonly tick: number;
-}
-
-/** Whole points of one series that no chunk holds yet. */
-interface OpenWhole {
-  readonly parts: Buffer[];
-  bytes: number;
-  count: number;
-  firstTick: number;
-  lastTick: number;
-  oldestNs: bigint;
-  newestNs: bigint;
-}
-
 const SLAB_BYTES = 1024 * 1024;
-/** Beyond it whole points become a chunk. */
-const WHOLE_BYTES = 16 * 1024;
-const COMPRESSED_FROM = 256;
+const IDS_MIN = 64;
 /** What a series that is not live any more keeps in memory, or so. */
 const SERIES_BYTES = 1024;
-const TICK_BYTES = 6;
-const NO_BYTES = Buffer.alloc(0);
+const EVERYTHING: PointRange = { fromNs: -(2n ** 63n), toNs: 2n ** 63n };
 
 export class History {
   readonly ticks: Ticks;
@@ -68,33 +50,24 @@ export class History {
   lostSequence = 0;
   readonly #options: HistoryOptions;
   readonly #arena: Arena;
-  readonly #blocks = new GorillaBlocks();
-  readonly #wholes = new Map<number, OpenWhole>();
-  readonly #series: (DescribedSeries | undefined)[] = [];
-  readonly #ids = new Map<string, number>();
-  readonly #free: number[] = [];
+  readonly #numbers = new SeriesNumbers();
+  readonly #open: OpenPoints;
+  readonly #chunks: ChunkReader;
   /** Place of the newest chunk of each series. */
-  readonly #newest: number[] = [];
-  /** Of the points in each block. */
-  readonly #starts: bigint[] = [];
-  readonly #areInts: boolean[] = [];
-  /** Of the values in each block, and what they all would need. */
-  readonly #scales: number[] = [];
-  readonly #needs: number[] = [];
+  #newest = new Float64Array(IDS_MIN);
   /** The highest in a chunk. */
-  readonly #sealedTicks: number[] = [];
-  readonly #reader = new GorillaReader();
-  #wholeBytes = 0;
+  #sealedTicks = new Float64Array(IDS_MIN);
 
   constructor(options: HistoryOptions, firstTick = 0) {
     this.#options = options;
     this.#arena = new Arena({ slabBytes: options.slabBytes ?? SLAB_BYTES });
     this.ticks = new Ticks(firstTick);
+    this.#open = new OpenPoints(this.ticks, (chunk, body) => this.#store(chunk, body));
+    this.#chunks = new ChunkReader(this.ticks);
   }
 
   get bytes(): number {
-    const series = SERIES_BYTES * this.#ids.size;
-    return this.#arena.bytes + this.#blocks.bytes + this.ticks.bytes + this.#wholeBytes + series;
+    return this.#arena.bytes + this.#open.bytes + this.ticks.bytes + SERIES_BYTES * this.#numbers.size;
   }
 
   /** Bytes of what is compressed and full. */
@@ -103,40 +76,34 @@ export class History {
   }
 
   get size(): number {
-    return this.#ids.size;
+    return this.#numbers.size;
   }
 
   find(key: string): number | undefined {
-    return this.#ids.get(key);
+    return this.#numbers.find(key);
   }
 
   seriesOf(id: number): DescribedSeries | undefined {
-    return this.#series[id];
+    return this.#numbers.seriesOf(id);
   }
 
-  *all(): Generator<[id: number, series: DescribedSeries]> {
-    for (const id of this.#ids.values()) yield [id, this.#series[id]!];
+  all(): Iterable<[id: number, series: DescribedSeries]> {
+    return this.#numbers.all();
   }
 
   /** Gives a series its number. `wanted`: the one that it had. */
   add(series: DescribedSeries, wanted?: number): number {
-    const id = wanted ?? this.#free.pop() ?? this.#series.length;
-    const before = this.#series[id];
-    if (before !== undefined) this.#ids.delete(before.key);
-    this.#series[id] = series;
-    this.#ids.set(series.key, id);
+    const id = this.#numbers.add(series, wanted);
+    while (id >= this.#newest.length) this.#grow();
+    this.#open.begin(id);
     this.#newest[id] = 0;
-    this.#starts[id] = 0n;
-    this.#areInts[id] = false;
-    this.#scales[id] = 0;
-    this.#needs[id] = 0;
     this.#sealedTicks[id] = -1;
     return id;
   }
 
   /** A series is described anew. */
   replace(id: number, series: DescribedSeries): void {
-    this.#series[id] = series;
+    this.#numbers.replace(id, series);
   }
 
   /** Whether a point of this tick is in a chunk that was there when the history was opened. */
@@ -144,70 +111,9 @@ export class History {
     return tick <= this.#sealedTicks[id]!;
   }
 
-  /** Whether a point of this tick is behind what its series has in its block. */
-  #isLate(id: number, tick: number): boolean {
-    return this.#blocks.count(id) > 0 && !this.ticks.isAfter(tick, this.#blocks.lastTick(id));
-  }
-
   /** Adds a point to a series. Ticks ascend; times need not. */
   append(id: number, tick: number, point: PastPoint): void {
-    if (this.#isLate(id, tick) || (!isPlain(point) && !point.isStale)) {
-      this.#appendWhole(id, tick, point);
-      return;
-    }
-    const isInt = point.isStale ? this.#areInts[id]! : point.intValue !== undefined;
-    const startNs = point.isStale ? this.#starts[id]! : point.startNs;
-    if (!this.#blocks.hasRoom(id) || isInt !== this.#areInts[id] || startNs !== this.#starts[id]) {
-      this.#sealBlock(id);
-      this.#areInts[id] = isInt;
-      this.#starts[id] = startNs;
-    }
-    if (!point.isStale) this.#fitScale(id, point.value);
-    if (point.isStale) this.#blocks.append(id, tick, STALE_HIGH, STALE_LOW);
-    else {
-      scratch[0] = scaled(point.value, this.#scales[id]!);
-      this.#blocks.append(id, tick, halves[1]!, halves[0]!);
-    }
-  }
-
-  /** A block has one scale: where that does not fit, the next one begins. */
-  #fitScale(id: number, value: number): void {
-    const before = this.#scales[id]!;
-    if (this.#needs[id] === NO_SCALE || fits(value, before)) return;
-    const need = scaleOf(value, before);
-    this.#needs[id] = need;
-    const scale = need === NO_SCALE ? 0 : need;
-    // As they are, a block holds any values.
-    if (scale !== before) this.#sealBlock(id);
-    this.#scales[id] = scale;
-  }
-
-  #appendWhole(id: number, tick: number, point: PastPoint): void {
-    let whole = this.#wholes.get(id);
-    if (whole === undefined) {
-      const { timestampNs } = point;
-      whole = {
-        parts: [],
-        bytes: 0,
-        count: 0,
-        firstTick: tick,
-        lastTick: tick,
-        oldestNs: timestampNs,
-        newestNs: timestampNs,
-      };
-      this.#wholes.set(id, whole);
-    }
-    const body = encodeWhole(point);
-    const head = Buffer.allocUnsafe(TICK_BYTES + 4);
-    head.writeUInt32LE(body.length, head.writeUIntLE(tick, 0, TICK_BYTES));
-    whole.parts.push(head, body);
-    whole.bytes += head.length + body.length;
-    this.#wholeBytes += head.length + body.length;
-    whole.count++;
-    whole.lastTick = tick;
-    if (point.timestampNs < whole.oldestNs) whole.oldestNs = point.timestampNs;
-    if (point.timestampNs > whole.newestNs) whole.newestNs = point.timestampNs;
-    if (whole.bytes >= WHOLE_BYTES) this.#sealWhole(id);
+    this.#open.append(id, tick, point);
   }
 
   /** The points of a series in a range, by time. */
@@ -221,7 +127,7 @@ export class History {
       if (last !== undefined && last.timestampNs > timestampNs) isSorted = false;
       found.push(point);
     };
-    for (const chunk of this.#chunksIn(id, range)) this.#decode(chunk, take);
+    for (const chunk of this.#chunksIn(id, range)) this.#chunks.decode(chunk, take);
     return isSorted ? found : found.toSorted(byTime);
   }
 
@@ -232,8 +138,8 @@ export class History {
     let newestNs = -oldestNs;
     for (const chunk of this.#chunksIn(id, range)) {
       count += chunk.count;
-      const oldest = this.#oldestOf(chunk);
-      const newest = this.#newestOf(chunk);
+      const oldest = this.#chunks.oldestOf(chunk);
+      const newest = this.#chunks.newestOf(chunk);
       if (oldest < oldestNs) oldestNs = oldest;
       if (newest > newestNs) newestNs = newest;
     }
@@ -242,13 +148,14 @@ export class History {
 
   /** The two newest points of a series, the older one first. */
   newestTwo(id: number): TickPoint[] {
-    const chunks = [...this.#chunksIn(id, EVERYTHING)];
+    const chunks = this.#chunksIn(id, EVERYTHING);
+    const newestOf = (chunk: ReadableChunk): bigint => this.#chunks.newestOf(chunk);
     const last = chunks.reduce<ReadableChunk | undefined>(
-      (best, each) => (best === undefined || this.#newestOf(each) > this.#newestOf(best) ? each : best),
+      (best, each) => (best === undefined || newestOf(each) > newestOf(best) ? each : best),
       undefined,
     );
     const found: TickPoint[] = [];
-    if (last !== undefined) this.#decode(last, (point) => found.push(point));
+    if (last !== undefined) this.#chunks.decode(last, (point) => found.push(point));
     return found.toSorted(byTime).slice(-2);
   }
 
@@ -259,38 +166,20 @@ export class History {
   numbers(id: number, range: PointRange, seconds: number, visit: (sinceNs: number, value: number) => void): void {
     const from = Number(range.fromNs - BigInt(seconds) * 1_000_000_000n);
     const to = Number(range.toNs - BigInt(seconds) * 1_000_000_000n);
-    const { ticks } = this;
-    const reader = this.#reader;
-    for (const chunk of this.#chunksIn(id, range)) {
-      if (chunk.kind !== ChunkKind.GORILLA) {
-        this.#decode(chunk, ({ tick, value, isStale }) => {
-          const since = ticks.since(tick, seconds);
-          if (since >= from && since < to && !isStale) visit(since, value);
-        });
-        continue;
-      }
-      reader.open(chunk.bytes, chunk.at, chunk);
-      while (reader.next()) {
-        const since = ticks.since(reader.tick, seconds);
-        if (since < from || since >= to) continue;
-        if (reader.high === STALE_HIGH && reader.low === STALE_LOW) continue;
-        halves[0] = reader.low;
-        halves[1] = reader.high;
-        visit(since, unscaled(scratch[0]!, chunk.scale));
-      }
-    }
+    const take = (since: number, value: number): void => {
+      if (since >= from && since < to) visit(since, value);
+    };
+    for (const chunk of this.#chunksIn(id, range)) this.#chunks.numbers(chunk, seconds, take);
   }
 
   /** Makes chunks of what a series has beside them. */
   seal(id: number): void {
-    this.#sealBlock(id);
-    this.#sealWhole(id);
-    // Its next values may fit again.
-    if (this.#needs[id] === NO_SCALE) this.#needs[id] = 0;
+    this.#open.seal(id);
   }
 
+  /** All numbers of series are below it. */
   get ids(): number {
-    return this.#series.length;
+    return this.#numbers.end;
   }
 
   get end(): { readonly slab: number; readonly offset: number } {
@@ -318,18 +207,16 @@ export class History {
   /** Puts back what `since` handed out. */
   restore(stretch: Stretch): void {
     for (const { place, chunk } of this.#arena.restore(stretch)) {
-      const { id, kind } = chunk;
+      const { id, kind, lastTick } = chunk;
       this.#newest[id] = place;
-      this.#sealedTicks[id] = Math.max(this.#sealedTicks[id] ?? -1, chunk.lastTick);
-      if (kind !== ChunkKind.GORILLA) continue;
-      this.#starts[id] = chunk.startNs;
-      this.#areInts[id] = chunk.isInt;
+      if (lastTick > this.#sealedTicks[id]!) this.#sealedTicks[id] = lastTick;
+      if (kind === ChunkKind.GORILLA) this.#open.continue(id, chunk);
     }
   }
 
   /** Numbers that nobody has are given again. To be called when everything is back. */
   reuseIds(): void {
-    for (let id = this.#series.length - 1; id >= 0; id--) if (this.#series[id] === undefined) this.#free.push(id);
+    this.#numbers.reuse();
   }
 
   /** H2, H3. */
@@ -353,7 +240,7 @@ export class History {
 
   #noteLoss(): void {
     for (const chunk of this.#arena.oldest()) {
-      const newest = this.#newestOf(chunk);
+      const newest = this.#chunks.newestOf(chunk);
       if (newest > this.lostUntilNs) this.lostUntilNs = newest;
       this.lostSequence = Math.max(this.lostSequence, this.ticks.sequence(chunk.lastTick));
     }
@@ -362,51 +249,15 @@ export class History {
   /** H3. */
   #forgetSeries(): void {
     const { isLive } = this.#options;
-    for (const [key, id] of this.#ids) {
-      if (this.#arena.isThere(this.#newest[id]!) || this.#blocks.count(id) > 0 || this.#wholes.has(id)) continue;
-      if (isLive(this.#series[id]!)) continue;
-      this.#ids.delete(key);
-      this.#series[id] = undefined;
-      this.#free.push(id);
+    for (const [id, series] of this.#numbers.all()) {
+      if (this.#arena.isThere(this.#newest[id]!) || !this.#open.isEmpty(id) || isLive(series)) continue;
+      this.#numbers.forget(id);
     }
   }
 
   #dropTicks(): void {
-    let first = Math.min(this.ticks.next, this.#arena.firstTick);
-    for (const id of this.#ids.values()) {
-      if (this.#blocks.count(id) > 0) first = Math.min(first, this.#blocks.firstTick(id));
-    }
-    for (const whole of this.#wholes.values()) first = Math.min(first, whole.firstTick);
-    this.ticks.dropBefore(first);
-  }
-
-  #sealBlock(id: number): void {
-    const count = this.#blocks.count(id);
-    if (count > 0) {
-      const firstTick = this.#blocks.firstTick(id);
-      const lastTick = this.#blocks.lastTick(id);
-      const times = { firstTick, lastTick, oldestNs: 0n, newestNs: 0n };
-      const kind = ChunkKind.GORILLA;
-      const startNs = this.#starts[id]!;
-      const values = { isInt: this.#areInts[id]!, scale: this.#scales[id]! };
-      this.#store({ id, kind, ...values, startNs, count, ...times }, this.#blocks.bytesOf(id));
-    }
-    this.#blocks.reset(id);
-  }
-
-  #sealWhole(id: number): void {
-    const whole = this.#wholes.get(id);
-    if (whole === undefined) return;
-    const { parts, bytes, ...chunk } = whole;
-    const plain = Buffer.concat(parts);
-    const isCompressed = plain.length >= COMPRESSED_FROM;
-    const kind = isCompressed ? ChunkKind.WHOLE_ZSTD : ChunkKind.WHOLE;
-    this.#store(
-      { id, kind, isInt: false, scale: 0, startNs: 0n, ...chunk },
-      isCompressed ? zstdCompressSync(plain) : plain,
-    );
-    this.#wholes.delete(id);
-    this.#wholeBytes -= bytes;
+    const first = this.#open.firstTick(this.#numbers.ids());
+    this.ticks.dropBefore(Math.min(first, this.ticks.next, this.#arena.firstTick));
   }
 
   #store(chunk: Chunk, body: Uint8Array): void {
@@ -415,47 +266,22 @@ export class History {
     this.#newest[id] = this.#arena.add(chunk, body, where);
   }
 
+  #grow(): void {
+    const size = 2 * this.#newest.length;
+    this.#newest = grown(this.#newest, new Float64Array(size));
+    this.#sealedTicks = grown(this.#sealedTicks, new Float64Array(size));
+  }
+
   /** Chunks that may have points in a range, the oldest first. */
   #chunksIn(id: number, range: PointRange): ReadableChunk[] {
     const found: ReadableChunk[] = [];
     const take = (chunk: ReadableChunk): void => {
       if (range.fromTick !== undefined && chunk.lastTick < range.fromTick) return;
       if (range.toTick !== undefined && chunk.firstTick >= range.toTick) return;
-      if (this.#newestOf(chunk) < range.fromNs || this.#oldestOf(chunk) >= range.toNs) return;
+      if (this.#chunks.newestOf(chunk) < range.fromNs || this.#chunks.oldestOf(chunk) >= range.toNs) return;
       found.push(chunk);
     };
-    const count = this.#blocks.count(id);
-    if (count > 0) {
-      take({
-        kind: ChunkKind.GORILLA,
-        isInt: this.#areInts[id]!,
-        scale: this.#scales[id]!,
-        startNs: this.#starts[id]!,
-        count,
-        firstTick: this.#blocks.firstTick(id),
-        lastTick: this.#blocks.lastTick(id),
-        oldestNs: 0n,
-        newestNs: 0n,
-        bytes: this.#blocks.bytesOf(id),
-        at: 0,
-        length: 0,
-      });
-    }
-    const whole = this.#wholes.get(id);
-    if (whole !== undefined) {
-      const { parts, bytes: length, ...chunk } = whole;
-      take({
-        ...chunk,
-        kind: ChunkKind.WHOLE,
-        isInt: false,
-        scale: 0,
-        startNs: 0n,
-        bytes: NO_BYTES,
-        parts,
-        at: 0,
-        length,
-      });
-    }
+    for (const chunk of this.#open.chunks(id)) take(chunk);
     for (let place = this.#newest[id]!; place !== 0;) {
       const chunk = this.#arena.read(place);
       if (chunk === undefined) break;
@@ -464,60 +290,7 @@ export class History {
     }
     return found.toReversed();
   }
-
-  #oldestOf(chunk: ReadableChunk): bigint {
-    return chunk.kind === ChunkKind.GORILLA ? this.ticks.timestampNs(chunk.firstTick) : chunk.oldestNs;
-  }
-
-  #newestOf(chunk: ReadableChunk): bigint {
-    return chunk.kind === ChunkKind.GORILLA ? this.ticks.timestampNs(chunk.lastTick) : chunk.newestNs;
-  }
-
-  #decode(chunk: ReadableChunk, visit: (point: TickPoint) => void): void {
-    if (chunk.kind === ChunkKind.GORILLA) this.#decodeGorilla(chunk, visit);
-    else this.#decodeWhole(chunk, visit);
-  }
-
-  #decodeGorilla(chunk: ReadableChunk, visit: (point: TickPoint) => void): void {
-    const { startNs, isInt, scale, bytes, at } = chunk;
-    const reader = this.#reader;
-    reader.open(bytes, at, chunk);
-    while (reader.next()) {
-      const { tick, high, low } = reader;
-      halves[0] = low;
-      halves[1] = high;
-      const value = unscaled(scratch[0]!, scale);
-      const isStale = high === STALE_HIGH && low === STALE_LOW;
-      const timestampNs = this.ticks.timestampNs(tick);
-      const intValue = isInt && !isStale ? BigInt(value) : undefined;
-      visit({ tick, value, intValue, timestampNs, startNs, isStale });
-    }
-  }
-
-  #decodeWhole({ kind, bytes, at, length, parts }: ReadableChunk, visit: (point: TickPoint) => void): void {
-    const stored = parts === undefined ? bytes.subarray(at, at + length) : Buffer.concat(parts);
-    const plain =
-      kind === ChunkKind.WHOLE_ZSTD
-        ? zstdDecompressSync(stored)
-        : Buffer.from(stored.buffer, stored.byteOffset, stored.length);
-    for (let from = 0; from < plain.length;) {
-      const tick = plain.readUIntLE(from, TICK_BYTES);
-      const start = from + TICK_BYTES + 4;
-      const end = start + plain.readUInt32LE(from + TICK_BYTES);
-      visit({ ...decodeWhole(plain.subarray(start, end), this.ticks.timestampNs(tick)), tick });
-      from = end;
-    }
-  }
 }
-
-type ReadableChunk = Omit<StoredChunk, "id" | "previous" | "bytes"> & {
-  readonly bytes: Uint8Array;
-  readonly parts?: readonly Buffer[];
-};
-
-const EVERYTHING: PointRange = { fromNs: -(2n ** 63n), toNs: 2n ** 63n };
-const scratch = new Float64Array(1);
-const halves = new Uint32Array(scratch.buffer);
 
 function isTickIn(tick: number, { fromTick, toTick }: PointRange): boolean {
   return (fromTick === undefined || tick >= fromTick) && (toTick === undefined || tick < toTick);

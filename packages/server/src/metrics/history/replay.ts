@@ -9,7 +9,8 @@ import { ByteSink } from "../../stream/byte-sink.ts";
 import { nextTurn } from "../../stream/turn.ts";
 import { type BaselineOptions, encodeTold } from "../baseline.ts";
 import type { DescribedSeries } from "../series.ts";
-import type { History, PointRange, TickPoint } from "./history.ts";
+import type { TickPoint } from "./chunk-reader.ts";
+import type { History, PointRange } from "./history.ts";
 
 export interface ReplayOptions extends BaselineOptions {
   readonly counterMode: CounterMode;
