@@ -5,6 +5,7 @@ import { PassThrough } from "node:stream";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type CallOptions, callCli } from "../support/cli-in-process.ts";
 import { type ServerProcess, startServer } from "../support/server-process.ts";
+import { openStallingProxy } from "../support/stalling-proxy.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
 let folder: TemporaryFolder;
@@ -141,6 +142,22 @@ test("Ctrl-C takes no more jobs and waits for the running one", async () => {
   await writeFile(go, "");
   expect(await work.ended).toMatchObject({ exitCode: 0, stdout: "begun\ndone\n" });
   expect(await statsOf("slow")).toMatchObject({ done: "1", waiting: "1", running: "0", workers: 0 });
+});
+
+test("a job that was on its way to the worker at Ctrl-C goes back at once, and the worker says so", async () => {
+  await queue(["create", "crossing"]);
+  await using proxy = await openStallingProxy(server.address);
+  const words = ["queue", "work", "crossing", "--exec", "echo begun", "--server", proxy.address];
+  const work = callCli(words, { folder: folder.path, environment: { PATH: process.env["PATH"] ?? "" } });
+  await expect.poll(() => work.stderr()).toContain("Working on crossing");
+  proxy.stall();
+  await queue(["enqueue", "crossing", "a"]);
+  await expect.poll(() => statsOf("crossing")).toMatchObject({ running: "1" });
+  work.interrupt();
+  proxy.resume();
+  const { exitCode, stdout, stderr } = await work.ended;
+  expect([exitCode, stdout, stderr.split("\n").slice(1)]).toEqual([0, "", ["job 1 goes back: it had not begun", ""]]);
+  expect(await statsOf("crossing")).toMatchObject({ waiting: "1", running: "0", workers: 0, failures: "0" });
 });
 
 test("a paused queue hands out nothing; drain waits for what runs", async () => {

@@ -12,3 +12,11 @@ export function abortWith(controller: AbortController, signals: readonly (AbortS
   }
   return () => unlinks.forEach((unlink) => unlink());
 }
+
+/** Resolves when it aborts; at once when it has. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

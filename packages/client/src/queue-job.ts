@@ -140,30 +140,30 @@ export function toQueueJob({ lease, job, failures }: Delivery): QueueJob {
   };
 }
 
+/** No job of a fairness key is started before a time, Unix ns. */
+export interface Throttle {
+  readonly fairnessKey: string;
+  readonly until: bigint;
+}
+
 /** What became of a job, for the server. */
 export type Outcome =
   | { readonly kind: "ack" }
-  | { readonly kind: "return"; readonly reason: string; readonly throttleUntil?: bigint }
+  | { readonly kind: "return"; readonly reason: string; readonly throttle?: Throttle }
   | { readonly kind: "retry"; readonly reason: string; readonly notBefore: bigint }
   | { readonly kind: "reject"; readonly reason: string };
 
 /** Of a worker that ends. */
 export const RETURNED: Outcome = { kind: "return", reason: "the worker drains" };
 
-/** A job's end that the server has not answered. */
-export interface UnansweredEnd {
-  readonly job: QueueJob;
-  readonly lease: { readonly jobId: string; readonly attempt: bigint };
-  readonly outcome: Outcome;
-}
-
 /** What a handler's exception means. */
-export function outcomeOf(error: unknown, nowNs: bigint): Outcome {
+export function outcomeOf(error: unknown, { fairnessKey }: Pick<QueueJob, "fairnessKey">, nowNs: bigint): Outcome {
   const reason = error instanceof Error ? error.message : String(error);
   const after = (ms: number): bigint => nowNs + BigInt(Math.max(0, Math.round(ms))) * NS_PER_MS;
   if (error instanceof ReturnJob) {
     const { throttleMs } = error;
-    return { kind: "return", reason, ...(throttleMs === undefined ? {} : { throttleUntil: after(throttleMs) }) };
+    if (throttleMs === undefined) return { kind: "return", reason };
+    return { kind: "return", reason, throttle: { fairnessKey, until: after(throttleMs) } };
   }
   if (error instanceof RejectJob) return { kind: "reject", reason };
   if (error instanceof RetryJob) return { kind: "retry", reason, notBefore: after(error.afterMs) };

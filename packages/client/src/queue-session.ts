@@ -4,8 +4,10 @@
 //      changes nothing, and what was lost with a message comes with the next one.
 // QS2. A new flow leaves only when it differs from what the server has by itself: a delivery moves `seen` on and the
 //      window back by one, and nothing has to be said.
-// QS3. What ends jobs leaves before the flow that their places make room for.
+// QS3. What ends jobs leaves before the flow that their places make room for, and before a drain: it would not be read behind one.
 // QS4. The number of a request says what it asked: odd ones start, even ones end. So nothing is kept to read the answer.
+// QS5. A stream that drains is half-closed when the server has said that nothing is left, not before: what crosses the drain
+//      can be given back.
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   type Delivery,
@@ -89,7 +91,10 @@ export class WorkSession {
   #acks: LeaseLike[] = [];
   #others: Saying[] = [];
   #request = 0n;
-  #isFinishing = false;
+  /** A drain is to be said. */
+  #isDraining = false;
+  /** QS5 */
+  #isDrained = false;
   #isOver = false;
   #isAnswered = false;
 
@@ -102,7 +107,7 @@ export class WorkSession {
     return this.#isAnswered;
   }
 
-  /** Resolves when the stream ended well after `finish`. @throws what ended it otherwise. */
+  /** Resolves when the stream has ended after a drain. @throws what ended it otherwise. */
   async run(stop: AbortSignal): Promise<void> {
     const { call, clock, silenceMs } = this.#context;
     const attempt = new AbortController();
@@ -120,7 +125,7 @@ export class WorkSession {
         alarm?.listen();
         this.#take(response);
       }
-      if (!this.#isFinishing) throw new RpcError(Code.UNAVAILABLE, "The server ended the stream of a worker");
+      if (!this.#isDrained) throw new RpcError(Code.UNAVAILABLE, "The server ended the stream of a worker");
     } catch (error) {
       attempt.signal.throwIfAborted(); // the reason says more than the cancellation that it caused
       throw error;
@@ -139,31 +144,25 @@ export class WorkSession {
   }
 
   end(lease: LeaseLike, outcome: Outcome): void {
+    if (outcome.kind === "return" && outcome.throttle !== undefined) {
+      this.#others.push({ kind: { case: "throttle", value: outcome.throttle } });
+    }
     if (outcome.kind === "ack") this.#acks.push(lease);
     else this.#others.push({ kind: { case: "nack", value: this.#nackOf(lease, outcome) } });
     this.#changed.open();
-  }
-
-  throttle(fairnessKey: string, until: bigint): void {
-    this.#push({ kind: { case: "throttle", value: { fairnessKey, until } } });
   }
 
   progress(lease: LeaseLike, progress: { readonly fraction: number; readonly message: string }): void {
     this.#push({ kind: { case: "progress", value: { lease, ...progress } } });
   }
 
-  drain(deadlineMs: number): void {
-    this.#push({ kind: { case: "drain", value: { deadlineMs } } });
+  drain(): void {
+    this.#isDraining = true;
+    this.#changed.open();
   }
 
   /** There is room for more, or for less. Cheap. */
   roomChanged(): void {
-    this.#changed.open();
-  }
-
-  /** Nothing more will be said: the stream ends when all has left. */
-  finish(): void {
-    this.#isFinishing = true;
     this.#changed.open();
   }
 
@@ -179,7 +178,7 @@ export class WorkSession {
     while (!this.#isOver) {
       const requests = this.#takeRequests();
       if (requests.length > 0) yield framesOf(requests);
-      else if (this.#isFinishing) return;
+      else if (this.#isDrained) return;
       else await this.#changed.wait();
     }
   }
@@ -191,6 +190,8 @@ export class WorkSession {
     if (this.#acks.length > 0) {
       requests.push({ kind: { case: "ack", value: { request: this.#even(), leases: this.#acks } } });
     }
+    if (this.#isDraining) requests.push({ kind: { case: "drain", value: {} } });
+    this.#isDraining = false;
     if (this.#starts.length > 0) {
       requests.push({ kind: { case: "start", value: { request: this.#even() + 1n, leases: this.#starts } } });
     }
@@ -249,7 +250,9 @@ export class WorkSession {
         return owner.onLeaseLost(kind.value.leases);
       case "flowState":
         return this.#compare(kind.value);
-      case "drained": // the worker knows by itself when it is done
+      case "drained":
+        this.#isDrained = true;
+        return this.#changed.open();
       case undefined:
         return undefined; // of a newer contract
       default:

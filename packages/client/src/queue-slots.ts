@@ -3,7 +3,8 @@
 // SL1. A job is in one place: waiting, starting (its Start is unanswered), or running.
 // SL2. The most urgent of those that wait comes first, and of one priority the one that came first.
 import type { Delivery, Lease } from "@sluice/api";
-import type { LeaseLike } from "./queue-session.ts";
+import type { LeaseLike, Room } from "./queue-session.ts";
+import type { QueueWorkerOptions } from "./queue-worker-options.ts";
 
 const PRIORITIES = 8;
 
@@ -43,18 +44,25 @@ export class Slots {
     return this.waiting + this.busy;
   }
 
-  /** Bytes of their bodies. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
   /** Jobs held with at least this priority. */
-  heldFrom(priority: number): number {
+  #heldFrom(priority: number): number {
     const isUrgent = (delivery: Delivery): boolean => priorityOf(delivery) >= priority;
     let count = this.#waiting.slice(priority).reduce((sum, { size }) => sum + size, 0);
     for (const delivery of this.#starting.values()) if (isUrgent(delivery)) count++;
     for (const { delivery } of this.#running.values()) if (isUrgent(delivery)) count++;
     return count;
+  }
+
+  /** What a worker says that it would take: `jobs`, as far as its windows of bytes and its lanes allow. */
+  room(jobs: number, { windowBytes = 0, lanes = [] }: Pick<QueueWorkerOptions, "windowBytes" | "lanes">): Room {
+    return {
+      jobs,
+      bytes: windowBytes === 0 ? 0 : Math.max(1, windowBytes - this.#bytes),
+      lanes: lanes.map(({ minPriority, slots }) => ({
+        minPriority,
+        window: Math.max(0, slots - this.#heldFrom(minPriority)),
+      })),
+    };
   }
 
   wait(delivery: Delivery): void {
@@ -88,16 +96,19 @@ export class Slots {
     return delivery;
   }
 
-  run(job: RunningJob): void {
+  /** @param seat of its lease, in the heartbeat's table */
+  run(delivery: Delivery, seat: number): RunningJob {
+    const job: RunningJob = { lease: leaseOf(delivery), delivery, seat, abort: new AbortController(), isOver: false };
     this.#running.set(job.lease.attempt, job);
-    this.#bytes += bytesOf(job.delivery);
+    this.#bytes += bytesOf(delivery);
+    return job;
   }
 
   findRunning(attempt: bigint): RunningJob | undefined {
     return this.#running.get(attempt);
   }
 
-  runningJobs(): IterableIterator<RunningJob> {
+  runningJobs(): MapIterator<RunningJob> {
     return this.#running.values();
   }
 
@@ -114,14 +125,21 @@ export class Slots {
     }
   }
 
-  /** Jobs whose Start is unanswered. */
-  startingJobs(): IterableIterator<Delivery> {
-    return this.#starting.values();
+  /** Of the jobs that run, and of those whose Start is unanswered. */
+  leases(): LeaseLike[] {
+    const running = [...this.#running.values()].filter(({ isOver }) => !isOver);
+    return [...running.map(({ lease }) => lease), ...Array.from(this.#starting.values(), leaseOf)];
   }
 
   /** The stream is gone, and with it all that was not started. */
   dropWaiting(): void {
     for (let delivery = this.takeWaiting(); delivery !== undefined; delivery = this.takeWaiting());
+  }
+
+  /** The server has taken back all that was not started. */
+  dropOffers(): void {
+    this.dropWaiting();
+    for (const delivery of this.#starting.values()) this.takeStarting(attemptOf(delivery));
   }
 
   #forgetWaiting(delivery: Delivery): void {

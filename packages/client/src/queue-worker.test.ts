@@ -32,9 +32,10 @@ test("it takes as many jobs as it has slots; what ends a job leaves before the w
   work.results("ack", ResultCode.OK, "1");
   const drained = worker.drain();
   await settle();
-  expect(work.isEnded).toBe(true);
-  work.end();
+  work.drained();
   await drained;
+  await settle();
+  expect(work.isEnded).toBe(true);
 });
 
 test("what a handler throws says what becomes of its job", async () => {
@@ -53,8 +54,7 @@ test("what a handler throws says what becomes of its job", async () => {
     { job: "3", kind: NackKind.REJECT, reason: "no such customer", notBefore: 0n },
     { job: "4", kind: NackKind.RETRY, reason: "later", notBefore: START_NS + 2_000_000_000n },
   ]);
-  const throttles = work.requests.flatMap((each) => (each.case === "throttle" ? [each.value] : []));
-  expect(throttles).toMatchObject([{ fairnessKey: "", until: START_NS + 1_500_000_000n }]);
+  expect(work.throttles).toMatchObject([{ fairnessKey: "", until: START_NS + 1_500_000_000n }]);
   closed.abort();
   await worker.ended;
 });
@@ -117,24 +117,27 @@ test("after a lost connection it says what it holds, and says again what was not
   const jobs = openHandler();
   const lost: LeaseLostError[] = [];
   const { clock, subscribed, calls, closed, worker } = openWorker(jobs.handler, {
-    slots: 3,
+    slots: 4,
     onLeaseLost: (error) => lost.push(error),
   });
   const first = await subscribed({ token: "one" });
-  for (const id of ["1", "2", "3"]) first.deliver(id);
+  for (const id of ["1", "2", "3", "4"]) first.deliver(id);
   await settle();
   await jobs.finish("1");
   first.lose();
+  await settle();
+  await jobs.fail("4", new ReturnJob("busy", { throttleMs: 1500 }));
   await clock.advanceInTurns(100);
   const second = calls[1]!;
   const leases = (...ids: string[]) => ids.map((jobId) => ({ jobId, attempt: BigInt(jobId) }));
   expect(second.subscribe).toMatchObject({
     workerId: "w",
-    held: leases("2", "3", "1"),
-    flow: { seen: 0n, window: 1 },
+    held: leases("2", "3", "1", "4"),
+    flow: { seen: 0n, window: 2 },
   });
   expect(Buffer.from(second.subscribe.sessionToken).toString()).toBe("one");
-  expect(second.acks).toEqual(["1"]);
+  expect([second.acks, second.nacks.map(({ job }) => job)]).toEqual([["1"], ["4"]]);
+  expect(second.throttles).toMatchObject([{ fairnessKey: "", until: START_NS + 1_500_000_000n }]);
   const [kept, gone] = [jobs.signal("2"), jobs.signal("3")];
   second.session({ kept: leases("2"), lost: leases("3") });
   second.results("ack", ResultCode.DUPLICATE, "1");

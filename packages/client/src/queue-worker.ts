@@ -8,9 +8,13 @@
 //      by the attempt, so it counts once. There is a bound on it: past `OUTCOMES_MAX` no more jobs are taken.
 // QW4. A job whose lease is lost hears of it by its signal, and nothing is said of it any more. Lost is what the server says
 //      is, and what could not be extended in time.
+// QW5. In a drain the server has the last word: what it had handed out before it heard of the drain is given back, on the
+//      same stream. A drain with a deadline ends without that word, if it does not come.
 import { type Delivery, type Lease, type LeaseResult, type Recall, ResultCode, type Session } from "@sluice/api";
-import { abortWith } from "./abort.ts";
+import { Code, RpcError } from "@sluice/rpc";
+import { aborted, abortWith } from "./abort.ts";
 import { SILENCE_IN_HEARTBEATS } from "./listen.ts";
+import { UnansweredEnds } from "./queue-ends.ts";
 import type { Heartbeat } from "./queue-heartbeat.ts";
 import {
   type JobContext,
@@ -21,7 +25,6 @@ import {
   type QueueJob,
   RETURNED,
   toQueueJob,
-  type UnansweredEnd,
   WorkerDrained,
 } from "./queue-job.ts";
 import type { KeeperReport } from "./queue-lease-keeper.ts";
@@ -34,6 +37,8 @@ import { pause, type Timer } from "./time.ts";
 
 const OUTCOMES_MAX = 1000;
 const SERVER_HEARTBEAT_MS = 15_000;
+/** After a drain's deadline: what is given back is answered within that, or the server finds out by itself. */
+const LAST_ANSWERS_MS = 5000;
 
 /** See `QueueClient.worker`. */
 export class QueueWorker implements AsyncDisposable {
@@ -43,7 +48,7 @@ export class QueueWorker implements AsyncDisposable {
   readonly #handler: JobHandler;
   readonly #window: number;
   readonly #slots = new Slots();
-  readonly #unanswered = new Map<bigint, UnansweredEnd>();
+  readonly #unanswered: UnansweredEnds;
   readonly #heartbeat: Heartbeat;
   readonly #stop = new AbortController();
   /** Aborted when there is nothing left to wait for. */
@@ -71,6 +76,7 @@ export class QueueWorker implements AsyncDisposable {
     this.#options = options;
     this.#window = window;
     this.#workerId = workerId;
+    this.#unanswered = new UnansweredEnds(options);
     this.#heartbeat = context.openHeartbeat({
       seats: slots,
       where: options.heartbeat ?? "thread",
@@ -92,6 +98,11 @@ export class QueueWorker implements AsyncDisposable {
     return this.#slots.waiting;
   }
 
+  /** Ends of jobs that the server has not confirmed. */
+  get unconfirmed(): number {
+    return this.#unanswered.size;
+  }
+
   get isConnected(): boolean {
     return this.#session?.isAnswered === true;
   }
@@ -103,7 +114,8 @@ export class QueueWorker implements AsyncDisposable {
 
   /**
    * Takes no more jobs, gives back what was not started, lets the running ones end, and ends. After `deadlineMs` their
-   * signals are aborted, and they are returned. Idempotent; the first deadline holds.
+   * signals are aborted, and they are returned; what the server has not answered 5 s later is done again. Without a deadline
+   * it waits for a server that is away. Idempotent; the first deadline holds.
    */
   async drain({ deadlineMs }: { readonly deadlineMs?: number } = {}): Promise<void> {
     if (!this.#isDraining) {
@@ -111,7 +123,7 @@ export class QueueWorker implements AsyncDisposable {
       const { clock } = this.#context;
       if (deadlineMs !== undefined) this.#drainTimer = clock.setTimer(() => this.#returnAll(), deadlineMs);
       this.#slots.dropWaiting();
-      this.#session?.drain(0);
+      this.#session?.drain();
       this.#finishWhenDone();
     }
     await this.#ended;
@@ -124,8 +136,7 @@ export class QueueWorker implements AsyncDisposable {
   /** Session after session. */
   async #run(): Promise<void> {
     const { clock, random } = this.#context;
-    const policy = { ...this.#context.retry, ...this.#options.retry };
-    const retrier = new Retrier(policy, random);
+    const retrier = new Retrier({ ...this.#context.retry, ...this.#options.retry }, random);
     const unlink = abortWith(this.#stop, [this.#context.closed, this.#options.signal]);
     this.#stop.signal.addEventListener("abort", () => this.#over.abort(), { once: true });
     try {
@@ -133,10 +144,12 @@ export class QueueWorker implements AsyncDisposable {
         const session = this.#openSession();
         this.#session = session;
         try {
-          await session.run(this.#stop.signal);
+          await session.run(this.#stop.signal).finally(() => (this.#session = undefined));
+          this.#slots.dropOffers();
+          if (this.#owesWord) throw new RpcError(Code.UNAVAILABLE, "The server ended the stream of a worker");
+          if (!this.#isDone) await aborted(this.#over.signal); // handlers whose leases are lost
           return;
         } catch (error) {
-          this.#session = undefined;
           this.#stop.signal.throwIfAborted();
           this.#slots.dropWaiting(); // QW2
           if (session.isAnswered) retrier.succeeded();
@@ -160,17 +173,19 @@ export class QueueWorker implements AsyncDisposable {
     }
   }
 
-  /** Nothing is left to do or to say. */
+  /** Nothing is left to do or to say; only without a session that is sure, QW5. */
   get #isDone(): boolean {
     return this.#isDraining && this.#slots.held === 0 && this.#unanswered.size === 0;
+  }
+
+  /** There is something that the server must hear, or will have to. */
+  get #owesWord(): boolean {
+    return this.#unanswered.size > 0 || this.#slots.leases().length > 0;
   }
 
   #openSession(): WorkSession {
     const { call, clock } = this.#context;
     const { slots, leaseMs = 0, serverHeartbeatMs = SERVER_HEARTBEAT_MS } = this.#options;
-    const running = [...this.#slots.runningJobs()].filter(({ isOver }) => !isOver).map(({ lease }) => lease);
-    const starting = Array.from(this.#slots.startingJobs(), leaseOf);
-    const unanswered = [...this.#unanswered.values()];
     const session = new WorkSession({
       call,
       clock,
@@ -180,14 +195,14 @@ export class QueueWorker implements AsyncDisposable {
         queue: this.queue,
         workerId: this.#workerId,
         sessionToken: this.#token,
-        held: [...running, ...starting, ...unanswered.map(({ lease }) => lease)],
+        held: [...this.#slots.leases(), ...this.#unanswered.leases()],
         explicitStart: this.#options.explicitStart ?? this.#window > slots,
         leaseMs,
         heartbeatMs: serverHeartbeatMs,
       },
     });
-    for (const { lease, outcome } of unanswered) session.end(lease, outcome); // QW3
-    if (this.#isDraining) session.drain(0);
+    this.#unanswered.sayAll(session); // QW3
+    if (this.#isDraining) session.drain();
     return session;
   }
 
@@ -203,16 +218,9 @@ export class QueueWorker implements AsyncDisposable {
 
   /** QW1, QW3 */
   #room(): Room {
-    const { windowBytes = 0, lanes = [] } = this.#options;
     const jobs = Math.min(this.#window - this.#slots.held, OUTCOMES_MAX - this.#unanswered.size);
-    return {
-      jobs: this.#isDraining || !this.#heartbeat.isReady ? 0 : Math.max(0, jobs),
-      bytes: windowBytes === 0 ? 0 : Math.max(1, windowBytes - this.#slots.bytes),
-      lanes: lanes.map(({ minPriority, slots }) => ({
-        minPriority,
-        window: Math.max(0, slots - this.#slots.heldFrom(minPriority)),
-      })),
-    };
+    const takes = !this.#isDraining && this.#heartbeat.isReady;
+    return this.#slots.room(takes ? Math.max(0, jobs) : 0, this.#options);
   }
 
   #onSession({ sessionToken, workerId, leaseMs, kept, lost }: Session): void {
@@ -227,7 +235,6 @@ export class QueueWorker implements AsyncDisposable {
     this.#onLeaseLost(lost, "the server gave it away while there was no connection");
     this.#fillSlots();
     this.#session?.roomChanged();
-    this.#finishWhenDone();
   }
 
   #onDelivery(delivery: Delivery): void {
@@ -274,11 +281,8 @@ export class QueueWorker implements AsyncDisposable {
   }
 
   #begin(delivery: Delivery): void {
-    const lease = leaseOf(delivery);
-    const seat = this.#heartbeat.hold(lease, this.#leaseMs);
-    const running: RunningJob = { lease, delivery, seat, abort: new AbortController(), isOver: false };
-    this.#slots.run(running);
-    void this.#handle(running);
+    const seat = this.#heartbeat.hold(leaseOf(delivery), this.#leaseMs);
+    void this.#handle(this.#slots.run(delivery, seat));
   }
 
   /** Never rejects. */
@@ -288,10 +292,7 @@ export class QueueWorker implements AsyncDisposable {
     try {
       await this.#handler(job, this.#contextOf(running));
     } catch (error) {
-      outcome = outcomeOf(error, this.#context.clock.nowNs());
-      if (outcome.kind === "return" && outcome.throttleUntil !== undefined) {
-        this.#session?.throttle(job.fairnessKey, outcome.throttleUntil);
-      }
+      outcome = outcomeOf(error, job, this.#context.clock.nowNs());
     }
     this.#heartbeat.release(running.seat);
     this.#slots.finish(running);
@@ -321,21 +322,12 @@ export class QueueWorker implements AsyncDisposable {
   }
 
   #say(job: QueueJob, lease: LeaseLike, outcome: Outcome): void {
-    this.#unanswered.set(lease.attempt, { job, lease, outcome }); // QW3
-    this.#session?.end(lease, outcome);
+    this.#unanswered.say({ job, lease, outcome }, this.#session); // QW3
   }
 
-  #onEnded({ lease, code }: LeaseResult): void {
-    const attempt = lease?.attempt ?? 0n;
-    const unanswered = this.#unanswered.get(attempt);
-    this.#unanswered.delete(attempt);
+  #onEnded(result: LeaseResult): void {
+    this.#unanswered.answered(result);
     this.#session?.roomChanged();
-    if (unanswered !== undefined) {
-      const { job, outcome } = unanswered;
-      if (code === ResultCode.OK || code === ResultCode.DUPLICATE) this.#options.onEnded?.(job, outcome.kind);
-      else this.#options.onLeaseLost?.(new LeaseLostError(unanswered.lease, "it had ended before the job did"));
-    }
-    this.#finishWhenDone();
   }
 
   #onRecall({ leases }: Recall): void {
@@ -373,13 +365,19 @@ export class QueueWorker implements AsyncDisposable {
       }
       this.#slots.finish(running);
     }
+    this.#drainTimer = this.#context.clock.setTimer(() => this.#giveUp(), LAST_ANSWERS_MS);
     this.#finishWhenDone();
   }
 
+  /** QW5 */
+  #giveUp(): void {
+    const { size } = this.#unanswered;
+    if (size > 0) this.#options.onWarning?.(`The server was not told what became of ${size} jobs: they are done again`);
+    this.#stop.abort();
+  }
+
   #finishWhenDone(): void {
-    if (!this.#isDone) return;
-    this.#session?.finish();
-    this.#over.abort();
+    if (this.#isDone && this.#session === undefined) this.#over.abort();
   }
 
   #onHeartbeat(report: KeeperReport): void {

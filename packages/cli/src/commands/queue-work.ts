@@ -70,7 +70,13 @@ async function work(queue: string, options: WorkOptions, context: CommandContext
   const output = createOutput(context, options.output);
   await using client = connect(server);
   using programs = openPrograms(exec, { ...context, isJson: options.output === "json" });
-  const worker = client.queues.worker(queue, handlerOf(queue, programs, output), {
+  const handler = handlerOf(queue, programs, output);
+  const begun = new Set<bigint>();
+  const run: JobHandler = (job, jobContext) => {
+    begun.add(job.attempt);
+    return handler(job, jobContext);
+  };
+  const worker = client.queues.worker(queue, run, {
     slots,
     ...(window === undefined ? {} : { window }),
     ...(lease === undefined ? {} : { leaseMs: lease }),
@@ -78,11 +84,21 @@ async function work(queue: string, options: WorkOptions, context: CommandContext
     onConnected: ({ workerId }) => output.note(`Working on ${queue} as ${workerId}, with ${plural(slots, "slot")}`),
     onDisconnected: (error, { retryInMs }) =>
       output.note(`${reasonOf(error)}; trying again in ${(retryInMs / 1000).toFixed(1)} s`),
-    onLeaseLost: ({ message }) => output.note(message),
+    onEnded: ({ id, attempt }) => {
+      if (!begun.delete(attempt)) output.note(`job ${id} goes back: it had not begun`);
+    },
+    onLeaseLost: ({ message, attempt }) => {
+      begun.delete(attempt);
+      output.note(message);
+    },
     onWarning: (text) => output.note(text),
   });
   const onStop = (): void => {
-    if (worker.running > 0) output.note(`Waiting for ${plural(worker.running, "job")}; Ctrl-C again ends them`);
+    const { running, unconfirmed, isConnected } = worker;
+    if (running > 0) output.note(`Waiting for ${plural(running, "job")}; Ctrl-C again ends them`);
+    else if (unconfirmed > 0 && !isConnected) {
+      output.note(`Waiting for ${server}, which has not heard of ${plural(unconfirmed, "job")}; Ctrl-C again gives up`);
+    }
     worker.drain().catch(() => undefined); // `ended` tells of it
   };
   if (context.stop.aborted) onStop();

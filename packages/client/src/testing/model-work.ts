@@ -75,6 +75,10 @@ export class ModelWork {
     }));
   }
 
+  get throttles() {
+    return this.#values("throttle");
+  }
+
   /** All requests of a kind. */
   #values<K extends NonNullable<WorkRequest["kind"]["case"]>>(name: K) {
     return this.requests.flatMap((kind) =>
@@ -121,7 +125,9 @@ export class ModelWork {
     }
   }
 
-  end(): void {
+  /** Nothing is left that the worker has: the stream ends. */
+  drained(): void {
+    this.answer({ case: "drained", value: { lastNumber: this.#number } });
     this.#responses.end();
   }
 
