@@ -1,4 +1,4 @@
-import { type Delivery, ResultCode } from "@sluice/api";
+import { type Delivery, NackKind, ResultCode } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
 import { expect, test } from "vitest";
 import { settle } from "../testing/chance.ts";
@@ -215,6 +215,31 @@ test("a worker's own drain ends as at the server", async () => {
   first!.answers.end();
   await read();
   expect([told.at(-1)?.case, ending()]).toEqual(["drained", "well"]);
+});
+
+test("a worker that has nothing drains without a server, too", async () => {
+  const { streams, read, say, ending, told } = openRelay();
+  streams[0]!.tell(session());
+  await read();
+  streams[0]!.answers.end(cut);
+  await settle();
+  say({ case: "drain", value: { deadlineMs: 0 } });
+  await read();
+  expect([told.at(-1)?.case, ending(), streams.length]).toEqual(["drained", "well", 1]);
+});
+
+test("a throttle that came while the server was away is said before what goes back", async () => {
+  const { streams, read, say, reconnect } = openRelay();
+  streams[0]!.tell(session());
+  streams[0]!.deliver(1, 11);
+  await read();
+  streams[0]!.answers.end(cut);
+  await settle();
+  say({ case: "throttle", value: { fairnessKey: "gold", until: 5n } });
+  say({ case: "nack", value: { lease: leaseOf(11), kind: NackKind.RETURN } });
+  const second = await reconnect();
+  expect(second.cases()).toEqual(["subscribe", "throttle", "nack"]);
+  expect(second.last("throttle")).toMatchObject({ fairnessKey: "gold", until: 5n });
 });
 
 const MISTAKES: readonly (readonly [string, Uint8Array, string])[] = [

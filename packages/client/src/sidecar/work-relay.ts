@@ -220,11 +220,12 @@ export class WorkRelay {
     const leases = this.#hasSession ? this.#ledger.held() : held;
     const value = { ...subscribe, held: leases, ...(flow === undefined ? {} : { flow }) };
     stream.say(frameOfRequest({ case: "subscribe", value }));
-    for (const { frame } of this.#ledger.unanswered) stream.say(frame);
+    // Before the jobs that go back: they would be handed out at once.
     for (const [fairnessKey, until] of this.#throttles) {
       stream.say(frameOfRequest({ case: "throttle", value: { fairnessKey, until } }));
     }
     this.#throttles.clear();
+    for (const { frame } of this.#ledger.unanswered) stream.say(frame);
     if (this.#isDraining) stream.say(frameOfRequest({ case: "drain", value: { deadlineMs: this.#drainMs ?? 0 } }));
     if (this.#worker === "finished") stream.finish();
     this.#stream = stream;
@@ -351,6 +352,7 @@ export class WorkRelay {
         this.#drainMs = request.value.deadlineMs;
         this.#isDraining = true;
         this.#say(frameOf(bytes));
+        this.#stopWhenDone();
         return;
       case "lanes":
         this.#subscribe.lanes = request.value.lanes;
