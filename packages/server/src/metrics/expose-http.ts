@@ -11,6 +11,7 @@ import { nextTurn } from "../stream/turn.ts";
 import { expose, type ExposeFormat, type ExposeOptions } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
 import { parseSelector, type Selector, selects } from "./federate-selector.ts";
+import { OtlpOrigins } from "./otlp-origin.ts";
 import type { Series } from "./series.ts";
 
 export const METRICS_PATH = "/metrics";
@@ -68,7 +69,7 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
     }),
     [FEDERATE_PATH]: scrape(({ query }) => {
       const selectors = parseSelectors(query.getAll("match[]"), limits);
-      const names = new PrometheusNames();
+      const names = { translated: new PrometheusNames(), origins: new OtlpOrigins() };
       const wanted = (series: Series): boolean =>
         !isOwn(series) && selectors.some((each) => selects(each, series, names));
       return { wanted, how: { hasTimestamps: true, isLinted: false } };

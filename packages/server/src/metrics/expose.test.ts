@@ -4,6 +4,7 @@ import { ManualClock } from "@sluice/rpc/testing";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { expose, type ExposeOptions } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
+import { OtlpOrigins } from "./otlp-origin.ts";
 import { parseSelector, selects } from "./federate-selector.ts";
 import { type Point, type SeriesDescription, SeriesTable } from "./series.ts";
 
@@ -182,7 +183,7 @@ test("many series come in pieces", () => {
 const select = (text: string): string[] => {
   const selector = parseSelector(text, 4096);
   return [...table.all()]
-    .filter((series) => selects(selector, series, new PrometheusNames()))
+    .filter((series) => selects(selector, series, { translated: new PrometheusNames(), origins: new OtlpOrigins() }))
     .map(({ description: { name } }) => name);
 };
 

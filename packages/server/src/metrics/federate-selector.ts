@@ -7,6 +7,7 @@ import { RE2JS, RE2JSException } from "re2js";
 import { InvalidRequest } from "../errors.ts";
 import { exposedOf } from "./expose.ts";
 import type { PrometheusNames } from "./expose-names.ts";
+import type { OtlpOrigins } from "./otlp-origin.ts";
 import type { MetricType, Series } from "./series.ts";
 
 type Test = (value: string) => boolean;
@@ -17,15 +18,21 @@ export interface Selector {
   readonly labels: readonly { readonly label: string; readonly test: Test }[];
 }
 
+/** What series are called there, and where they come from. */
+export interface SelectedNames {
+  readonly translated: PrometheusNames;
+  readonly origins: OtlpOrigins;
+}
+
 /** Whether a series, or a sample of it (a histogram's `_bucket`), is selected. */
-export function selects({ name, labels }: Selector, series: Series, translated: PrometheusNames): boolean {
+export function selects({ name, labels }: Selector, series: Series, { translated, origins }: SelectedNames): boolean {
   const { description } = series;
   const known = translated.metric(description);
   const names = [known, ...SUFFIXES[description.type].map((suffix) => known + suffix)];
   if (known === "" || !names.some((each) => name.every((test) => test(each)))) return false;
   if (labels.length === 0) return true;
   const values = new Map(exposedOf(series, translated)?.labels);
-  return labels.every(({ label, test }) => test(values.get(label) ?? ""));
+  return labels.every(({ label, test }) => test(values.get(label) ?? origins.resourceLabel(series, label)));
 }
 
 /** Names that samples of a series have besides. */

@@ -1,6 +1,7 @@
 // OTLP over gRPC to a collector, or to another server of this kind: opentelemetry.io/docs/specs/otlp.
 //
-// O1. Names, units and attributes are as they were received; of the resource there is what identifies the service.
+// O1. Names, units and attributes are as they were received, and so are resource and scope of what came by OTLP; of what came
+//     otherwise the resource has what identifies the service.
 // O2. The codes that the specification calls retryable are tried again, all else is not.
 import { create, fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
@@ -9,7 +10,6 @@ import {
   ExponentialHistogramDataPointSchema,
   type ExportMetricsServiceRequestSchema,
   HistogramDataPointSchema,
-  type KeyValue,
   KeyValueSchema,
   MetricPointSchema,
   OtlpMetricsService,
@@ -17,6 +17,9 @@ import {
 } from "@sluice/api";
 import { Code, createClient, openChannel, retryDelayMs, RpcError } from "@sluice/rpc";
 import type { ForwardedPoint, ForwardOutcome, ForwardTarget } from "./forward.ts";
+import type { LabelPairs } from "./incoming.ts";
+import { keyValuesOf, type OtlpOrigin, OtlpOrigins, plainText } from "./otlp-origin.ts";
+import type { SeriesDescription } from "./series.ts";
 
 type ExportRequest = MessageInitShape<typeof ExportMetricsServiceRequestSchema>;
 type ResourceMetrics = NonNullable<ExportRequest["resourceMetrics"]>[number];
@@ -39,11 +42,12 @@ const CUMULATIVE = { aggregationTemporality: AggregationTemporality.CUMULATIVE }
 export function openOtlpTarget(url: URL): ForwardTarget {
   const channel = openChannel(url.host, url.protocol === "otlps:" ? { tls: { servername: url.hostname } } : {});
   const otlp = createClient(OtlpMetricsService, channel);
+  const exports = new OtlpExports();
   return {
     name: `${url.protocol}//${url.host}`,
     async send(points, signal): Promise<ForwardOutcome> {
       try {
-        const { partialSuccess } = await otlp.export(exportOf(points), { signal, timeoutMs: TIMEOUT_MS });
+        const { partialSuccess } = await otlp.export(exports.requestOf(points), { signal, timeoutMs: TIMEOUT_MS });
         const { rejectedDataPoints = 0n, errorMessage = "" } = partialSuccess ?? {};
         return { kind: "taken", refused: Number(rejectedDataPoints), reason: errorMessage };
       } catch (error) {
@@ -60,37 +64,70 @@ export function openOtlpTarget(url: URL): ForwardTarget {
   };
 }
 
-/** O1. */
-export function exportOf(points: readonly ForwardedPoint[]): ExportRequest {
-  const resources = new Map<string, { readonly attributes: KeyValue[]; readonly metrics: Map<string, Metric> }>();
-  for (const forwarded of points) {
-    const { labels, name, unit, type } = forwarded.series.description;
-    const attributes = attributesOf(labels.filter(([label]) => RESOURCE_LABELS.has(label)));
-    const key = JSON.stringify(labels.filter(([label]) => RESOURCE_LABELS.has(label)));
-    let resource = resources.get(key);
-    if (resource === undefined) resources.set(key, (resource = { attributes, metrics: new Map() }));
-    const one = metricOf(forwarded);
-    const kind = JSON.stringify([name, unit, type, one.data?.case]);
-    const metric = resource.metrics.get(kind);
-    if (metric === undefined) resource.metrics.set(kind, one);
-    else (metric.data!.value!.dataPoints as unknown[]).push(...one.data!.value!.dataPoints!);
+/** Makes requests. It remembers where series come from (O1). */
+export class OtlpExports {
+  readonly #origins = new OtlpOrigins();
+
+  /** O1. */
+  requestOf(points: readonly ForwardedPoint[]): ExportRequest {
+    const sources = new Map<string, { readonly from: From; readonly metrics: Map<string, Metric> }>();
+    for (const forwarded of points) {
+      const from = fromOf(forwarded.series.description, this.#origins);
+      let source = sources.get(from.key);
+      if (source === undefined) sources.set(from.key, (source = { from, metrics: new Map() }));
+      const { name, unit, type } = forwarded.series.description;
+      const one = metricOf(forwarded, from);
+      const kind = JSON.stringify([name, unit, type, one.data?.case]);
+      const metric = source.metrics.get(kind);
+      if (metric === undefined) source.metrics.set(kind, one);
+      else (metric.data!.value!.dataPoints as unknown[]).push(...one.data!.value!.dataPoints!);
+    }
+    return {
+      resourceMetrics: [...sources.values()].map(({ from: { resource, schemaUrl, scope }, metrics }) => ({
+        resource: { attributes: keyValuesOf(resource) },
+        schemaUrl,
+        scopeMetrics: [
+          { scope: { ...scope, attributes: keyValuesOf(scope.attributes) }, metrics: [...metrics.values()] },
+        ],
+      })),
+    };
   }
-  return {
-    resourceMetrics: [...resources.values()].map(({ attributes, metrics }) => ({
-      resource: { attributes },
-      scopeMetrics: [{ metrics: [...metrics.values()] }],
-    })),
-  };
+}
+
+/** Where a series comes from, as it is told on. */
+interface From extends Pick<OtlpOrigin, "resource" | "schemaUrl" | "scope"> {
+  /** The same for all that stand together. */
+  readonly key: string;
+  /** Labels of its points. */
+  readonly labels: LabelPairs;
+  /** It goes up and down, but it is a sum. */
+  readonly isSum: boolean;
+}
+
+function fromOf({ origin, labels }: SeriesDescription, origins: OtlpOrigins): From {
+  const found = origins.find(origin);
+  const service = labels.filter(([label]) => RESOURCE_LABELS.has(label));
+  if (found === undefined) {
+    const own = labels.filter(([label]) => !RESOURCE_LABELS.has(label));
+    const scope = { name: "", version: "", attributes: [] };
+    return { key: JSON.stringify(service), resource: service, schemaUrl: "", scope, labels: own, isSum: false };
+  }
+  const { resource, schemaUrl, scope, kind } = found;
+  const key = JSON.stringify([resource, schemaUrl, scope]);
+  const told = new Map(resource.map(([each, value]) => [each, plainText(value)]));
+  // A label of a point that is not the resource's stays its own.
+  const own = labels.filter(([label, value]) => !RESOURCE_LABELS.has(label) || told.get(label) !== value);
+  return { key, resource, schemaUrl, scope, labels: own, isSum: kind === "sum" };
 }
 
 /** A metric with one point. */
-function metricOf({ series, point, value, isStale }: ForwardedPoint): Metric {
-  const { name, unit, description, type, labels } = series.description;
+function metricOf({ series, point, value, isStale }: ForwardedPoint, { labels, isSum }: From): Metric {
+  const { name, unit, description, type } = series.description;
   const about = { name, unit, description };
   const { histogram, exponentialHistogram, summary, exemplars } =
     point.shape === undefined ? create(MetricPointSchema) : fromBinary(MetricPointSchema, point.shape);
   const own = {
-    attributes: attributesOf(labels.filter(([label]) => !RESOURCE_LABELS.has(label))),
+    attributes: keyValuesOf(labels).map((each) => create(KeyValueSchema, each)),
     timeUnixNano: point.timestampNs,
     startTimeUnixNano: point.startNs,
     flags: isStale ? DataPointFlags.NO_RECORDED_VALUE_MASK : 0,
@@ -119,12 +156,6 @@ function metricOf({ series, point, value, isStale }: ForwardedPoint): Metric {
       ? { case: "asDouble" as const, value }
       : { case: "asInt" as const, value: point.intValue };
   const dataPoints = [{ ...own, exemplars, value: number }];
-  if (type !== "counter") return { ...about, data: { case: "gauge", value: { dataPoints } } };
-  return { ...about, data: { case: "sum", value: { ...CUMULATIVE, isMonotonic: true, dataPoints } } };
-}
-
-function attributesOf(labels: readonly (readonly [string, string])[]): KeyValue[] {
-  return labels.map(([key, value]) =>
-    create(KeyValueSchema, { key, value: { value: { case: "stringValue", value } } }),
-  );
+  if (type !== "counter" && !isSum) return { ...about, data: { case: "gauge", value: { dataPoints } } };
+  return { ...about, data: { case: "sum", value: { ...CUMULATIVE, isMonotonic: type === "counter", dataPoints } } };
 }

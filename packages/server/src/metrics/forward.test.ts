@@ -12,7 +12,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { exposedOf } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
 import { Forwarder, type ForwardedPoint, forwardReporter, type ForwardOutcome } from "./forward.ts";
-import { exportOf } from "./forward-otlp.ts";
+import { OtlpExports } from "./forward-otlp.ts";
 import { nativeOf, timeSeriesOf } from "./forward-remote-write.ts";
 import { type Point, type SeriesDescription, SeriesTable } from "./series.ts";
 
@@ -299,7 +299,10 @@ test("OTLP: what belongs to one metric stands together below its service", () =>
     labels,
     point: { value: 5, intValue: 5n, startNs: 9n },
   });
-  const request = create(ExportMetricsServiceRequestSchema, exportOf([point, { ...point, isStale: true }]));
+  const request = create(
+    ExportMetricsServiceRequestSchema,
+    new OtlpExports().requestOf([point, { ...point, isStale: true }]),
+  );
   const [{ resource, scopeMetrics } = {}, ...others] = request.resourceMetrics;
   expect(others).toEqual([]);
   expect(resource?.attributes.map(({ key }) => key)).toEqual(["service.name"]);

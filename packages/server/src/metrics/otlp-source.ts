@@ -3,10 +3,11 @@
 // S1. What the points of a Metric share is read once: whoever sends the same bytes again gets the same source.
 // S2. Bounded: at the bound all of them are forgotten, and known again when they come.
 import { fromBinary } from "@bufbuild/protobuf";
-import { type AnyValue, OtlpMetricSchema, ResourceMetricsSchema, ScopeMetricsSchema } from "@sluice/api";
+import { type InstrumentationScope, OtlpMetricSchema, ResourceMetricsSchema, ScopeMetricsSchema } from "@sluice/api";
 import { InvalidRequest } from "../errors.ts";
 import { WireReader } from "../stream/wire.ts";
 import type { LabelPairs } from "./incoming.ts";
+import { attributesOf, formatOrigin, type OtlpOrigin, plainText, type PointKind } from "./otlp-origin.ts";
 import type { MetricType } from "./series.ts";
 
 /** What the points of one Metric share. */
@@ -21,9 +22,9 @@ export interface Source {
   /** Labels that come from the resource. */
   readonly serviceLabels: LabelPairs;
   readonly origin: string;
+  /** Why nothing of it can be taken, if so. */
+  readonly problem: string | undefined;
 }
-
-export type PointKind = "gauge" | "sum" | "histogram" | "exponentialHistogram" | "summary";
 
 /** A Metric in a request: where the message with its points is. */
 export interface Part {
@@ -35,6 +36,8 @@ export interface Part {
 const SERVICE_LABELS = ["service.name", "service.namespace", "service.instance.id"];
 /** S2. */
 const SOURCES_MAX = 65_536;
+/** Of resource and scope: each of their series has them. */
+const ORIGIN_BYTES_MAX = 16 * 1024;
 
 const TAG_1 = (1 << 3) | 2;
 const TAG_2 = (2 << 3) | 2;
@@ -113,24 +116,31 @@ export class OtlpSources {
       const { resource, schemaUrl } = fromBinary(ResourceMetricsSchema, Buffer.from(resourceBytes, "latin1"));
       const { scope } = fromBinary(ScopeMetricsSchema, Buffer.from(scopeBytes, "latin1"));
       const { name, unit, description } = fromBinary(OtlpMetricSchema, Buffer.from(about, "latin1"));
-      const attributes = new Map(resource?.attributes.map(({ key, value }) => [key, textOf(value)]));
+      const attributes = attributesOf(resource?.attributes ?? []);
       const serviceLabels = SERVICE_LABELS.flatMap((label): (readonly [string, string])[] => {
-        const value = attributes.get(label);
-        return value === undefined ? [] : [[label, value]];
+        const found = attributes.find(([key]) => key === label);
+        return found === undefined ? [] : [[label, plainText(found[1])]];
       });
       const type = typeOf(kind, isMonotonic);
-      const sorted = [...attributes].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-      const texts = [
-        [sorted, schemaUrl],
-        [scope?.name, scope?.version],
-        [unit, type, kind, isDelta],
-      ];
-      const origin = texts.map((each) => JSON.stringify(each)).join("");
-      return { id: this.#nextId++, name, unit, description, type, kind, isDelta, serviceLabels, origin };
+      const how = { unit, type, kind, isDelta };
+      const origin = formatOrigin({ ...how, resource: attributes, schemaUrl, scope: scopeOf(scope) });
+      const problem = findProblem(name, origin);
+      return { ...how, id: this.#nextId++, name, description, serviceLabels, origin, problem };
     } catch (error) {
       throw malformed(error instanceof Error ? error.message : String(error));
     }
   }
+}
+
+function scopeOf(scope: InstrumentationScope | undefined): OtlpOrigin["scope"] {
+  const { name = "", version = "", attributes = [] } = scope ?? {};
+  return { name, version, attributes: attributesOf(attributes) };
+}
+
+function findProblem(name: string, origin: string): string | undefined {
+  const bytes = Buffer.byteLength(origin);
+  if (bytes <= ORIGIN_BYTES_MAX) return undefined;
+  return `${name}: its resource and scope have ${bytes} bytes as JSON, the limit is ${ORIGIN_BYTES_MAX}`;
 }
 
 interface FoundMetric {
@@ -225,28 +235,4 @@ function typeOf(kind: PointKind, isMonotonic: boolean): MetricType {
 
 export function malformed(description: string): InvalidRequest {
   return new InvalidRequest("MALFORMED", [{ field: "request", description }]);
-}
-
-/** A value as a label: texts as they are, all else as JSON. */
-export function textOf(value: AnyValue | undefined): string {
-  const plain = plainOf(value);
-  return typeof plain === "string" ? plain : JSON.stringify(plain);
-}
-
-function plainOf(value: AnyValue | undefined): unknown {
-  const content = value?.value;
-  switch (content?.case) {
-    case "intValue":
-      return Number.isSafeInteger(Number(content.value)) ? Number(content.value) : String(content.value);
-    case "bytesValue":
-      return Buffer.from(content.value).toString("base64");
-    case "arrayValue":
-      return content.value.values.map(plainOf);
-    case "kvlistValue":
-      return Object.fromEntries(content.value.values.map(({ key, value: inner }) => [key, plainOf(inner)]));
-    case undefined:
-      return "";
-    default:
-      return content?.value;
-  }
 }

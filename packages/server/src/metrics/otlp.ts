@@ -1,7 +1,7 @@
 // opentelemetry.proto.collector.metrics.v1.MetricsService/Export: what programs say of themselves becomes series.
 //
 // T1. Labels of a series are the point's attributes, and service.name, service.namespace and service.instance.id of its
-//     resource. Resource, scope, unit, type and temporality tell series apart besides.
+//     resource. Resource, scope, unit, type and temporality tell series apart besides (otlp-origin.ts).
 // T2. Every data point is taken or counted in partial_success, with the reason of the first that was not. A repeat of the
 //     newest point is taken, so that a request that is sent again is no error.
 // T3. Deltas are added up (delta-sums.ts): a series of Sluice always counts from its start.
@@ -21,7 +21,8 @@ import { bigintOf, WireReader } from "../stream/wire.ts";
 import { DeltaSums, type OtlpPoint, plainPoint } from "./delta-sums.ts";
 import { findProblem, keyOf, type LabelPairs, refusalOf, sortedLabels } from "./incoming.ts";
 import type { IntakeBatch, MetricIntake, Verdict } from "./intake.ts";
-import { malformed, OtlpSources, type Part, type Source, textOf } from "./otlp-source.ts";
+import { textOf } from "./otlp-origin.ts";
+import { malformed, OtlpSources, type Part, type Source } from "./otlp-source.ts";
 import { SeriesCache } from "./series-cache.ts";
 import type { SeriesGuard } from "./series-guard.ts";
 import type { Point, Series, SeriesTable } from "./series.ts";
@@ -133,8 +134,8 @@ export class MetricsIngest implements Disposable {
     const point = decode(source, run.bytes.subarray(start, end));
     const { attributes, flags } = point.value;
     const labels = labelsOf(source.serviceLabels, attributes);
-    const problem = findProblem(source.name, labels, point.value.timeUnixNano);
-    if (problem !== undefined) return this.#refuse(run, problem.text);
+    const problem = source.problem ?? findProblem(source.name, labels, point.value.timeUnixNano)?.text;
+    if (problem !== undefined) return this.#refuse(run, problem);
     const key = keyOf({ origin: source.origin, name: source.name, labels });
     if ((flags & DataPointFlags.NO_RECORDED_VALUE_MASK) !== 0) {
       run.batch.end(key, point.value.timeUnixNano);

@@ -5,6 +5,7 @@ import { RE2JS, RE2JSException } from "re2js";
 import { type FieldViolation, InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { matchesGlob } from "../stream/glob.ts";
+import { OtlpOrigins } from "./otlp-origin.ts";
 import type { DescribedSeries } from "./series.ts";
 
 /** Which series. */
@@ -131,14 +132,18 @@ function parseSeries(
     if (size >= 1 && size <= limits.filterBytesMax) continue;
     violations.push({ field: `metric_names[${i}]`, description: `has not 1 to ${limits.filterBytesMax} bytes` });
   }
-  const tests = matchers.map((matcher, i) => compileMatcher(matcher, `matchers[${i}]`, limits, violations));
+  const origins = new OtlpOrigins();
+  const labelOf: LabelOf = (series, name) => origins.label(series, name);
+  const tests = matchers.map((matcher, i) =>
+    compileMatcher({ ...matcher, labelOf }, `matchers[${i}]`, limits, violations),
+  );
   const matchesName = (name: string): boolean =>
     metricNames.length === 0 || metricNames.some((pattern) => matchesGlob(pattern, name));
   return {
     matchesName,
     matches: (series) =>
       matchesName(series.description.name) &&
-      wanted.every(([label, value]) => series.label(label) === value) &&
+      wanted.every(([label, value]) => labelOf(series, label) === value) &&
       tests.every((test) => test(series)),
     key: JSON.stringify([
       metricNames.toSorted(),
@@ -148,8 +153,10 @@ function parseSeries(
   };
 }
 
+type LabelOf = (series: DescribedSeries, name: string) => string;
+
 function compileMatcher(
-  { name, kind, value }: LabelMatcher,
+  { name, kind, value, labelOf }: Pick<LabelMatcher, "name" | "kind" | "value"> & { readonly labelOf: LabelOf },
   field: string,
   limits: Limits,
   violations: FieldViolation[],
@@ -158,14 +165,14 @@ function compileMatcher(
   if (name === "") violations.push({ field: `${field}.name`, description: "is empty: name a label" });
   switch (kind) {
     case MatchKind.EQUAL:
-      return (series) => series.label(name) === value;
+      return (series) => labelOf(series, name) === value;
     case MatchKind.NOT_EQUAL:
-      return (series) => series.label(name) !== value;
+      return (series) => labelOf(series, name) !== value;
     case MatchKind.REGEX:
     case MatchKind.NOT_REGEX: {
       const expression = compileExpression(value, `${field}.value`, limits, violations);
       if (expression === undefined) return never;
-      return (series) => expression.matches(series.label(name)) === (kind === MatchKind.REGEX);
+      return (series) => expression.matches(labelOf(series, name)) === (kind === MatchKind.REGEX);
     }
     default:
       violations.push({ field: `${field}.kind`, description: `is ${kind}, no kind of match` });
