@@ -36,6 +36,7 @@ export {
   type QueryWriteStatusRequest as ByteStreamStatusRequest,
   type ReadRequest as ByteStreamReadRequest,
   type WriteRequest as ByteStreamWriteRequest,
+  WriteRequestSchema as ByteStreamWriteRequestSchema,
   type WriteResponse as ByteStreamWriteResponse,
 } from "./gen/google/bytestream/bytestream_pb.ts";
 

@@ -136,6 +136,10 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
     return this.head.isCompressed;
   }
 
+  get isLending(): boolean {
+    return this.route.isLending;
+  }
+
   get isUnframed(): boolean {
     return this.head.isUnframed;
   }

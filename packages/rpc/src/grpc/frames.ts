@@ -3,7 +3,8 @@
 // F1. A length field alone never makes a MessageReader allocate: a message gets its place when a part of it is there (F3).
 // F2. What it hands out is never changed again; it may refer to the transport's buffers.
 // F3. What it holds keeps no more memory than four times its bytes and a page, also when they came a few in each of many
-//     buffers.
+//     buffers; six times where the memory is lent.
+import { frameMemory } from "./frame-memory.ts";
 import { Code, RpcError } from "./status.ts";
 
 /** Flag and length in front of every message. */
@@ -17,6 +18,9 @@ const COALESCE_BYTES = 1024;
 const TAIL_BYTES = 4096;
 /** A piece of a buffer that is more times as large is copied, others stay where they lie (F3). */
 const HELD_TIMES = 4;
+/** Messages whose memory is lent: a room of `frameMemory` is no more than half as large again. */
+const LENT_BYTES_MIN = 24 * 1024;
+const LENT_BYTES_MAX = 1024 * 1024;
 /** A message gets its whole place when it is no larger than what is there so many times, and this (F3). */
 const HELD_BYTES = 4096;
 
@@ -101,9 +105,12 @@ export class MessageReader {
   /** The message that was asked for and is not whole: what comes of it goes to its place at once. */
   #inPlace: MessageInPlace | undefined;
 
-  /** @param limit largest message in bytes, as it lies on the wire. */
-  constructor(limit: number) {
+  readonly #isLending: boolean;
+
+  /** @param limit largest message in bytes, as it lies on the wire. @param options `isLending`: large ones may lie in `frameMemory` */
+  constructor(limit: number, { isLending = false }: { readonly isLending?: boolean } = {}) {
     this.#limit = limit;
+    this.#isLending = isLending;
   }
 
   push(buffer: Buffer, start: number, end: number): void {
@@ -231,7 +238,7 @@ export class MessageReader {
       this.#skip(length);
       return message;
     }
-    const message = new MessageInPlace(length);
+    const message = new MessageInPlace(this.#isLending ? lentBytes(length) : ownBytes(length));
     for (; chunk !== undefined && message.whole === undefined; chunk = this.#chunks[this.#headIndex]) {
       this.#skip(message.fill(chunk, this.#headOffset, chunk.length) - this.#headOffset);
     }
@@ -240,13 +247,23 @@ export class MessageReader {
   }
 }
 
+function ownBytes(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+}
+
+/** Of `frameMemory`, where it keeps memory of this size: whoever takes the message may give it back there. */
+function lentBytes(length: number): Uint8Array {
+  if (length < LENT_BYTES_MIN || length > LENT_BYTES_MAX) return ownBytes(length);
+  return frameMemory.lend(length);
+}
+
 /** One message that goes to its place while it arrives. */
 class MessageInPlace {
   readonly #bytes: Uint8Array;
   #filled = 0;
 
-  constructor(length: number) {
-    this.#bytes = new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
   }
 
   get whole(): Uint8Array | undefined {

@@ -85,6 +85,11 @@ export type BidiHandler<I extends DescMessage, O extends DescMessage> = (
 /** A unary or streaming handler that takes the request's bytes undecoded (decompressed, within the limits). */
 export interface RawHandler<O extends DescMessage> {
   readonly raw: true;
+  /**
+   * Each request of a stream is looked at only until the next one is asked for: then the memory of large ones is used again. For
+   * streams of bytes that go on to somewhere else; one `next` at a time.
+   */
+  readonly lends?: true;
   readonly unary?: (request: Uint8Array, call: Call) => Reply<O> | Promise<Reply<O>>;
   readonly serverStreaming?: (
     request: Uint8Array,

@@ -200,3 +200,63 @@ describe("a message that cannot be decoded", () => {
     expect(heard.invalid).toHaveLength(1);
   });
 });
+
+describe("lent memory", () => {
+  /** Hands the bytes themselves out. */
+  function lending(isLending: boolean) {
+    const owner: IncomingOwner<Uint8Array> = {
+      messageBytesMax: 100_000,
+      isCompressed: false,
+      isLending,
+      decode: (bytes) => bytes,
+      onConsumed: () => {},
+      onMessage: () => {},
+      onInvalid: () => {},
+    };
+    const messages = new Incoming<Uint8Array>(owner);
+    /** In two pieces, so that it gets a place of its own. */
+    const push = (fill: number): void => {
+      const bytes = Buffer.from(frameOf(new Uint8Array(50_000).fill(fill)));
+      messages.push(bytes, 0, 30_000);
+      messages.push(bytes, 30_000, bytes.length);
+    };
+    const next = async (): Promise<Uint8Array> => (await messages.next()).value ?? new Uint8Array(0);
+    return { messages, push, next };
+  }
+
+  test("is used again when the next message is asked for, and not before", async () => {
+    const { push, next } = lending(true);
+    push(1);
+    const first = await next();
+    push(2);
+    expect(first).toEqual(new Uint8Array(50_000).fill(1));
+    const second = await next();
+    expect(second.buffer).toBe(first.buffer);
+    expect(second).toEqual(new Uint8Array(50_000).fill(2));
+  });
+
+  test("is nobody else's when the reader left, or the call is over", async () => {
+    const { messages, push, next } = lending(true);
+    push(1);
+    const last = await next();
+    await messages.return();
+    messages.abort();
+    const other = lending(true);
+    for (let at = 0; at < 3; at++) {
+      other.push(2);
+      expect((await other.next()).buffer).not.toBe(last.buffer);
+    }
+    expect(last).toEqual(new Uint8Array(50_000).fill(1));
+  });
+
+  test("is not lent unless the handler says so", async () => {
+    const { push, next } = lending(false);
+    push(1);
+    const first = await next();
+    push(2);
+    push(3);
+    await next();
+    await next();
+    expect(first).toEqual(new Uint8Array(50_000).fill(1));
+  });
+});

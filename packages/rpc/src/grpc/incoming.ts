@@ -4,7 +4,10 @@
 //     what nobody reads stays with the sender (a reader that does not pull holds at most one window).
 // I2. `abort` rejects a pending `next` in the same turn; buffered messages are dropped with it. Nor does a later `next`
 //     wait, also while a message is still being decompressed that nobody will get.
+// I3. Where the memory of a message is lent, it is used again when the next one is asked for, and not before: who left, or was
+//     told of the end, may still look at the last one.
 import { decompress } from "./compression.ts";
+import { frameMemory } from "./frame-memory.ts";
 import { FLAG_COMPRESSED, MessageReader } from "./frames.ts";
 import { Code, RpcError } from "./status.ts";
 
@@ -14,6 +17,8 @@ export interface IncomingOwner<T> {
   readonly messageBytesMax: number;
   /** Whether the stream's headers allow compressed messages. */
   readonly isCompressed: boolean;
+  /** What is decoded is looked at only until the next message is asked for (I3). Default: it is kept. */
+  readonly isLending?: boolean;
   decode(bytes: Uint8Array): T;
   /** These many bytes were taken. */
   onConsumed(byteCount: number): void;
@@ -50,10 +55,12 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
   #isDiscarding = false;
   /** A compressed message is being read: those behind it wait. */
   #isInflating = false;
+  /** I3 */
+  #lent: Uint8Array | undefined;
 
   constructor(owner: IncomingOwner<T>) {
     this.#owner = owner;
-    this.#reader = new MessageReader(owner.messageBytesMax);
+    this.#reader = new MessageReader(owner.messageBytesMax, { isLending: owner.isLending ?? false });
   }
 
   /** Bytes arrived. */
@@ -85,6 +92,10 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
   }
 
   next(): Promise<IteratorResult<T, undefined>> {
+    if (this.#lent !== undefined) {
+      frameMemory.free(this.#lent);
+      this.#lent = undefined;
+    }
     // Most messages are there when they are asked for, and plain: no waiter for them.
     if (this.#waiters.length === 0 && this.#reader.available > 0 && !this.#owner.isCompressed) {
       const ready = this.#takeReady();
@@ -124,7 +135,7 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
       if (bytes === undefined) return undefined;
       if (this.#reader.flag === FLAG_COMPRESSED) throw unannounced();
       this.#owner.onMessage(bytes.length);
-      const value = this.#owner.decode(bytes);
+      const value = this.#decode(bytes);
       this.#hold(0);
       this.#giveBack(this.#reader.available);
       return Promise.resolve({ done: false, value });
@@ -165,8 +176,13 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
 
   /** Decodes before the waiter leaves the list: of a message that cannot be decoded it has to hear too. */
   #answer(message: Uint8Array): void {
-    const value = this.#owner.decode(message);
+    const value = this.#decode(message);
     this.#waiters.shift()?.resolve({ done: false, value });
+  }
+
+  #decode(message: Uint8Array): T {
+    if (this.#owner.isLending === true) this.#lent = message;
+    return this.#owner.decode(message);
   }
 
   #settle(): void {

@@ -18,6 +18,8 @@ export interface Route {
   readonly encode: Encode;
   /** Whether the handler takes requests undecoded. */
   readonly isRaw: boolean;
+  /** See `RawHandler.lends`. */
+  readonly isLending: boolean;
   /** Made on first use: see `jsonRoute`. */
   json: Route | undefined;
 }

@@ -42,6 +42,7 @@ export function createRoutes(services: readonly ServedService[], codecs: readonl
         decode: isRaw ? (bytes) => bytes : findCodec(codecs, method.input).decode,
         encode: findCodec(codecs, method.output, { isFreed: true }).encode,
         isRaw,
+        isLending: typeof handler === "object" && handler.lends === true,
         json: undefined,
       });
     }

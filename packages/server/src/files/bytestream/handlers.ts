@@ -1,10 +1,11 @@
 // google.bytestream.ByteStream over the shared folders: the handlers.
 import { create } from "@bufbuild/protobuf";
-import { type ByteStream, type FileRequest, FileRequestSchema } from "@sluice/api";
+import { type ByteStream, ByteStreamWriteRequestSchema, type FileRequest, FileRequestSchema } from "@sluice/api";
 import type { Call, FrameSource, ServiceHandlers } from "@sluice/rpc";
 import { InvalidRequest, PermissionDenied, SluiceError } from "../../errors.ts";
 import { type Action, type Authorize, type Subject, subjectOf } from "../../security/authorize.ts";
 import type { FilePath, FileRoot } from "../file-path.ts";
+import { decodeLent } from "../uploads/lent-requests.ts";
 import { blobPath, findBlob, noBlob } from "./blobs.ts";
 import { type BlobName, parseReadName, parseWriteName } from "./resource-name.ts";
 import { queryWriteStatus, write, type WriteOptions, type WriteTarget } from "./write.ts";
@@ -50,10 +51,14 @@ export function createByteStreamHandlers(options: ByteStreamOptions): ServiceHan
       if (ifMatch === undefined) throw noBlob(name as BlobName);
       return download(create(FileRequestSchema, { offset: readOffset, limit: readLimit, ifMatch }), path, call);
     },
-    async write(requests, call) {
-      const subject = subjectOf(call);
-      const committedSize = await write(requests, call, { ...options, targetOf: (name) => targetOf(name, subject) });
-      return { committedSize };
+    write: {
+      raw: true,
+      lends: true,
+      async clientStreaming(requests, call) {
+        const targetOfName = (name: string) => targetOf(name, subjectOf(call));
+        const written = decodeLent(ByteStreamWriteRequestSchema, requests);
+        return { committedSize: await write(written, call, { ...options, targetOf: targetOfName }) };
+      },
     },
     queryWriteStatus: ({ resourceName }, call) => queryWriteStatus(targetOf(resourceName, subjectOf(call)), options),
   };

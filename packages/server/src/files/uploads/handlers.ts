@@ -1,7 +1,7 @@
 // The handlers of uploads: parse, authorize, do.
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { FileService, StartUploadRequest, UploadSchema } from "@sluice/api";
-import type { Call, ServiceHandlers } from "@sluice/rpc";
+import { type FileService, type StartUploadRequest, UploadFileRequestSchema, type UploadSchema } from "@sluice/api";
+import type { ServiceHandlers } from "@sluice/rpc";
 import { type FieldViolation, InvalidRequest, PermissionDenied } from "../../errors.ts";
 import { type Subject, subjectOf } from "../../security/authorize.ts";
 import type { Clock } from "../../store/contract.ts";
@@ -11,6 +11,7 @@ import type { FilePath } from "../file-path.ts";
 import { badChecksum, commitUpload, findSha256, parseSha256 } from "./commit.ts";
 import type { Turns } from "../turns.ts";
 import { Throttle } from "./throttle.ts";
+import { decodeLent } from "./lent-requests.ts";
 import type { Upload } from "./upload.ts";
 import { uploadFile } from "./upload-stream.ts";
 import { DEFAULT_TTL_MS, type Uploads } from "./uploads.ts";
@@ -58,21 +59,25 @@ export function createUploadHandlers(options: UploadHandlersOptions): UploadHand
       const upload = await uploads.start(path.root, { path: path.text, ...parseStart(request) });
       return { upload: describe(upload) };
     },
-    uploadFile: (requests, call: Call) =>
-      uploadFile(requests, call, {
-        find(id) {
-          const { upload } = find(id, subjectOf(call));
-          if (upload.state.phase !== "committed") return upload;
-          throw new InvalidRequest("UPLOAD_COMMITTED", [
-            { field: "upload_id", description: "is of a committed upload" },
-          ]);
-        },
-        touch: (upload) => uploads.touch(upload.state.id),
-        openThrottle: (bytesPerSecond) =>
-          new Throttle({ turns, clock, address: subjectOf(call).address, bytesPerSecond }),
-        clock,
-        stallMs,
-      }),
+    uploadFile: {
+      raw: true,
+      lends: true,
+      bidi: (requests, call) =>
+        uploadFile(decodeLent(UploadFileRequestSchema, requests), call, {
+          find(id) {
+            const { upload } = find(id, subjectOf(call));
+            if (upload.state.phase !== "committed") return upload;
+            throw new InvalidRequest("UPLOAD_COMMITTED", [
+              { field: "upload_id", description: "is of a committed upload" },
+            ]);
+          },
+          touch: (upload) => uploads.touch(upload.state.id),
+          openThrottle: (bytesPerSecond) =>
+            new Throttle({ turns, clock, address: subjectOf(call).address, bytesPerSecond }),
+          clock,
+          stallMs,
+        }),
+    },
     getUpload: ({ uploadId }, call) => ({ upload: describe(find(uploadId, subjectOf(call)).upload) }),
     commitUpload({ uploadId, checksum }, call) {
       const { upload, path } = find(uploadId, subjectOf(call));

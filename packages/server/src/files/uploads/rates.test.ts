@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   ByteStream,
   FileService,
@@ -73,13 +73,17 @@ function piecesFor<T>(make: (index: number) => T) {
   return { pieces: pieces(), taken: () => pulled };
 }
 
+function encode<D extends DescMessage>(schema: D, message: MessageInitShape<D>): Uint8Array {
+  return toBinary(schema, create(schema, message));
+}
+
 async function sendByGrpc({ name, address = "10.0.0.1:1", bytesPerSecond = 0 }: Sent): Promise<Sending> {
   const { startUpload, uploadFile } = service.handlers;
-  if (typeof startUpload !== "function" || typeof uploadFile !== "function") throw new Error("they take messages");
+  if (typeof startUpload !== "function" || typeof uploadFile !== "object") throw new Error("one of them takes bytes");
   const start = create(StartUploadRequestSchema, { filePath: name });
   const { upload } = (await startUpload(start, new FakeCall(FileService.method.startUpload))) as StartUploadResponse;
   const { pieces, taken } = piecesFor((i) =>
-    create(UploadFileRequestSchema, {
+    encode(UploadFileRequestSchema, {
       uploadId: upload!.uploadId,
       offset: BigInt(i * PIECE.length),
       data: PIECE,
@@ -87,17 +91,17 @@ async function sendByGrpc({ name, address = "10.0.0.1:1", bytesPerSecond = 0 }: 
     }),
   );
   const call = new FakeCall(FileService.method.uploadFile, address);
-  const answers = uploadFile(pieces, call) as AsyncIterable<unknown>;
+  const answers = uploadFile.bidi!(pieces, call) as AsyncIterable<unknown>;
   const ended = Array.fromAsync(answers);
   return keep({ taken, ended, end: () => call.end() });
 }
 
 async function sendByByteStream({ name, address = "10.0.0.1:1" }: Sent): Promise<Sending> {
   const { write } = service.byteStreamHandlers;
-  if (typeof write !== "function") throw new Error("it takes messages");
+  if (typeof write !== "object") throw new Error("it takes bytes");
   const resourceName = `uploads/00000000-0000-4000-8000-000000000000/files/${name}`;
   const { pieces, taken } = piecesFor((i) =>
-    create(ByteStream.method.write.input, {
+    encode(ByteStream.method.write.input, {
       resourceName,
       writeOffset: BigInt(i * PIECE.length),
       data: PIECE,
@@ -105,7 +109,7 @@ async function sendByByteStream({ name, address = "10.0.0.1:1" }: Sent): Promise
     }),
   );
   const call = new FakeCall(ByteStream.method.write, address);
-  return keep({ taken, ended: Promise.resolve(write(pieces, call)), end: () => call.end() });
+  return keep({ taken, ended: write.clientStreaming!(pieces, call), end: () => call.end() });
 }
 
 async function sendByTus({ name, address = "10.0.0.1:1" }: Sent): Promise<Sending> {
