@@ -37,6 +37,8 @@ export interface Journal<New> extends AsyncDisposable {
 
 /** What the journal asks of its owner. */
 export interface JournalOwner<Stored, New> {
+  /** Called first. Answers up to where the owner knows what the records say: those behind it are replayed. */
+  recall?(records: RecordsThere): Promise<Place>;
   /** A record that was there when the journal was opened, in order. `bytes`: what it takes on disk. */
   replay(record: Stored, place: Place, bytes: number): void;
   /** Everything up to `place` is durable now; called before those hear of it who wait for it. */
@@ -87,6 +89,14 @@ export interface RecordReader<Stored> {
   readonly bodyEnd: number;
   /** The record of a message that proved itself. @throws when its content is none */
   read(bytes: Uint8Array, start: number, end: number): Stored;
+}
+
+/** What an owner asks of the records on disk before they are replayed. */
+export interface RecordsThere {
+  readonly first: Place;
+  readonly last: Place;
+  /** CRC-32 of the frame of a record; undefined: it is not there, or does not prove itself. */
+  sumOf(place: Place): Promise<number | undefined>;
 }
 
 /** What a journal belongs to, for errors. */

@@ -19,7 +19,7 @@ import { DiskSpace } from "./disk-space.ts";
 import { DEFAULT_JOURNAL_OPTIONS, type JournalOptions } from "./options.ts";
 import { openRecordLog } from "./record-log.ts";
 import { type RecordBatch, RecordBatches } from "./record-batch.ts";
-import { replayRecords } from "./replay.ts";
+import { replayRecords, sumOfRecord } from "./replay.ts";
 
 /** This part of the reserve stays for cleaning: the rest is for records that end things. */
 const FLOOR_SHARE = 8;
@@ -48,6 +48,8 @@ export interface OpenJournalRequest<Stored, New> {
 export interface OpenJournal<New> extends Journal<New> {
   /** Records that were replayed. */
   readonly replayed: number;
+  /** CRC-32 of the frame of a durable record; undefined: it is not there, or does not prove itself. */
+  sumOf(place: Place): Promise<number | undefined>;
   /** Looks whether there is something to clean: the owner's `staleThrough` is another one. */
   clean(): void;
   /** Resolves when nothing is being cleaned, nor has to be; rejects never. */
@@ -182,6 +184,10 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
     if (pending !== undefined) return this.#bodyIn(Uint8Array.from(pending.frame(now)), now);
     const run = this.#log.reader.scan(now - 1).next(1);
     return run instanceof Promise ? run.then((read) => this.#bodyOf(read, place)) : this.#bodyOf(run, place);
+  }
+
+  sumOf(place: Place): Promise<number | undefined> {
+    return sumOfRecord(this.#log, place);
   }
 
   onFailure(listener: (error: Error) => void): void {

@@ -30,6 +30,8 @@ export interface OpenStoreRequest {
   /** From 0 up to 1: draws the era of a new store. */
   readonly random: () => number;
   readonly options?: Partial<JournalOptions>;
+  /** At least so many records lie between two checkpoints. */
+  readonly checkpointRecords?: number;
   /** Shared by the journals of a server. */
   readonly space?: DiskSpace;
   /** Hears of what goes wrong in the background, in a sentence. */

@@ -1,33 +1,54 @@
 // What the journal of notifications asks: records are put into effect when they are durable, and written down again when what
 // they stand in is about to go.
-import type { JournalOwner, Place } from "../journal/contract.ts";
+import type { JournalOwner, Place, RecordsThere } from "../journal/contract.ts";
+import { loadCheckpoint } from "./checkpoint/load.ts";
 import type { NewNotificationRecord } from "./contract.ts";
 import { applyRecord } from "./engine/apply.ts";
 import type { AppliedRecord } from "./engine/records.ts";
 import { carryRecord, placeCarried, usersOf } from "./engine/snapshot.ts";
-import type { InboxState } from "./engine/state.ts";
+import { InboxState } from "./engine/state.ts";
 import { pruneReplaced } from "./engine/wanted.ts";
 import { idKey, RecordQueue } from "./record-queue.ts";
 import type { OpenStoreRequest } from "./store-options.ts";
 
 export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRecord> {
-  readonly queue: RecordQueue;
+  /** The last record that a checkpoint knew. */
+  recalled: Place = 0;
+  /** Where lies what was carried last. */
+  carriedTo: Place = 0;
   staleThrough: Place = 0;
   /** What lies here or before may have gone. */
   carriedThrough: Place = 0;
   /** Something is in effect. */
   onProgress: () => void = () => undefined;
-  readonly #state: InboxState;
-  readonly #clock: OpenStoreRequest["clock"];
+  #state = new InboxState();
+  #queue = new RecordQueue(this.#state);
+  readonly #request: OpenStoreRequest;
 
-  constructor(state: InboxState, { clock }: OpenStoreRequest) {
-    this.#state = state;
-    this.#clock = clock;
-    this.queue = new RecordQueue(state);
+  constructor(request: OpenStoreRequest) {
+    this.#request = request;
+  }
+
+  /** The same from the first record that is replayed on. */
+  get state(): InboxState {
+    return this.#state;
+  }
+
+  get queue(): RecordQueue {
+    return this.#queue;
   }
 
   get liveBytes(): number {
     return this.#state.liveBytes;
+  }
+
+  async recall(records: RecordsThere): Promise<Place> {
+    const { folder, fileSystem, onFault } = this.#request;
+    const state = await loadCheckpoint({ folder, fileSystem, records, onFault });
+    if (state === undefined) return 0;
+    this.#state = state;
+    this.#queue = new RecordQueue(state);
+    return (this.recalled = state.head);
   }
 
   replay(record: AppliedRecord, place: Place): void {
@@ -46,7 +67,7 @@ export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRe
   }
 
   committed(place: Place): void {
-    this.queue.committed(place);
+    this.#queue.committed(place);
     this.onProgress();
   }
 
@@ -56,12 +77,13 @@ export class StoreOwner implements JournalOwner<AppliedRecord, NewNotificationRe
     const { moved, sharedHolders, users } = this.#state;
     const holders = [...(moved.get(id) ?? []), ...(sharedHolders.get(id) ?? [])].map((user) => users.name(user));
     const keys = [idKey(id), ...usersOf(record), ...holders, ...(kind?.case === "server" ? [""] : [])];
-    if (keys.some((key) => this.queue.isBusy(key))) return this.queue.progress();
+    if (keys.some((key) => this.#queue.isBusy(key))) return this.#queue.progress();
     this.carriedThrough = place;
-    return carryRecord(this.#state, record, { place, nowMs: Number(this.#clock.nowNs() / 1_000_000n) });
+    return carryRecord(this.#state, record, { place, nowMs: Number(this.#request.clock.nowNs() / 1_000_000n) });
   }
 
   carried(record: NewNotificationRecord, place: Place): void {
+    this.carriedTo = place;
     placeCarried(this.#state, record, place);
   }
 }

@@ -37,10 +37,11 @@ import { policyOf } from "./engine/policies.ts";
 import { StateInboxReader } from "./engine/reader.ts";
 import { NONE } from "./engine/rows.ts";
 import { serverSnapshot, usersOf } from "./engine/snapshot.ts";
-import { InboxState } from "./engine/state.ts";
+import type { InboxState } from "./engine/state.ts";
 import { InboxViews } from "./engine/views.ts";
 import { type HiddenItem, removeFrom } from "./engine/wanted.ts";
 import { notificationRecords } from "./journal/format.ts";
+import { Checkpoints } from "./checkpoint/checkpoints.ts";
 import { Publishing } from "./publishing.ts";
 import type { QueuedRecord } from "./record-queue.ts";
 import { StoreOwner, touchesOf } from "./store-owner.ts";
@@ -55,8 +56,7 @@ const NO_POLICY = create(PolicySchema);
  * prove itself; what the file system says
  */
 export async function openNotificationStore(request: OpenStoreRequest): Promise<OpenNotificationStore> {
-  const state = new InboxState();
-  const owner = new StoreOwner(state, request);
+  const owner = new StoreOwner(request);
   const journal = await openJournal<AppliedRecord, NewNotificationRecord>({
     folder: request.folder,
     subject: {
@@ -73,10 +73,10 @@ export async function openNotificationStore(request: OpenStoreRequest): Promise<
     ...(request.space === undefined ? {} : { space: request.space }),
     ...(request.onFault === undefined ? {} : { onFault: request.onFault }),
   });
-  const store = new JournalNotificationStore({ request, state, owner, journal });
+  const store = new JournalNotificationStore({ request, owner, journal });
   try {
     owner.settle();
-    if (state.era === 0) await store.begin();
+    if (owner.state.era === 0) await store.begin();
   } catch (error) {
     await store[Symbol.asyncDispose]();
     throw error;
@@ -86,7 +86,7 @@ export async function openNotificationStore(request: OpenStoreRequest): Promise<
 }
 
 export interface OpenNotificationStore extends NotificationStore {
-  /** Resolves when nothing is being cleaned. */
+  /** Resolves when nothing is being cleaned, and no checkpoint written. */
   cleaned(): Promise<void>;
 }
 
@@ -99,16 +99,14 @@ class JournalNotificationStore implements OpenNotificationStore {
   readonly #views: InboxViews;
   readonly #publishing: Publishing;
   readonly #upkeep: Upkeep;
+  readonly #checkpoints: Checkpoints;
+  #isWell = true;
   /** Request ids on their way, and what waits for them. */
   readonly #requests = new Map<string, Promise<StateVerdict>>();
 
-  constructor(parts: {
-    request: OpenStoreRequest;
-    state: InboxState;
-    owner: StoreOwner;
-    journal: OpenJournal<NewNotificationRecord>;
-  }) {
-    const { request, state, owner, journal } = parts;
+  constructor(parts: { request: OpenStoreRequest; owner: StoreOwner; journal: OpenJournal<NewNotificationRecord> }) {
+    const { request, owner, journal } = parts;
+    const { state } = owner;
     this.#request = request;
     this.#limits = request.limits;
     this.#state = state;
@@ -121,13 +119,28 @@ class JournalNotificationStore implements OpenNotificationStore {
       bounds: request.limits,
       clock: request.clock,
       append: ({ record }) => void this.#append({ record, touches: touchesOf(record) }),
-      goThrough: (place) => {
+      goThrough: (place, beforeMs) => {
         owner.staleThrough = Math.max(owner.staleThrough, place);
         journal.clean();
+        this.#checkpoints.renew(beforeMs);
       },
     });
-    owner.onProgress = () => this.#upkeep.wake();
+    const { folder, fileSystem, clock, checkpointRecords: records, onFault } = request;
+    const checkpoints = {
+      sumOf: (place: Place) => journal.sumOf(place),
+      staleThrough: () => owner.staleThrough,
+      carried: async () => await journal.durable(owner.carriedTo),
+    };
+    this.#checkpoints = new Checkpoints(
+      { folder, fileSystem, clock, state, records, onFault, ...checkpoints },
+      owner.recalled,
+    );
+    owner.onProgress = () => {
+      this.#upkeep.wake();
+      this.#checkpoints.look();
+    };
     journal.onFailure((error) => {
+      this.#isWell = false;
       this.#upkeep.close();
       owner.queue.fail(error);
     });
@@ -141,6 +154,7 @@ class JournalNotificationStore implements OpenNotificationStore {
 
   start(): void {
     this.#upkeep.wake();
+    this.#checkpoints.look();
   }
 
   get epoch(): number {
@@ -169,7 +183,7 @@ class JournalNotificationStore implements OpenNotificationStore {
   }
 
   cleaned(): Promise<void> {
-    return this.#journal.cleaned();
+    return Promise.all([this.#journal.cleaned(), this.#checkpoints.rest()]).then(() => undefined);
   }
 
   async publish(drafts: readonly PublishDraft[]): Promise<readonly PublishVerdict[]> {
@@ -383,6 +397,7 @@ class JournalNotificationStore implements OpenNotificationStore {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#upkeep.close();
+    await this.#checkpoints.close(this.#isWell);
     await this.#journal[Symbol.asyncDispose]();
   }
 

@@ -7,10 +7,11 @@ import type { InboxBounds } from "./engine/policies.ts";
 import type { InboxState } from "./engine/state.ts";
 import { nextDueMs, type WantedRecord, wantedRecords } from "./engine/wanted.ts";
 
-const HALF_DAY_MS = 12 * 3_600_000;
+const HOUR_MS = 3_600_000;
+const HALF_DAY_MS = 12 * HOUR_MS;
 const RETRY_MS = 1000;
 /** Timers take no more than 2^31 - 1. */
-const WAIT_MAX_MS = 3_600_000;
+const WAIT_MAX_MS = HOUR_MS;
 
 export interface UpkeepParts {
   readonly state: InboxState;
@@ -18,8 +19,8 @@ export interface UpkeepParts {
   readonly clock: Clock;
   /** @throws when it is refused */
   append(wanted: WantedRecord): void;
-  /** What lies here and before must leave the disk. */
-  goThrough(place: number): void;
+  /** What lies here and before must leave the disk; it was removed before this time (Unix ms). */
+  goThrough(place: number, beforeMs: number): void;
 }
 
 export class Upkeep {
@@ -71,7 +72,7 @@ export class Upkeep {
     const stale = state.deaths[0];
     return Math.min(
       nextDueMs(state) ?? Infinity,
-      stale === undefined ? Infinity : stale.hourMs + HALF_DAY_MS + 3_600_000,
+      stale === undefined ? Infinity : stale.hourMs + HALF_DAY_MS + HOUR_MS,
     );
   }
 
@@ -79,11 +80,14 @@ export class Upkeep {
   #dropStale(nowMs: number): void {
     const { deaths } = this.#parts.state;
     let place = 0;
+    let beforeMs = 0;
     // The whole hour is over.
-    while (deaths.length > 0 && deaths[0]!.hourMs + HALF_DAY_MS + 3_600_000 <= nowMs) {
-      place = Math.max(place, deaths.shift()!.place);
+    while (deaths.length > 0 && deaths[0]!.hourMs + HALF_DAY_MS + HOUR_MS <= nowMs) {
+      const dead = deaths.shift()!;
+      place = Math.max(place, dead.place);
+      beforeMs = dead.hourMs + HOUR_MS;
     }
-    if (place > 0) this.#parts.goThrough(place);
+    if (place > 0) this.#parts.goThrough(place, beforeMs);
   }
 
   /** U1. */

@@ -92,9 +92,9 @@ function carryHolder(state: InboxState, carried: CarriedHolder): void {
   const expiresAt = expiryOf(deliveredMs, delivery.ttlMsByUser[index] ?? delivery.ttlMs);
   const deliveredAt = Math.floor(deliveredMs / 1000);
   const key = isMoved ? "" : collapseKey;
-  const before = key === "" ? undefined : state.collapsing.get(`${user} ${key}`);
+  const before = key === "" ? NONE : state.collapsing.find(user, key);
   const row = state.addDirect({ user, id, sequence, place, priority, flags, type, bytes, expiresAt, deliveredAt }, key);
-  if (before !== undefined && state.items.id(before) > id) state.collapsing.set(`${user} ${key}`, before);
+  if (before !== NONE && state.items.id(before) > id) state.collapsing.giveBack(user, key, before);
   state.items.setRevision(row, Number(holderState.revision ?? 0n));
   state.items.setChanged(row, Number(holder.changed ?? 0n));
   const snoozedUntilMs = msOf(holderState.snoozedUntil);

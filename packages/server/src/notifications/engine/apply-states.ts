@@ -34,7 +34,7 @@ export function applyStates(state: InboxState, change: KindOf<"state">, place: n
     through.length > 0
       ? setThrough(state, { user, through, wish, place })
       : setIds(state, { user, ids: (change.ids ?? []).map(Number), wish, place, ifRevision: change.ifRevision });
-  for (const reader of state.readersOf(user)) reader.changed();
+  for (const reader of state.readers.of(user)) reader.changed();
   return changed;
 }
 

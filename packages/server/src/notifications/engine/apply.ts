@@ -9,7 +9,7 @@ import { type ChannelRemoval } from "./channel.ts";
 import { ItemFlag } from "./direct-items.ts";
 import { NONE } from "./rows.ts";
 import { PRIORITIES } from "./user-table.ts";
-import { collapseKeyOf, type Delivery, type InboxState, reasonName } from "./state.ts";
+import { type Delivery, type InboxState, reasonName } from "./state.ts";
 import { applyStates } from "./apply-states.ts";
 import {
   type AppliedRecord,
@@ -108,8 +108,8 @@ function deliverDirect(
   to: { user: number; sequence: number; atMs: number; ttlMs: number; isMultiple: boolean },
 ): void {
   const { user, sequence } = to;
-  const old = delivery.collapseKey === "" ? undefined : state.collapsing.get(collapseKeyOf(user, delivery.collapseKey));
-  if (old !== undefined) noteReplaced(state, old, delivery.id);
+  const old = delivery.collapseKey === "" ? NONE : state.collapsing.find(user, delivery.collapseKey);
+  if (old !== NONE) noteReplaced(state, old, delivery.id);
   const { id, place, priority, type, bytes, collapseKey } = delivery;
   const flags = to.isMultiple ? ItemFlag.MULTIPLE : 0;
   const expiresAt = expiryOf(to.atMs, to.ttlMs);
@@ -117,7 +117,7 @@ function deliverDirect(
   state.addDirect({ user, id, sequence, place, priority, flags, type, bytes, expiresAt, deliveredAt }, collapseKey);
   state.users.setLastEvent(user, sequence);
   state.crowded.add(user);
-  for (const reader of state.readersOf(user)) reader.changed();
+  for (const reader of state.readers.of(user)) reader.changed();
 }
 
 /** Whether it is replaced depends on its state when somebody looks (wanted.ts). */
@@ -155,11 +155,11 @@ function deliverShared(state: InboxState, delivery: Delivery, at: { sequence: nu
   channel.lastEvent = sequence;
   state.crowdedChannels.add(channel);
   if (channel !== state.everyone) {
-    for (const reader of state.readersOfChannel(channel)) reader.changed();
+    for (const reader of state.readers.ofChannel(channel)) reader.changed();
     return;
   }
   const live = { priority, sequence, position: Array.from({ length: PRIORITIES }, () => sequence) };
-  for (const reader of state.readersOfChannel(channel)) reader.arrived(live);
+  for (const reader of state.readers.ofChannel(channel)) reader.arrived(live);
 }
 
 function applyDue(state: InboxState, due: KindOf<"due">, place: number): void {
@@ -184,7 +184,7 @@ function applyDue(state: InboxState, due: KindOf<"due">, place: number): void {
   items.setRevision(row, items.revision(row) + 1);
   users.link(row);
   users.setLastEvent(user, place);
-  for (const reader of state.readersOf(user)) reader.changed();
+  for (const reader of state.readers.of(user)) reader.changed();
 }
 
 function applyRemoved(state: InboxState, removed: KindOf<"removed">, place: number): void {
@@ -201,7 +201,7 @@ function applyRemoved(state: InboxState, removed: KindOf<"removed">, place: numb
     const removal: ChannelRemoval = { sequence: place, reason, priority, ids, sequences, replacedBy };
     channel.noteRemoval(removal);
     channel.lastEvent = place;
-    for (const reader of state.readersOfChannel(channel)) reader.changed();
+    for (const reader of state.readers.ofChannel(channel)) reader.changed();
     return;
   }
   const user = state.needUser(removed.userId, place);
@@ -221,7 +221,7 @@ function applyRemoved(state: InboxState, removed: KindOf<"removed">, place: numb
     hidden.changed = place;
   }
   state.logEvent(user, { kind: "removal", sequence: place, reason, ids, priorities, replacedBy });
-  for (const reader of state.readersOf(user)) reader.changed();
+  for (const reader of state.readers.of(user)) reader.changed();
 }
 
 function applyTopics(state: InboxState, change: KindOf<"topics">, place: number): void {
@@ -251,7 +251,7 @@ function applyDevice(state: InboxState, change: KindOf<"device">, place: number)
   if (change.removed === true) {
     devices.delete(deviceId);
     state.devicesChanged(user);
-    for (const reader of state.readersOf(user)) {
+    for (const reader of state.readers.of(user)) {
       if (reader.deviceId === deviceId) reader.ended("device-removed");
     }
     return;

@@ -4,6 +4,7 @@
 // C1. Its removals are remembered with their sequences, so many of them: a reader who was away is told of them.
 import type { RemovalName } from "../contract.ts";
 import { type SharedEntry, SharedLine } from "./shared-line.ts";
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 const PRIORITIES = 8;
 const REMOVALS_KEPT = 65_536;
@@ -65,6 +66,59 @@ export class Channel {
       if (this.collapsing.get(key)?.id === entry.id) this.collapsing.delete(key);
     }
     return entry;
+  }
+
+  /** All but its topics. */
+  write(out: ValueWriter): void {
+    for (const line of this.lines) {
+      out.flag(line !== undefined);
+      line?.write(out);
+    }
+    out.list(this.removals, ({ sequence, reason, priority, ids, sequences, replacedBy }) => {
+      out.number(sequence);
+      out.text(reason);
+      out.number(priority);
+      out.list(ids, (id) => out.number(id));
+      out.list(sequences, (each) => out.number(each));
+      out.number(replacedBy);
+    });
+    out.list(this.#keys, ([id, key]) => (out.number(id), out.text(key)));
+    out.list(this.collapsing, ([key, { id, priority, sequence }]) => {
+      out.text(key);
+      for (const each of [id, priority, sequence]) out.number(each);
+    });
+    for (const each of [this.size, this.bytes, this.lastEvent]) out.number(each);
+  }
+
+  /** Into one that is empty. */
+  read(values: ValueReader): void {
+    const numbers = () => values.list(() => values.number());
+    for (let priority = 0; priority < PRIORITIES; priority++) {
+      if (values.flag()) (this.lines[priority] = new SharedLine()).read(values);
+    }
+    values.list(() => {
+      const sequence = values.number();
+      const reason = values.text() as RemovalName;
+      const priority = values.number();
+      const [ids, sequences] = [numbers(), numbers()];
+      this.removals.push({ sequence, reason, priority, ids, sequences, replacedBy: values.number() });
+    });
+    values.list(() => this.#keys.set(values.number(), values.text()));
+    values.list(() => {
+      const key = values.text();
+      const [id, priority] = [values.number(), values.number()];
+      this.collapsing.set(key, { id, priority, sequence: values.number() });
+    });
+    this.size = values.number();
+    this.bytes = values.number();
+    this.lastEvent = values.number();
+  }
+
+  /** What has the collapse key now that an item has; undefined: the item itself, or it has none. */
+  successor(id: number): { readonly id: number } | undefined {
+    const key = this.#keys.get(id);
+    const holder = key === undefined ? undefined : this.collapsing.get(key);
+    return holder?.id === id ? undefined : holder;
   }
 
   doom(sequence: number, bytes: number): void {

@@ -5,7 +5,8 @@
 // D2. Sequence, id, place and last change of a row stand as one float and three distances; a distance that 32 bits do not hold
 //     stands beside.
 import { RowHeap } from "./row-heap.ts";
-import { NONE, Rows } from "./rows.ts";
+import { NONE, type RowChunk, Rows, type RowsShape } from "./rows.ts";
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 const SEQUENCE = 0;
 
@@ -193,6 +194,43 @@ export class DirectItems {
     if (revision >= REVISION_MAX) this.#revisions.set(row, revision);
   }
 
+  /** Bounded by what is overwritten while it is frozen: values. */
+  get kept(): number {
+    return this.#rows.kept;
+  }
+
+  /** Writes what stands beside the rows, and freezes them (R2 of rows.ts). Answers how many chunks they are. */
+  freeze(out: ValueWriter): number {
+    for (const map of [this.#far, this.#revisions]) {
+      out.list(map, ([key, value]) => (out.number(key), out.number(value)));
+    }
+    out.column(this.expiring.copy());
+    const { chunks, ...shape } = this.#rows.freeze();
+    writeShape(out, shape);
+    return chunks;
+  }
+
+  readFrozen(): RowChunk {
+    return this.#rows.readFrozen();
+  }
+
+  thaw(): void {
+    this.#rows.thaw();
+  }
+
+  /** The same: the chunks are added one by one. */
+  read(values: ValueReader): void {
+    for (const map of [this.#far, this.#revisions]) {
+      for (const [key, value] of values.list(() => [values.number(), values.number()] as const)) map.set(key, value);
+    }
+    this.expiring.restore(values.column(Int32Array));
+    this.#rows.restore(readShape(values));
+  }
+
+  addChunk(): RowChunk {
+    return this.#rows.addChunk();
+  }
+
   #distance(row: number, column: number): number {
     const value = this.#rows.integer(row, column);
     return value === -1 ? this.#far.get(row * INTEGERS + column)! : value >>> 0;
@@ -205,4 +243,26 @@ export class DirectItems {
     if (isFar) this.#far.set(row * INTEGERS + column, distance);
     this.#rows.setInteger(row, column, isFar ? -1 : distance);
   }
+}
+
+export function writeShape(out: ValueWriter, { fresh, free, size }: RowsShape): void {
+  out.number(fresh);
+  out.number(free + 1);
+  out.number(size);
+}
+
+export function readShape(values: ValueReader): RowsShape {
+  const fresh = values.number();
+  return { fresh, free: values.number() - 1, size: values.number() };
+}
+
+/** Of a chunk of items, the places of those that are doomed: their removals may not get to the disk. */
+export function doomedIn({ integers }: RowChunk): number[] {
+  const places: number[] = [];
+  for (let at = Column.FLAGS; at < integers.length; at += INTEGERS) {
+    // What is free keeps its flags.
+    if ((integers[at]! & ItemFlag.DOOMED) === 0 || integers[at - Column.FLAGS + Column.USER] === NONE) continue;
+    places.push((at - Column.FLAGS) / INTEGERS);
+  }
+  return places;
 }

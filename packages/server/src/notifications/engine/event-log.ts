@@ -3,6 +3,7 @@
 //
 // E1. Ascending by sequence, one event for each record. Of what is older than `lostThrough` nothing is in here.
 import type { RemovalName } from "../contract.ts";
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 export type LoggedEvent =
   | { readonly kind: "state"; readonly sequence: number; readonly ids: readonly number[] }
@@ -68,4 +69,56 @@ export class EventLog {
   after(sequence: number): readonly LoggedEvent[] {
     return this.#events.filter((each) => each.sequence > sequence);
   }
+
+  write(out: ValueWriter): void {
+    out.number(this.lostThrough);
+    out.list(this.#events, (event) => writeEvent(out, event));
+  }
+
+  static read(values: ValueReader): EventLog {
+    const log = new EventLog(values.number());
+    log.#events = values.list(() => readEvent(values));
+    return log;
+  }
+}
+
+const Kind = { STATE: 0, THROUGH: 1, REMOVAL: 2 } as const;
+
+function writeEvent(out: ValueWriter, event: LoggedEvent): void {
+  const numbers = (list: readonly number[]): void => out.list(list, (each) => out.number(each));
+  out.number(event.sequence);
+  switch (event.kind) {
+    case "state":
+      out.number(Kind.STATE);
+      return numbers(event.ids);
+    case "through":
+      out.number(Kind.THROUGH);
+      numbers(event.through);
+      for (const flag of [event.seen, event.read, event.archived]) out.flag(flag);
+      return;
+    case "removal":
+      out.number(Kind.REMOVAL);
+      out.text(event.reason);
+      numbers(event.ids);
+      numbers(event.priorities);
+      out.number(event.replacedBy);
+      return;
+    default:
+      return event satisfies never;
+  }
+}
+
+function readEvent(values: ValueReader): LoggedEvent {
+  const numbers = (): number[] => values.list(() => values.number());
+  const sequence = values.number();
+  const kind = values.number();
+  if (kind === Kind.STATE) return { kind: "state", sequence, ids: numbers() };
+  if (kind === Kind.THROUGH) {
+    const through = numbers();
+    const [seen, read, archived] = [values.flag(), values.flag(), values.flag()];
+    return { kind: "through", sequence, through, seen, read, archived };
+  }
+  const reason = values.text() as RemovalName;
+  const [ids, priorities] = [numbers(), numbers()];
+  return { kind: "removal", sequence, reason, ids, priorities, replacedBy: values.number() };
 }

@@ -14,7 +14,8 @@ import { covers } from "./channel.ts";
 import { ItemFlag } from "./direct-items.ts";
 import type { LoggedEvent } from "./event-log.ts";
 import { NONE } from "./rows.ts";
-import { countMissed, type InboxState, type LiveBroadcast, reasonName, type StateReader } from "./state.ts";
+import type { LiveBroadcast, StateReader } from "./live-readers.ts";
+import { countMissed, type InboxState, reasonName } from "./state.ts";
 import { PRIORITIES, type VisibleChannel } from "./user-table.ts";
 import type { InboxViews } from "./views.ts";
 
@@ -77,7 +78,7 @@ export class StateInboxReader implements InboxReader, StateReader {
     else if (options.from === "unread") this.#position = this.#beforeUnread();
     else this.#position = options.from.map((sequence) => Math.min(sequence, state.head));
     this.#recall();
-    state.addReader(this);
+    state.readers.add(this);
   }
 
   get position(): readonly number[] {
@@ -113,7 +114,7 @@ export class StateInboxReader implements InboxReader, StateReader {
   close(): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#state.removeReader(this);
+    this.#state.readers.remove(this);
   }
 
   missed(events: readonly LoggedEvent[]): void {

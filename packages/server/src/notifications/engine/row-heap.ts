@@ -12,7 +12,7 @@ const FIRST_ROOM = 64;
 
 export class RowHeap {
   readonly #keys: HeapKeys;
-  #rows = new Int32Array(FIRST_ROOM);
+  #rows: Int32Array = new Int32Array(FIRST_ROOM);
   #size = 0;
 
   constructor(keys: HeapKeys) {
@@ -44,6 +44,18 @@ export class RowHeap {
     const parent = (index - 1) >> 1;
     if (index > 0 && this.#keys.key(last) < this.#keys.key(this.#rows[parent]!)) this.#up(last, index);
     else this.#down(last, index);
+  }
+
+  /** All rows in here, in their order. */
+  copy(): Int32Array {
+    return this.#rows.slice(0, this.#size);
+  }
+
+  /** Rows that know where they stand (H2). */
+  restore(rows: Int32Array): void {
+    this.#rows = rows.length < FIRST_ROOM ? new Int32Array(FIRST_ROOM) : rows;
+    if (rows.length < FIRST_ROOM) this.#rows.set(rows);
+    this.#size = rows.length;
   }
 
   #up(row: number, from: number): void {

@@ -3,6 +3,7 @@
 //
 // L1. Entries ascend by sequence. One that is removed stays, dead, until more than half of them are.
 // L2. What is added before the end (only when a journal is read) takes effect with `settle`.
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 export interface SharedEntry {
   readonly id: number;
@@ -136,6 +137,38 @@ export class SharedLine {
       expiresAt: this.#expires[index]!,
       deliveredAt: this.#delivered[index]!,
     };
+  }
+
+  /** All that are alive, ascending. */
+  *entries(): Generator<SharedEntry> {
+    for (let i = 0; i < this.#count; i++) if (this.#alive[i] === 1) yield this.entry(i);
+  }
+
+  /** Settled (L2). */
+  write(out: ValueWriter): void {
+    const count = this.#count;
+    out.number(this.#aliveCount);
+    for (const column of [this.#ids, this.#sequences, this.#places, this.#bytes, this.#types]) {
+      out.column(column.subarray(0, count));
+    }
+    for (const column of [this.#expires, this.#delivered, this.#alive]) out.column(column.subarray(0, count));
+    out.column(this.#tree.subarray(0, count + 1));
+  }
+
+  /** Into one that is empty. */
+  read(values: ValueReader): void {
+    this.#aliveCount = values.number();
+    this.#ids = values.column(Float64Array);
+    this.#sequences = values.column(Float64Array);
+    this.#places = values.column(Float64Array);
+    this.#bytes = values.column(Uint32Array);
+    this.#types = values.column(Uint16Array);
+    this.#expires = values.column(Uint32Array);
+    this.#delivered = values.column(Uint32Array);
+    this.#alive = values.column(Uint8Array);
+    this.#tree = values.column(Int32Array);
+    this.#count = this.#ids.length;
+    if (this.#count === 0) this.#grow(FIRST_ROOM);
   }
 
   #append(entry: SharedEntry): void {

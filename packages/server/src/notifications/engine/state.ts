@@ -6,9 +6,11 @@
 // S2. A death noted too early does no harm: what is cleaned carries what is alive.
 import type { Policy } from "@sluice/api";
 import { Channel, covers, type Stretch, unite } from "./channel.ts";
+import { CollapseKeys } from "./collapse-keys.ts";
 import { DirectItems, ItemFlag, type NewDirectItem } from "./direct-items.ts";
 import { DueHeap } from "./due-heap.ts";
 import { EventLog, type LoggedEvent } from "./event-log.ts";
+import { LiveReaders } from "./live-readers.ts";
 import { NONE } from "./rows.ts";
 import type { SharedEntry } from "./shared-line.ts";
 import { TypeNames } from "./type-names.ts";
@@ -42,28 +44,6 @@ export interface Delayed extends Delivery {
   place: number;
   /** Unix ms. */
   readonly deliverAtMs: number;
-}
-
-/** Somebody whose reader may have something new. */
-/** An item for everyone that has just been delivered: the same object for all readers. */
-export interface LiveBroadcast {
-  readonly priority: number;
-  readonly sequence: number;
-  /** Behind it, for who has everything before it. */
-  readonly position: readonly number[];
-}
-
-export interface StateReader {
-  readonly user: number;
-  /** Behind which events it reads: those of its inbox are among what is of priority 7. */
-  readonly eventsAfter: number;
-  /** These events are forgotten, and it has not read them. */
-  missed(events: readonly LoggedEvent[]): void;
-  changed(): void;
-  /** This has come for everyone. */
-  arrived(live: LiveBroadcast): void;
-  ended(why: "user-deleted" | "device-removed"): void;
-  readonly deviceId: string | undefined;
 }
 
 export interface TopicState {
@@ -101,9 +81,7 @@ export class InboxState {
     readonly priority: number;
     readonly sequence: number;
   }>();
-  /** By user and collapse key, the row that has it; and the other way. */
-  readonly collapsing = new Map<string, number>();
-  readonly #collapseKeys = new Map<number, string>();
+  readonly collapsing = new CollapseKeys();
   /** S1. Of bodies that several rows hold, by id. */
   readonly bodies = new Map<number, { holders: number; readonly bytes: number }>();
   /** Users who snoozed an item of a channel, by its id; the channel of their row. */
@@ -138,9 +116,7 @@ export class InboxState {
   /** When bodies died that are still on disk: the last place of an hour. Ascending by time. */
   readonly deaths: { readonly hourMs: number; place: number }[] = [];
   readonly #doomed = new Map<number, { readonly count: number; readonly bytes: number }>();
-  readonly #readers = new Map<number, Set<StateReader>>();
-  readonly #channelReaders = new Map<Channel, Set<StateReader>>();
-  readonly #watched = new Map<StateReader, Set<Channel>>();
+  readonly readers = new LiveReaders((user) => this.visible(user));
   #eventCount = 0;
 
   /** The user of this name, made when it is not there. */
@@ -164,7 +140,7 @@ export class InboxState {
     this.liveBytes -= USER_BYTES + this.users.name(user).length;
     this.crowded.delete(user);
     this.#doomed.delete(user);
-    for (const reader of this.#readers.get(user) ?? []) reader.ended("user-deleted");
+    for (const reader of this.readers.of(user)) reader.ended("user-deleted");
     this.users.remove(user);
   }
 
@@ -211,7 +187,10 @@ export class InboxState {
       this.channels.set(key, channel);
       for (const topic of sorted) this.needTopic(topic).channels.push(channel);
       this.channelsVersion++;
-      this.#watchAgain(sorted);
+      for (const user of this.readers.users()) {
+        const memberships = this.users.extra(user)?.memberships;
+        if (sorted.some((topic) => memberships?.has(topic))) this.readers.watchAgain(user);
+      }
     }
     return channel;
   }
@@ -238,7 +217,7 @@ export class InboxState {
   membershipsChanged(user: number): void {
     const extra = this.users.extra(user);
     if (extra !== undefined) extra.visible = undefined;
-    for (const reader of this.#readers.get(user) ?? []) this.#watch(reader);
+    this.readers.watchAgain(user);
   }
 
   /** Where an item of a channel that this user sees is; undefined: there is no such id for them. */
@@ -304,11 +283,7 @@ export class InboxState {
       if (body !== undefined) body.holders++;
       else this.#addBody(item);
     } else if ((item.flags & ItemFlag.MOVED) === 0) this.liveBytes += item.bytes + RECORD_BYTES;
-    if (collapseKey !== "") {
-      const key = collapseKeyOf(item.user, collapseKey);
-      this.collapsing.set(key, row);
-      this.#collapseKeys.set(row, key);
-    }
+    if (collapseKey !== "") this.collapsing.add(row, item.user, collapseKey);
     return row;
   }
 
@@ -321,11 +296,7 @@ export class InboxState {
     if (items.has(row, ItemFlag.DOOMED)) this.#countDoomed(row, -1);
     this.users.unlink(row);
     this.snoozedUntil.delete(row);
-    const key = this.#collapseKeys.get(row);
-    if (key !== undefined) {
-      this.#collapseKeys.delete(row);
-      if (this.collapsing.get(key) === row) this.collapsing.delete(key);
-    }
+    this.collapsing.drop(row);
     if (items.has(row, ItemFlag.MOVED)) {
       this.movedFrom.delete(row);
       const users = this.moved.get(id);
@@ -415,67 +386,21 @@ export class InboxState {
     this.users.setLastEvent(user, event.sequence);
   }
 
+  /** The log of a user as a checkpoint has it. */
+  putLog(user: number, log: EventLog): void {
+    this.users.needExtra(user).log = log;
+    this.#eventCount += log.size;
+  }
+
   /** The older events of a user; who has not read them keeps their count. */
   forgetEvents(user: number): void {
-    const extra = this.users.extra(user);
-    const forgotten = extra?.log?.forgetOld() ?? [];
+    const extra = this.users.needExtra(user);
+    const forgotten = extra.log?.forgetOld() ?? [];
     this.#eventCount -= forgotten.length;
-    for (const device of extra?.devices.values() ?? []) countMissed(forgotten, device.ack?.[7] ?? 0, device.missed);
-    for (const reader of this.#readers.get(user) ?? []) {
+    for (const device of extra.devices.values()) countMissed(forgotten, device.ack?.[7] ?? 0, device.missed);
+    for (const reader of this.readers.of(user)) {
       const missed = forgotten.filter(({ sequence }) => sequence > reader.eventsAfter);
       if (missed.length > 0) reader.missed(missed);
-    }
-  }
-
-  addReader(reader: StateReader): void {
-    let readers = this.#readers.get(reader.user);
-    if (readers === undefined) {
-      readers = new Set();
-      this.#readers.set(reader.user, readers);
-    }
-    readers.add(reader);
-    this.#watch(reader);
-  }
-
-  removeReader(reader: StateReader): void {
-    const readers = this.#readers.get(reader.user);
-    readers?.delete(reader);
-    if (readers?.size === 0) this.#readers.delete(reader.user);
-    for (const channel of this.#watched.get(reader) ?? []) {
-      const watching = this.#channelReaders.get(channel);
-      watching?.delete(reader);
-      if (watching?.size === 0) this.#channelReaders.delete(channel);
-    }
-    this.#watched.delete(reader);
-  }
-
-  readersOf(user: number): Iterable<StateReader> {
-    return this.#readers.get(user) ?? [];
-  }
-
-  readersOfChannel(channel: Channel): Iterable<StateReader> {
-    return this.#channelReaders.get(channel) ?? [];
-  }
-
-  #watch(reader: StateReader): void {
-    const watched = this.#watched.get(reader) ?? new Set();
-    this.#watched.set(reader, watched);
-    for (const { channel } of this.visible(reader.user)) {
-      let watching = this.#channelReaders.get(channel);
-      if (watching === undefined) {
-        watching = new Set();
-        this.#channelReaders.set(channel, watching);
-      }
-      watching.add(reader);
-      watched.add(channel);
-    }
-  }
-
-  /** There is a new channel of these topics. */
-  #watchAgain(topics: readonly string[]): void {
-    for (const [user, readers] of this.#readers) {
-      if (!topics.some((topic) => this.users.extra(user)?.memberships.has(topic))) continue;
-      for (const reader of readers) this.#watch(reader);
     }
   }
 
@@ -502,11 +427,6 @@ export class InboxState {
     }
     extra.statesKept = extra.states.size;
   }
-}
-
-/** Where a collapse key of a user stands. */
-export function collapseKeyOf(user: number, key: string): string {
-  return `${user} ${key}`;
 }
 
 /** Of an item whose state marks alone have made: as many changes as there are flags. */

@@ -1,4 +1,5 @@
 // The types of notifications, each name once: an item has two bytes for it.
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 /** No room for this name: it stands in the body. */
 const UNKNOWN = 0xffff;
@@ -18,5 +19,13 @@ export class TypeNames {
   /** undefined: it stands in the body. */
   name(index: number): string | undefined {
     return this.#names[index];
+  }
+
+  write(out: ValueWriter): void {
+    out.list(this.#names, (name) => out.text(name));
+  }
+
+  read(values: ValueReader): void {
+    for (const name of values.list(() => values.text())) this.intern(name);
   }
 }

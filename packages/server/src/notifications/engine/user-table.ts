@@ -2,12 +2,14 @@
 // stands in an object beside, for those alone.
 //
 // U1. Of a user and priority the direct items are a list that ascends by sequence; `unread` counts those of it that are unread.
+// U2. What stands in objects is changed behind `needExtra` only, so that it can be kept as it was when it was frozen.
 import type { Policy } from "@sluice/api";
 import type { WebPushTarget } from "../contract.ts";
 import type { Channel, Stretch } from "./channel.ts";
-import { type DirectItems, ItemFlag } from "./direct-items.ts";
+import { type DirectItems, ItemFlag, readShape, writeShape } from "./direct-items.ts";
 import type { EventLog } from "./event-log.ts";
-import { NONE, Rows } from "./rows.ts";
+import { NONE, type RowChunk, Rows } from "./rows.ts";
+import type { ValueReader, ValueWriter } from "./values.ts";
 
 export const PRIORITIES = 8;
 
@@ -69,6 +71,17 @@ export interface UserExtra {
   statesKept: number;
 }
 
+/** Users that are being saved: those behind `from` have not been written yet (U2). */
+interface FrozenUsers {
+  from: number;
+  readonly end: number;
+  /** Their names and what stands beside, of those that have changed since. */
+  readonly kept: Map<number, { readonly name: string; readonly extra: Uint8Array }>;
+  readonly encode: (extra: UserExtra) => Uint8Array;
+}
+
+const NOTHING = new Uint8Array(0);
+
 export class UserTable {
   readonly #rows = new Rows(FLOATS, INTEGERS);
   readonly #indexes = new Map<string, number>();
@@ -77,6 +90,8 @@ export class UserTable {
   readonly #items: DirectItems;
   /** Where the last one was put that came late, by list: what is carried comes in order. */
   readonly #late = new Map<number, number>();
+
+  #frozen: FrozenUsers | undefined;
 
   constructor(items: DirectItems) {
     this.#items = items;
@@ -95,6 +110,7 @@ export class UserTable {
   add(name: string, place: number): number {
     const since = place - 1;
     const user = this.#rows.take();
+    this.#keep(user);
     this.#indexes.set(name, user);
     this.#names[user] = name;
     this.#rows.setFloat(user, Field.SINCE, since);
@@ -109,6 +125,7 @@ export class UserTable {
 
   /** Its lists are empty. */
   remove(user: number): void {
+    this.#keep(user);
     this.#indexes.delete(this.name(user));
     this.#names[user] = undefined;
     this.#extras[user] = undefined;
@@ -131,6 +148,7 @@ export class UserTable {
   }
   /** The same, made when it is not there. */
   needExtra(user: number): UserExtra {
+    this.#keep(user);
     return (this.#extras[user] ??= {
       memberships: new Map(),
       devices: new Map(),
@@ -144,6 +162,7 @@ export class UserTable {
     });
   }
   dropExtra(user: number): void {
+    this.#keep(user);
     this.#extras[user] = undefined;
   }
   /** What goes to everyone is theirs behind this sequence. */
@@ -261,6 +280,76 @@ export class UserTable {
       }
     }
     return NONE;
+  }
+
+  /** Freezes all of it (R2 of rows.ts, U2). Answers how many chunks of rows there are. */
+  freeze(out: ValueWriter, encode: FrozenUsers["encode"]): number {
+    const { chunks, ...shape } = this.#rows.freeze();
+    writeShape(out, shape);
+    this.#frozen = { from: 0, end: shape.fresh, kept: new Map(), encode };
+    return chunks;
+  }
+
+  readFrozen(): RowChunk {
+    return this.#rows.readFrozen();
+  }
+
+  /** Values and users that are kept for those who read what is frozen. */
+  get kept(): number {
+    return this.#rows.kept + (this.#frozen?.kept.size ?? 0);
+  }
+
+  /** Writes names, and what stands beside, of the next frozen users. False: there were none. */
+  writeFrozen(out: ValueWriter, count: number): boolean {
+    const frozen = this.#frozen!;
+    const end = Math.min(frozen.end, frozen.from + count);
+    if (frozen.from === end) return false;
+    out.number(end - frozen.from);
+    for (; frozen.from < end; frozen.from++) {
+      const kept = frozen.kept.get(frozen.from);
+      frozen.kept.delete(frozen.from);
+      out.text(kept?.name ?? this.#names[frozen.from] ?? "");
+      out.bytes(kept?.extra ?? this.#encodeExtra(frozen, frozen.from));
+    }
+    return true;
+  }
+
+  thaw(): void {
+    this.#rows.thaw();
+    this.#frozen = undefined;
+  }
+
+  /** What `freeze` wrote: chunks and users follow. */
+  read(values: ValueReader): void {
+    this.#rows.restore(readShape(values));
+  }
+
+  addChunk(): RowChunk {
+    return this.#rows.addChunk();
+  }
+
+  /** Users as they were written, behind those that were read. @param decode is called when the user has its name */
+  readUsers(values: ValueReader, decode: (user: number, extra: Uint8Array) => void): void {
+    values.list(() => {
+      const name = values.text();
+      const extra = values.bytes();
+      const user = this.#names.length;
+      this.#names.push(name === "" ? undefined : name);
+      if (name !== "") this.#indexes.set(name, user);
+      if (extra.length > 0) decode(user, extra);
+    });
+  }
+
+  #encodeExtra({ encode }: FrozenUsers, user: number): Uint8Array {
+    const extra = this.#extras[user];
+    return extra === undefined ? NOTHING : encode(extra);
+  }
+
+  /** U2. */
+  #keep(user: number): void {
+    const frozen = this.#frozen;
+    if (frozen === undefined || user < frozen.from || user >= frozen.end || frozen.kept.has(user)) return;
+    frozen.kept.set(user, { name: this.#names[user] ?? "", extra: this.#encodeExtra(frozen, user) });
   }
 
   /** All records were read: nothing comes late any more. */

@@ -42,15 +42,20 @@ export class StorePlace implements AsyncDisposable {
       readonly limits?: Partial<StoreLimits>;
       readonly journal?: Partial<JournalOptions>;
       readonly fileSystem?: FileSystem;
+      readonly checkpointRecords?: number;
+      /** Another one than its own. */
+      readonly folder?: string;
     } = {},
   ): Promise<OpenNotificationStore> {
+    const { checkpointRecords } = options;
     return openNotificationStore({
-      folder: `${this.folder}/notifications`,
+      folder: options.folder ?? `${this.folder}/notifications`,
       fileSystem: options.fileSystem ?? nodeFileSystem,
       clock: this.clock,
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       random: () => 0.5,
       options: options.journal ?? SMALL_JOURNAL,
+      ...(checkpointRecords === undefined ? {} : { checkpointRecords }),
       onFault: (text) => this.faults.push(text),
     });
   }
