@@ -69,26 +69,30 @@ class Worker:
                 if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                     raise
                 time.sleep(pause)
-                pause = min(2 * pause, 30)
+                pause = min(2 * pause, 5)
 
     def work(self):
         """One stream."""
         with self.lock:
-            self.out, self.seen = queue.Queue(), 0
-            held = [*self.running.values(), *(said["lease"] for said in self.unanswered.values())]
-            self.say(
-                subscribe=pb.Subscribe(
-                    queue=self.queue_name,
-                    worker_id=self.worker_id,
-                    session_token=self.session_token,
-                    held=held,
-                    flow=self.flow(),
-                )
+            out, self.seen = queue.SimpleQueue(), 0
+            subscribe = pb.Subscribe(
+                queue=self.queue_name,
+                worker_id=self.worker_id,
+                session_token=self.session_token,
+                held=[*self.running.values(), *(said["lease"] for said in self.unanswered.values())],
+                flow=self.flow(),
             )
+            out.put(pb.WorkRequest(subscribe=subscribe))
             for said in self.unanswered.values():
-                self.say(**said["kind"])
-        for answer in self.stub.Work(iter(self.out.get, None)):
-            self.hear(answer)
+                out.put(pb.WorkRequest(**said["kind"]))
+            self.out = out
+            if self.draining:
+                self.say(drain=pb.Drain())
+        try:
+            for answer in self.stub.Work(iter(out.get, None)):
+                self.hear(answer)
+        finally:
+            out.put(None)  # ends the thread that sends
 
     def hear(self, answer):
         with self.lock:
@@ -108,7 +112,6 @@ class Worker:
                     self.unanswered.pop(result.lease.attempt, None)
             elif kind == "lease_lost":
                 self.forget(answer.lease_lost.leases)
-            self.end_when_done()
 
     def forget(self, leases):
         """These jobs are another's by now: what is said of them would count for nothing."""
@@ -135,7 +138,6 @@ class Worker:
             self.unanswered[lease.attempt] = {"lease": lease, "kind": said}
             self.say(**said)
             self.say(flow=self.flow())
-            self.end_when_done()
 
     def heartbeat(self):
         """Extends the leases of jobs that run for longer than a third of one."""
@@ -156,19 +158,9 @@ class Worker:
                 pass  # tried again before the lease ends
 
     def drain(self, *_):
-        """Not under the lock: a signal may interrupt who has it."""
+        """The server ends the stream when nothing is left. Without the lock: a signal may interrupt who has it."""
         self.draining = True
-        if self.out is not None:
-            self.out.put(pb.WorkRequest(drain=pb.Drain()))
-            threading.Thread(target=self.end_if_idle, daemon=True).start()
-
-    def end_if_idle(self):
-        with self.lock:
-            self.end_when_done()
-
-    def end_when_done(self):
-        if self.draining and not self.running and not self.unanswered and self.out is not None:
-            self.out.put(None)  # half-closes: the server ends the stream
+        self.say(drain=pb.Drain())
 
 
 def main():
@@ -177,7 +169,9 @@ def main():
     parser.add_argument("queue")
     parser.add_argument("--slots", type=int, default=4)
     options = parser.parse_args()
-    with grpc.insecure_channel(options.address) as channel:
+    # A network that swallows everything is noticed before the leases end.
+    keepalive = [("grpc.keepalive_time_ms", 10_000), ("grpc.keepalive_timeout_ms", 5_000)]
+    with grpc.insecure_channel(options.address, options=keepalive) as channel:
         worker = Worker(queues_pb2_grpc.QueueServiceStub(channel), options.queue, options.slots)
         signal.signal(signal.SIGINT, worker.drain)
         signal.signal(signal.SIGTERM, worker.drain)
