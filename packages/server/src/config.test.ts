@@ -92,6 +92,8 @@ describe("where values come from", () => {
       "      interval: 1s",
       "      url: https://shop.test/custom/metrics?a=b",
       "      honorLabels: true",
+      "      caFile: tls/ca.pem",
+      "      bearerTokenFile: /run/token",
       "      labels:",
       "        env: test",
       "        zone: a",
@@ -107,6 +109,7 @@ describe("where values come from", () => {
           url: new URL("https://shop.test/custom/metrics?a=b"),
           intervalMs: 1000,
           honorLabels: true,
+          access: { caFile: join(folder, "tls/ca.pem"), bearerTokenFile: "/run/token" },
           labels: [
             ["env", "test"],
             ["zone", "a"],

@@ -9,6 +9,7 @@ import type { z } from "zod";
 import { grpcSettings, http1Settings, http2Settings } from "./config/protocol-settings.ts";
 import { DEFAULT_LOG } from "./logs/log-name.ts";
 import type { Route } from "./logs/routing.ts";
+import { resolveTarget } from "./metrics/scrape-target.ts";
 import { LOG_SETTING_NAMES, logSchema, type LogSettings, toLogSettings } from "./config/log-settings.ts";
 import { toNotificationSettings } from "./config/notification-settings.ts";
 import { type Config, configSchema, settings } from "./config/schema.ts";
@@ -206,7 +207,7 @@ function toConfig(raw: z.output<typeof configSchema>, logs: Config["logs"], reso
     logDefaults: toLogSettings({ segmentBytes, retainBytes, retainAge, quotaBytes, minFreeBytes, compressAfter }),
     routes,
     scrape: {
-      targets: metrics.scrape ?? [],
+      targets: (metrics.scrape ?? []).map((target) => resolveTarget(target, resolvePath)),
       intervalMs: metrics.scrapeInterval,
       timeoutMs: metrics.scrapeTimeout,
     },

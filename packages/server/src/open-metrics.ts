@@ -4,6 +4,7 @@ import { openForward } from "./metrics/open-forward.ts";
 import { Scraper } from "./metrics/scrape.ts";
 import { type MetricsServiceHandle, openMetricsService } from "./metrics/service.ts";
 import type { Authorize } from "./security/authorize.ts";
+import { readWhole } from "./store/atomic-file.ts";
 import type { DataFolder } from "./store/data-folder.ts";
 import type { Surroundings } from "./surroundings.ts";
 
@@ -26,7 +27,8 @@ export async function openMetrics(request: OpenMetricsRequest): Promise<MetricsS
   );
   const { source } = metrics;
   const { writer } = metrics.entrances;
-  if (scrape.targets.length > 0) opened.use(new Scraper({ ...scrape, writer, clock, logger }));
+  const readFile = (path: string): Promise<Buffer | undefined> => readWhole(fileSystem, path);
+  if (scrape.targets.length > 0) opened.use(new Scraper({ ...scrape, writer, clock, logger, readFile }));
   const refresh = (): void => metrics.refresh();
   const forward = opened.use(openForward({ ...metricsForward, source, refresh, clock, random: Math.random, logger }));
   metrics.addReporter(forward.reporter);

@@ -87,7 +87,8 @@ const metrics = z.strictObject({
   scrape: setting(orOff(scrapeTargets), {
     description:
       "Targets that are asked for their metrics as Prometheus asks them. In the file a map: job: URL, or job with url, " +
-      "interval, timeout, labels, honorLabels and honorTimestamps below it.",
+      "interval, timeout, labels, honorLabels, honorTimestamps, caFile, certFile, keyFile, serverName, bearerTokenFile, " +
+      "username and passwordFile below it.",
     placeholder: "[job=]URL|off",
     default: "off",
     isList: true,

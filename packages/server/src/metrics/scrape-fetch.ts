@@ -1,9 +1,10 @@
 // Asks a target for its metrics: one GET, bounded in time and in bytes.
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { createGunzip } from "node:zlib";
 import type { Readable } from "node:stream";
 import { SluiceError } from "../errors.ts";
+import { openAccess, type ScrapeAccess } from "./scrape-access.ts";
 
 export interface Scraped {
   readonly format: "protobuf" | "openmetrics" | "text";
@@ -31,12 +32,22 @@ const ACCEPT = [
   "*/*;q=0.1",
 ].join(",");
 
+export interface FetchOptions {
+  readonly access: ScrapeAccess;
+  /** undefined: there is no such file. */
+  readonly readFile: (path: string) => Promise<Buffer | undefined>;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
 /** @throws ScrapeFailed; the signal's reason */
-export async function fetchMetrics(
-  url: URL,
-  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
-): Promise<Scraped> {
-  const response = await open(url, timeoutMs, signal);
+export async function fetchMetrics(url: URL, options: FetchOptions): Promise<Scraped> {
+  const { access, readFile, timeoutMs, signal } = options;
+  const shown = await openAccess(access, readFile).catch((error: unknown) => {
+    throw new ScrapeFailed(url, messageOf(error), { cause: error });
+  });
+  signal.throwIfAborted();
+  const response = await open(url, shown, { timeoutMs, signal });
   const { statusCode = 0, headers } = response;
   if (statusCode !== 200) {
     response.destroy();
@@ -61,13 +72,20 @@ export async function fetchMetrics(
   }
 }
 
-function open(url: URL, timeoutMs: number, signal: AbortSignal): Promise<import("node:http").IncomingMessage> {
+function open(
+  url: URL,
+  { authorization, ...tls }: Awaited<ReturnType<typeof openAccess>>,
+  { timeoutMs, signal }: Pick<FetchOptions, "timeoutMs" | "signal">,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const send = url.protocol === "https:" ? httpsRequest : httpRequest;
+    // A user and password in the URL are sent as Basic authentication by the client itself.
     const request = send(url, {
+      ...tls,
       agent: false,
       signal,
       headers: {
+        ...(authorization === undefined ? {} : { authorization }),
         accept: ACCEPT,
         "accept-encoding": "gzip",
         "user-agent": "sluice",

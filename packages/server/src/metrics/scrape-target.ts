@@ -1,5 +1,7 @@
 // Who is asked for metrics, as it is written in the configuration: a URL, and what is special about it.
 
+import { ACCESS_FILES, findAccessProblem, isAccessOption, type ScrapeAccess } from "./scrape-access.ts";
+
 export interface ScrapeTarget {
   /** Becomes the label `job`. */
   readonly job: string;
@@ -13,10 +15,12 @@ export interface ScrapeTarget {
   readonly honorLabels: boolean;
   /** A sample's own time is kept. */
   readonly honorTimestamps: boolean;
+  readonly access: ScrapeAccess;
 }
 
 export const SCRAPE_ALLOWED =
-  "[JOB=]URL, with ;interval=15s, ;timeout=10s, ;labels.NAME=VALUE, ;honorLabels=true or ;honorTimestamps=false behind it";
+  "[JOB=]URL, with ;interval=15s, ;timeout=10s, ;labels.NAME=VALUE, ;honorLabels=true, ;honorTimestamps=false, ;caFile=PATH, " +
+  ";certFile=PATH, ;keyFile=PATH, ;serverName=NAME, ;bearerTokenFile=PATH, ;username=NAME or ;passwordFile=PATH behind it";
 
 const INTERVAL_MIN_MS = 100;
 const INTERVAL_MAX_MS = 86_400_000;
@@ -30,6 +34,7 @@ export function parseScrapeTarget(text: string, parseDuration: (text: string) =>
   if (url.pathname === "/" && url.search === "") url.pathname = "/metrics";
   const labels: [string, string][] = [];
   const found: { intervalMs?: number; timeoutMs?: number; honorLabels?: boolean; honorTimestamps?: boolean } = {};
+  const access: { -readonly [name in keyof ScrapeAccess]: string } = {};
   for (const option of options) {
     const at = option.indexOf("=");
     const name = option.slice(0, at).trim();
@@ -42,12 +47,27 @@ export function parseScrapeTarget(text: string, parseDuration: (text: string) =>
     } else if (name === "honorLabels" || name === "honorTimestamps") {
       if (value !== "true" && value !== "false") return `${name} is true or false, not "${value}"`;
       found[name] = value === "true";
+    } else if (isAccessOption(name)) {
+      if (value === "") return `${name} is empty`;
+      access[name] = value;
     } else if (name.startsWith("labels.") && name.length > "labels.".length) {
       labels.push([name.slice("labels.".length), value]);
     } else return `"${name}" is no option`;
   }
+  const problem = findAccessProblem(url, access);
+  if (problem !== undefined) return problem;
   const { intervalMs, timeoutMs, honorLabels = false, honorTimestamps = true } = found;
-  return { job: job.trim() || url.host, url, intervalMs, timeoutMs, labels, honorLabels, honorTimestamps };
+  return { job: job.trim() || url.host, url, intervalMs, timeoutMs, labels, honorLabels, honorTimestamps, access };
+}
+
+/** With the paths of its files as they are from here. */
+export function resolveTarget(target: ScrapeTarget, resolvePath: (key: string, path: string) => string): ScrapeTarget {
+  const access = { ...target.access };
+  for (const name of ACCESS_FILES) {
+    const path = access[name];
+    if (path !== undefined) Object.assign(access, { [name]: resolvePath("metrics.scrape", path) });
+  }
+  return { ...target, access };
 }
 
 function durationOf(text: string, parseDuration: (text: string) => number): number | undefined {

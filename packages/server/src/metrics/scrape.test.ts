@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { create, fromBinary } from "@bufbuild/protobuf";
@@ -21,6 +23,8 @@ let answer: (request: IncomingMessage, response: ServerResponse) => void;
 let requests: number;
 let url: string;
 let log: string[];
+/** What targets name, beside the certificates of the tests. */
+let files: Map<string, string>;
 
 beforeEach(async () => {
   resources.stack = new AsyncDisposableStack();
@@ -28,6 +32,7 @@ beforeEach(async () => {
   table = resources.stack.use(new SeriesTable({ clock, seriesMax: 100, silentMs: 300_000 }));
   requests = 0;
   log = [];
+  files = new Map();
   const server = createServer((request, response) => {
     requests++;
     answer(request, response);
@@ -64,7 +69,11 @@ function start(...targets: string[]): void {
   const write = (line: string): void => void log.push(line);
   const logger = createLogger({ format: "json", level: "info", clock, write });
   const settings = { targets: targets.map(target), intervalMs: 10_000, timeoutMs: 5000 };
-  resources.stack.use(new Scraper({ ...settings, writer, clock, logger }));
+  const readFile = async (path: string): Promise<Buffer | undefined> => {
+    const text = files.get(path);
+    return text === undefined ? undefined : Buffer.from(text);
+  };
+  resources.stack.use(new Scraper({ ...settings, writer, clock, logger, readFile }));
 }
 
 /** Lets the clock go on, and waits until what was due was scraped and written. */
@@ -161,6 +170,77 @@ test("nobody is there", async () => {
   expect([found("up"), log[0]]).toMatchObject([[{ value: 0 }], expect.stringContaining("ECONNREFUSED")]);
 });
 
+const problems = () => log.map((line) => (JSON.parse(line) as { problem?: string }).problem);
+
+test("a bearer token is read from its file for each scrape; without the file the target is down", async () => {
+  const shown: (string | undefined)[] = [];
+  answer = (request, response) => {
+    shown.push(request.headers.authorization);
+    response.end("a 1\n");
+  };
+  files.set("/run/token", "first\n");
+  start(`${url};bearerTokenFile=/run/token;interval=1s`);
+  await scrape(1);
+  files.set("/run/token", "second");
+  await scrape(1000);
+  files.delete("/run/token");
+  await scrape(1000);
+  files.set("/run/token", "two\nlines");
+  await scrape(1000);
+  expect(shown).toEqual(["Bearer first", "Bearer second"]);
+  expect([found("up"), problems()]).toMatchObject([
+    [{ value: 0 }],
+    [expect.stringMatching(/: its bearerTokenFile \/run\/token does not exist$/u)],
+  ]);
+});
+
+test("a user with a password from a file, or both in the URL", async () => {
+  const shown: (string | undefined)[] = [];
+  answer = (request, response) => {
+    shown.push(Buffer.from(request.headers.authorization?.replace("Basic ", "") ?? "", "base64").toString());
+    response.end("a 1\n");
+  };
+  files.set("/run/password", "pass:word\n");
+  start(`a=${url};username=us;passwordFile=/run/password`, `b=${url.replace("http://", "http://someone:secret@")}`);
+  clock.advance(1000);
+  await expect.poll(() => found("up").map(({ value }) => value)).toEqual([1, 1]);
+  expect(new Set(shown)).toEqual(new Set(["someone:secret", "us:pass:word"]));
+  expect(found("up").map(({ labels }) => labels["instance"])).toEqual([instance(), instance()]);
+});
+
+/** Of test/fixtures/tls. */
+const pem = (name: string) => readFileSync(new URL(`../../../../test/fixtures/tls/${name}`, import.meta.url), "utf8");
+
+test("over TLS: from an authority of its own, with a certificate to show; not without", async () => {
+  const key = pem("localhost.key");
+  const web = createTlsServer(
+    { cert: pem("localhost.crt"), key, requestCert: true, ca: pem("client.crt") },
+    (_, response) => response.end("a 1\n"),
+  );
+  await new Promise<void>((resolve) => {
+    web.listen(0, "127.0.0.1", resolve);
+  });
+  resources.stack.defer(() => {
+    web.close();
+    web.closeAllConnections();
+  });
+  for (const name of ["localhost.crt", "client.crt", "client.key"]) files.set(`/tls/${name}`, pem(name));
+  url = `https://127.0.0.1:${(web.address() as AddressInfo).port}/metrics`;
+  const own = ";certFile=/tls/client.crt;keyFile=/tls/client.key";
+  start(`all=${url};caFile=/tls/localhost.crt${own};serverName=localhost`);
+  start(`stranger=${url}${own}`);
+  start(`nobody=${url};caFile=/tls/localhost.crt`);
+  clock.advance(1);
+  await expect.poll(() => found("up")).toHaveLength(3);
+  const up = new Map(found("up").map(({ labels, value }) => [labels["job"], value]));
+  expect([up.get("all"), up.get("stranger"), up.get("nobody")]).toEqual([1, 0, 0]);
+  const why = (job: string) => log.find((line) => line.includes(`"job":"${job}"`));
+  expect(why("all")).toBeUndefined();
+  expect(why("stranger")).toContain("self-signed certificate");
+  // How the end of the connection comes to be known is up to the system.
+  expect(why("nobody")).toMatch(/certificate required|handshake failure|ECONNRESET|EPIPE|socket hang up/u);
+});
+
 test("protobuf is asked for first, gzip is taken, and a native histogram arrives", async () => {
   answer = (request, response) => {
     expect(request.headers.accept).toMatch(/^application\/vnd\.google\.protobuf;/u);
@@ -240,6 +320,11 @@ test.each([
   ["h:9100", "is no http URL"],
   ["ftp://h/", "is no http URL"],
   ["http://h/;interval=x", '"x" is no interval'],
+  ["http://h/;caFile=/ca.pem", "caFile, certFile and serverName are for https"],
+  ["https://h/;certFile=/a", "certFile and keyFile stand together"],
+  ["http://h/;username=a", "username and passwordFile stand together"],
+  ["http://a:b@h/;bearerTokenFile=/t", "are three ways to say who asks"],
+  ["http://h/;bearerTokenFile=", "bearerTokenFile is empty"],
   ["http://h/;interval=1ms", '"1ms" is no interval'],
   ["http://h/;honorLabels=maybe", 'honorLabels is true or false, not "maybe"'],
   ["http://h/;colour=red", '"colour" is no option'],

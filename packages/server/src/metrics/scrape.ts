@@ -26,6 +26,8 @@ export interface ScraperOptions extends ScrapeSettings {
   readonly writer: PointWriter;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Of files that targets name; undefined: there is none. */
+  readonly readFile: (path: string) => Promise<Buffer | undefined>;
 }
 
 const CHUNK_POINTS = 1000;
@@ -127,8 +129,8 @@ class TargetScrapes implements AsyncDisposable {
 
   /** The timeout is the clock's, as all time is. */
   async #fetch(): Promise<Scraped> {
-    const { clock } = this.#options;
-    const { url } = this.#target;
+    const { clock, readFile } = this.#options;
+    const { url, access } = this.#target;
     const attempt = new AbortController();
     const stop = (): void => attempt.abort(this.#stop.signal.reason);
     this.#stop.signal.addEventListener("abort", stop);
@@ -136,7 +138,7 @@ class TargetScrapes implements AsyncDisposable {
       attempt.abort(new ScrapeFailed(url, `it did not answer within ${this.#timeoutMs} ms`));
     }, this.#timeoutMs);
     try {
-      return await fetchMetrics(url, { timeoutMs: this.#timeoutMs, signal: attempt.signal });
+      return await fetchMetrics(url, { access, readFile, timeoutMs: this.#timeoutMs, signal: attempt.signal });
     } finally {
       timer.cancel();
       this.#stop.signal.removeEventListener("abort", stop);
