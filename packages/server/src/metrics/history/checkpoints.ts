@@ -9,14 +9,17 @@ import { SeriesListSchema } from "@sluice/api";
 import type { Clock } from "../../store/contract.ts";
 import type { Log } from "../../store/log.ts";
 import { nextTurn } from "../../stream/turn.ts";
+import type { DescribedSeries } from "../series.ts";
 import type { Stretch } from "./arena.ts";
 import type { History } from "./history.ts";
 import { batchOf, definitionOf, encodeRecord } from "./record.ts";
 
 /** Sealed in one go: a millisecond or so. */
 const SLICE_SERIES = 500;
-const SERIES_PER_RECORD = 5000;
+const SERIES_PER_RECORD = 500;
 const TICKS_PER_RECORD = 20_000;
+
+type Described = readonly [id: number, series: DescribedSeries];
 
 /** Where a checkpoint ended. */
 export interface Saved {
@@ -105,22 +108,15 @@ export class Checkpoints {
     await this.#dropRecords(sequence);
   }
 
-  /** C2. */
-  #describedSince(from: Saved): ReturnType<typeof definitionOf>[] {
+  /** C2. As they are now: a number may be another series' before all is written. */
+  #describedSince(from: Saved): Described[] {
     const { history } = this.#options;
-    const described: ReturnType<typeof definitionOf>[] = [];
-    for (const [id, series] of history.all()) {
-      if (history.hasChunkSince(id, from.place)) described.push(definitionOf(id, series));
-    }
+    const described: Described[] = [];
+    for (const each of history.all()) if (history.hasChunkSince(each[0], from.place)) described.push(each);
     return described;
   }
 
-  async #write(
-    stretches: readonly Stretch[],
-    described: readonly ReturnType<typeof definitionOf>[],
-    from: Saved,
-    to: Saved,
-  ): Promise<void> {
+  async #write(stretches: readonly Stretch[], described: readonly Described[], from: Saved, to: Saved): Promise<void> {
     const { ticks } = this.#options.history;
     await this.#append({ case: "begun", value: {} });
     for (const { slab, offset, bytes, sealedMs } of stretches) {
@@ -138,7 +134,8 @@ export class Checkpoints {
       await this.#append({ case: "ticks", value: { firstTick: BigInt(first), timestamps, sequences } });
     }
     for (let at = 0; at < described.length; at += SERIES_PER_RECORD) {
-      const list = create(SeriesListSchema, { series: described.slice(at, at + SERIES_PER_RECORD) });
+      const series = described.slice(at, at + SERIES_PER_RECORD).map((each) => definitionOf(...each));
+      const list = create(SeriesListSchema, { series });
       await this.#append({ case: "series", value: { series: zstdCompressSync(toBinary(SeriesListSchema, list)) } });
     }
   }

@@ -6,8 +6,9 @@
 // G2. A block never moves and never grows. When it may not hold one more point, its bits are taken and it begins anew.
 //
 //   first point   64 bits of value; its tick stands beside the block
-//   tick          0: as far from the last as that was from the one before; 10, 110, 1110: 7, 9, 12 bits of difference, less
-//                 by 63, 255, 2047; 1111: 64 bits of difference, two's complement
+//   tick          0: as far from the last as that was from the one before; 10, 110, 1110: 3, 5, 9 bits of difference, less
+//                 by 3, 15, 255; 1111: 64 bits of difference, two's complement. Short ones, since where many programs write, those
+//                 between two ticks of one of them differ by a few each time
 //   value         0: as before; 10: the changed bits, where those of the last time lay; 11: 5 bits of how many zeros are in
 //                 front, 6 bits of how many bits follow less 1, the bits
 
@@ -175,9 +176,9 @@ export class GorillaReader {
 
   #readTick(): number {
     if (this.#bitsOf(1) === 0) return 0;
-    if (this.#bitsOf(1) === 0) return this.#bitsOf(7) - 63;
+    if (this.#bitsOf(1) === 0) return this.#bitsOf(3) - 3;
+    if (this.#bitsOf(1) === 0) return this.#bitsOf(5) - 15;
     if (this.#bitsOf(1) === 0) return this.#bitsOf(9) - 255;
-    if (this.#bitsOf(1) === 0) return this.#bitsOf(12) - 2047;
     const high = this.#bitsOf(32) | 0;
     return high * TWO_32 + this.#bitsOf(32);
   }
@@ -220,9 +221,9 @@ export class GorillaReader {
 
 function putTick(slab: Uint8Array, at: number, difference: number): number {
   if (difference === 0) return putBits(slab, at, 0, 1);
-  if (difference >= -63 && difference <= 64) return putBits(slab, at, (0b10 << 7) | (difference + 63), 9);
-  if (difference >= -255 && difference <= 256) return putBits(slab, at, (0b110 << 9) | (difference + 255), 12);
-  if (difference >= -2047 && difference <= 2048) return putBits(slab, at, (0b1110 << 12) | (difference + 2047), 16);
+  if (difference >= -3 && difference <= 4) return putBits(slab, at, (0b10 << 3) | (difference + 3), 5);
+  if (difference >= -15 && difference <= 16) return putBits(slab, at, (0b110 << 5) | (difference + 15), 8);
+  if (difference >= -255 && difference <= 256) return putBits(slab, at, (0b1110 << 9) | (difference + 255), 13);
   const marked = putBits(slab, at, 0b1111, 4);
   return putBits(slab, putBits(slab, marked, Math.floor(difference / TWO_32) >>> 0, 32), difference >>> 0, 32);
 }
