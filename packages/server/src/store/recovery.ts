@@ -282,6 +282,8 @@ async function restoreProducers(
     await fileSystem.remove(`${folder}/${snapshotFile(position)}`);
     kept.pop();
   }
+  // A journal has none, and would read all of its frames for them.
+  if (!producers.isKept) return kept;
   for (const entry of loaded ?? []) producers.commit(entry);
   const from = kept.at(-1) ?? 0;
   for (const [i, first] of files.frames.slice(0, -1).entries()) {
