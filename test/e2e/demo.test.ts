@@ -45,7 +45,7 @@ test("it reads the machine's logs, follows them, says what it did, and leaves no
   await using folder = await openTemporaryFolder("demo");
   const { logs, temporary, words, options } = await prepare(folder.path);
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], options);
-  await demo.waitFor("stdout", /"event":"try"/u);
+  await demo.waitFor("stdout", /"event":"try".*\n/u);
   const [serving, read, suggested] = toldBy(demo.stdout());
   expect(serving).toMatchObject({ event: "serving" });
   expect(serving?.data?.startsWith(temporary)).toBe(true);
@@ -83,6 +83,7 @@ test("what is piped in is there, with the lines that fit nothing kept as they ar
   const input = '{"level":"warn","msg":"json"}\nplain text\nno newline at the end';
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], { ...options, input });
   await demo.waitFor("stderr", /Read 3 lines from stdin, which has ended/u);
+  await demo.waitFor("stdout", /"event":"serving".*\n/u);
   const { address = "" } = toldBy(demo.stdout())[0] ?? {};
   await using client = openLogClient(address);
   expect(await collect(client.seed.streamLogs({ application: "stdin" }))).toMatchObject([
@@ -96,7 +97,7 @@ test("the lines that it suggests work as they stand: reading, and pushing a prog
   await using folder = await openTemporaryFolder("demo");
   const { words, options } = await prepare(folder.path);
   await using demo = startCli([...words, "--listen", "127.0.0.1:0"], options);
-  await demo.waitFor("stdout", /"event":"try"/u);
+  await demo.waitFor("stdout", /"event":"try".*\n/u);
   const [
     grpcurl = "",
     read = "",
@@ -181,7 +182,7 @@ test("the default port gives way when it is taken, and that is said", async () =
   const { words, options } = await prepare(folder.path);
   using _other = await takePort(8080);
   await using demo = startCli(words, options);
-  await demo.waitFor("stdout", /"event":"serving"/u);
+  await demo.waitFor("stdout", /"event":"serving".*\n/u);
   expect(demo.stderr()).toContain("Port 8080 is taken; using another one.");
   expect(toldBy(demo.stdout())[0]?.address).toMatch(/^127\.0\.0\.1:(?!8080$)\d+$/u);
 });
