@@ -91,14 +91,19 @@ function parseNewJob(job: NewJob, { limits, violations, field }: JobChecks): Che
   return { body, priority, fairnessKey, orderingKey, ...times, dedupId, headers, jobId };
 
   function checkKey(name: string, key: string): void {
-    // Each UTF-16 unit takes a byte at least and three at most: most keys need not be measured.
-    if (key.length * 3 <= limits.jobKeyBytesMax) return;
-    const bytes = Buffer.byteLength(key);
-    if (bytes > limits.jobKeyBytesMax) violate(name, `has ${bytes} bytes, the limit is ${limits.jobKeyBytesMax}`);
+    const fault = faultOfKey(key, limits);
+    if (fault !== undefined) violate(name, fault);
   }
   function violate(name: string, description: string): void {
     violations.push({ field: `${field}.${name}`, description });
   }
+}
+
+function faultOfKey(key: string, { jobKeyBytesMax }: Limits): string | undefined {
+  // Each UTF-16 unit takes a byte at least and three at most: most keys need not be measured.
+  if (key.length * 3 <= jobKeyBytesMax) return undefined;
+  const bytes = Buffer.byteLength(key);
+  return bytes > jobKeyBytesMax ? `has ${bytes} bytes, the limit is ${jobKeyBytesMax}` : undefined;
 }
 
 function checkHeaders(headers: Readonly<Record<string, string>>, field: string, limits: Limits): void {
@@ -200,6 +205,13 @@ export function parseLeaseMs(leaseMs: number): number {
   checkLease(leaseMs, violations);
   if (violations.length > 0) throw new InvalidRequest("BAD_FIELD", violations);
   return leaseMs;
+}
+
+/** @throws InvalidRequest */
+export function parseFairnessKey(key: string, field: string, limits: Limits): string {
+  const fault = faultOfKey(key, limits);
+  if (fault !== undefined) throw bad(field, fault);
+  return key;
 }
 
 /** How many rows an answer has. @throws InvalidRequest */

@@ -22,7 +22,7 @@ import type {
   RecallReason,
 } from "./contract.ts";
 import { Credit, type FlowWindow } from "./credit.ts";
-import { bad, type CheckedSubscribe, msOf, parseLanes, parseReason } from "./requests.ts";
+import { bad, type CheckedSubscribe, msOf, parseFairnessKey, parseLanes, parseReason } from "./requests.ts";
 import { nsOf, RESULT_CODES } from "./views.ts";
 import { workFrame } from "./work-frames.ts";
 import { jobLeaseOf, type LeaseList, leaseListOf, readWorkRequest } from "./work-requests.ts";
@@ -266,7 +266,7 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
       }
       case "throttle": {
         const { fairnessKey, until } = kind.value;
-        engine.throttle(fairnessKey, msOf(until));
+        engine.throttle(parseFairnessKey(fairnessKey, "throttle.fairness_key", this.#limits), msOf(until));
         return;
       }
       case "drain":

@@ -314,6 +314,10 @@ test("a throttle holds back one fairness key until its time, for every worker", 
   expect(reasons).toMatchObject([{ subject: "acme", until }]);
   opened.clock.advance(5000);
   expect(bodies(await worker.deliveries(2))).toEqual(["b", "a"]);
+  worker.say({ case: "throttle", value: { fairnessKey: "k".repeat(257), until } });
+  expect(await worker.ending()).toMatchObject({
+    facts: { violations: [{ field: "throttle.fairness_key", description: "has 257 bytes, the limit is 256" }] },
+  });
 });
 
 describe("drain", () => {

@@ -12,6 +12,9 @@ export class EndedLeases {
   }
 
   has(number: number, attempt: number): boolean {
-    return this.#numbers[number % REMEMBERED] === number && this.#attempts[number % REMEMBERED] === attempt;
+    // Nothing was remembered of the number 0, which no job has.
+    return (
+      number > 0 && this.#numbers[number % REMEMBERED] === number && this.#attempts[number % REMEMBERED] === attempt
+    );
   }
 }

@@ -41,10 +41,13 @@ test("leases are answered one by one: stale, duplicate, not found", () => {
   expect(codes(worker, { number: a!, attempt: leaseA!.attempt - 1 })).toEqual(["stale"]);
   queue.start(worker, b!);
   expect(queue.engine.start(worker, [leaseB!]).value[0]).toMatchObject({ code: "duplicate" });
-  expect(codes(worker, leaseA, leaseB, leaseA, { number: 99, attempt: 1 })).toEqual([
+  const none = { number: 99, attempt: 1 };
+  const empty = { number: 0, attempt: 0 };
+  expect(codes(worker, leaseA, leaseB, leaseA, none, empty)).toEqual([
     "ok",
     "ok",
     "duplicate",
+    "not-found",
     "not-found",
   ]);
   expect(codes(worker, leaseB)).toEqual(["duplicate"]);
