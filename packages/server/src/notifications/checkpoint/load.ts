@@ -58,6 +58,7 @@ async function load(reader: CheckpointReader, records: RecordsThere): Promise<In
       users.readUsers(named, (user, bytes) => readExtra(state, user, { bytes, channels }));
     } else if (kind === Section.END) {
       const doomed = await valuesOf(reader, size);
+      if (!items.isWhole || !users.isWhole) throw new RangeError("it has fewer rows than there were");
       finish();
       spareDoomed(
         state,

@@ -86,5 +86,7 @@ async function write(writer: CheckpointWriter, request: SaveRequest): Promise<vo
 
 /** The bytes of a chunk. */
 export function partsOf({ floats, integers }: RowChunk): readonly [Uint8Array, Uint8Array] {
-  return [new Uint8Array(floats.buffer), new Uint8Array(integers.buffer)];
+  const bytesOf = (column: Float64Array | Int32Array) =>
+    new Uint8Array(column.buffer, column.byteOffset, column.byteLength);
+  return [bytesOf(floats), bytesOf(integers)];
 }

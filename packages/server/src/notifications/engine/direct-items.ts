@@ -231,6 +231,11 @@ export class DirectItems {
     return this.#rows.addChunk();
   }
 
+  /** All chunks have been read. */
+  get isWhole(): boolean {
+    return this.#rows.isWhole;
+  }
+
   #distance(row: number, column: number): number {
     const value = this.#rows.integer(row, column);
     return value === -1 ? this.#far.get(row * INTEGERS + column)! : value >>> 0;

@@ -18,12 +18,12 @@ function filled(rows: number): Rows {
 
 function restored(shape: ReturnType<Rows["freeze"]>, chunks: readonly RowChunk[]): Rows {
   const rows = new Rows(FLOATS, INTEGERS);
+  rows.restore(shape);
   for (const { floats, integers } of chunks) {
     const chunk = rows.addChunk();
     chunk.floats.set(floats);
     chunk.integers.set(integers);
   }
-  rows.restore(shape);
   return rows;
 }
 

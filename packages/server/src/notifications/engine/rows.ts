@@ -13,7 +13,7 @@ export const NONE = -1;
 /** No chunk has this number. */
 const NO_CHUNK = 2 ** 30;
 
-/** A chunk as it was, in arrays of its own. */
+/** The rows of a chunk that were ever taken. */
 export interface RowChunk {
   readonly floats: Float64Array;
   readonly integers: Int32Array;
@@ -37,6 +37,7 @@ export class Rows {
   #size = 0;
   /** R2. Chunks from here on are frozen, and have not been read. */
   #frozenFrom = NO_CHUNK;
+  #frozenEnd = 0;
   /** R2. By chunk, what was overwritten: place and value, in turn. A float's place is below 0. */
   #kept: number[][] = [];
   #keptCount = 0;
@@ -108,15 +109,17 @@ export class Rows {
   /** R2. From here on `readFrozen` answers what is now. */
   freeze(): RowsShape & { readonly chunks: number } {
     this.#frozenFrom = 0;
+    this.#frozenEnd = this.#fresh;
     this.#kept = this.#floats.map(() => []);
     return { fresh: this.#fresh, free: this.#free, size: this.#size, chunks: this.#floats.length };
   }
 
-  /** The next frozen chunk. */
+  /** The next frozen chunk, in arrays of its own. */
   readFrozen(): RowChunk {
     const chunk = this.#frozenFrom++;
-    const floats = this.#floats[chunk]!.slice();
-    const integers = this.#integers[chunk]!.slice();
+    const count = Math.min(ROWS_PER_CHUNK, this.#frozenEnd - chunk * ROWS_PER_CHUNK);
+    const floats = this.#floats[chunk]!.slice(0, count * this.#floatCount);
+    const integers = this.#integers[chunk]!.slice(0, count * this.#integerCount);
     const kept = this.#kept[chunk]!;
     // What was overwritten twice was first what was kept first.
     for (let i = kept.length - 2; i >= 0; i -= 2) {
@@ -135,16 +138,26 @@ export class Rows {
     this.#keptCount = 0;
   }
 
-  /** A chunk of zeros behind the others, to be filled with what was read of a frozen one. */
+  /** The next chunk, to be filled with what was read of the frozen one. The shape is known already. */
   addChunk(): RowChunk {
+    const count = Math.min(ROWS_PER_CHUNK, this.#fresh - this.#floats.length * ROWS_PER_CHUNK);
+    if (count <= 0) throw new RangeError("there are more rows than there were");
     const floats = new Float64Array(ROWS_PER_CHUNK * this.#floatCount);
     const integers = new Int32Array(ROWS_PER_CHUNK * this.#integerCount);
     this.#floats.push(floats);
     this.#integers.push(integers);
-    return { floats, integers };
+    return {
+      floats: floats.subarray(0, count * this.#floatCount),
+      integers: integers.subarray(0, count * this.#integerCount),
+    };
   }
 
-  /** The chunks are those that were frozen. */
+  /** All chunks that the shape speaks of are here. */
+  get isWhole(): boolean {
+    return this.#floats.length * ROWS_PER_CHUNK >= this.#fresh;
+  }
+
+  /** The shape of those that were frozen: their chunks follow. */
   restore({ fresh, free, size }: RowsShape): void {
     this.#fresh = fresh;
     this.#free = free;

@@ -328,6 +328,11 @@ export class UserTable {
     return this.#rows.addChunk();
   }
 
+  /** All chunks have been read. */
+  get isWhole(): boolean {
+    return this.#rows.isWhole && this.#names.length === this.#rows.end;
+  }
+
   /** Users as they were written, behind those that were read. @param decode is called when the user has its name */
   readUsers(values: ValueReader, decode: (user: number, extra: Uint8Array) => void): void {
     values.list(() => {
