@@ -183,6 +183,6 @@ test("the default port gives way when it is taken, and that is said", async () =
   using _other = await takePort(8080);
   await using demo = startCli(words, options);
   await demo.waitFor("stdout", /"event":"serving".*\n/u);
-  expect(demo.stderr()).toContain("Port 8080 is taken; using another one.");
+  await demo.waitFor("stderr", /Port 8080 is taken; using another one\./u);
   expect(toldBy(demo.stdout())[0]?.address).toMatch(/^127\.0\.0\.1:(?!8080$)\d+$/u);
 });
