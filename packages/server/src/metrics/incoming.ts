@@ -30,7 +30,7 @@ export interface Refusal {
   readonly text: string;
 }
 
-const REASONS = { old: "OLD", conflict: "CONFLICT", limit: "LIMIT_EXCEEDED" } as const;
+const REASONS = { old: "OLD", early: "TIMESTAMP", conflict: "CONFLICT", limit: "LIMIT_EXCEEDED" } as const;
 
 /** The same of a point that the series themselves refuse. */
 export function refusalOf(name: string, { reason, message }: Rejection): Refusal {

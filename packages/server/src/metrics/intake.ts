@@ -3,6 +3,7 @@
 // I1. A point is answered for when `commit` resolves, and not before: then it is durable.
 // I2. Every point has a verdict, at once: it is taken, it is there already, or it is rejected, with the reason.
 // I3. What ends without a batch (its source fell silent) is kept, too.
+// I4. Nothing is much newer than now: what comes after it could not be taken any more.
 import { LimitExceeded } from "../errors.ts";
 import type { HistoryLog } from "./history/history-log.ts";
 import type { Point, Series, SeriesDescription, SeriesTable } from "./series.ts";
@@ -10,10 +11,10 @@ import type { Point, Series, SeriesDescription, SeriesTable } from "./series.ts"
 /** Why a point was not taken. */
 export interface Rejection {
   /**
-   * "old": further behind the newest of its series than may be; "conflict": another value has the same time already;
-   * "limit": its series would be one too many.
+   * "old": further behind the newest of its series than may be; "early": further ahead of now than may be; "conflict": another
+   * value has the same time already; "limit": its series would be one too many.
    */
-  readonly reason: "old" | "conflict" | "limit";
+  readonly reason: "old" | "early" | "conflict" | "limit";
   /** A sentence for whoever wrote it. */
   readonly message: string;
 }
@@ -38,6 +39,8 @@ export interface IntakeBatch {
 
 /** So far behind the newest point of its series a point may be. */
 const LATE_NS_MAX = 600_000_000_000n;
+/** So far ahead of now: a clock that is wrong by more would make all that is right look late (I4). */
+const EARLY_NS_MAX = 600_000_000_000n;
 
 export interface MetricIntakeOptions {
   readonly table: SeriesTable;
@@ -72,15 +75,22 @@ export class MetricIntake implements Disposable {
   begin(): IntakeBatch {
     this.#log?.assertRoom();
     const table = this.#table;
+    const nowNs = table.nowNs();
+    const latestNs = nowNs + EARLY_NS_MAX;
     return {
       write: (key, point, describe) => {
+        if (point.timestampNs > latestNs) return TOO_EARLY;
         const known = table.find(key);
         return known === undefined ? this.#add(key, point, describe) : this.#write(known, point);
       },
-      writeTo: (series, point) => (series.isGone ? undefined : this.#write(series, point)),
+      writeTo: (series, point) => {
+        if (point.timestampNs > latestNs) return TOO_EARLY;
+        return series.isGone ? undefined : this.#write(series, point);
+      },
       end(key, timestampNs) {
         const series = table.find(key);
-        if (series !== undefined) table.end(series, timestampNs);
+        // I4. Of an end the time matters less than that it is one.
+        if (series !== undefined) table.end(series, timestampNs > latestNs ? nowNs : timestampNs);
       },
       commit: this.#commit,
     };
@@ -153,6 +163,10 @@ const OLD: Rejection = { reason: "old", message: "a point of this series is newe
 const TOO_OLD: Rejection = {
   reason: "old",
   message: "a point of this series is newer already by more than 10 minutes, which is as late as a point may be",
+};
+const TOO_EARLY: Rejection = {
+  reason: "early",
+  message: "its time is ahead of the server's by more than 10 minutes: look at the clock of whoever wrote it",
 };
 const CONFLICT: Rejection = { reason: "conflict", message: "this series has another value for the same time" };
 

@@ -29,12 +29,14 @@ export class SeriesGuard implements Disposable {
 
   constructor(options: SeriesGuardOptions) {
     this.#options = options;
-    const count = ({ description: { owner } }: Series, more: number): void => {
+    const count = ({ family: { owner } }: Series, more: number): void => {
       if (owner === undefined) return;
       const sum = (this.#counts.get(owner) ?? 0) + more;
       if (sum > 0) this.#counts.set(owner, sum);
       else this.#counts.delete(owner);
     };
+    // Those that the history has brought back are there before anybody writes.
+    for (const series of options.table.all()) count(series, 1);
     this.#listening = options.table.listen({
       onAdded: (series) => count(series, 1),
       onRemoved: (series) => count(series, -1),

@@ -54,6 +54,11 @@ export class SeriesTable implements Disposable {
     return this.#rows.size;
   }
 
+  /** The server's own time, Unix ns. */
+  nowNs(): bigint {
+    return this.#options.clock.nowNs();
+  }
+
   /** Names of metrics, in no order. */
   names(): Iterable<string> {
     return this.#names.names();

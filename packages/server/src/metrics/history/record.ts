@@ -82,18 +82,21 @@ export function definitionOf(
   id: number,
   { key, description: known }: DescribedSeries,
 ): MessageInitShape<typeof SeriesDefinitionSchema> {
-  const { name, type: metricType, unit, description, origin, rateScale, rateMax } = known;
+  const { name, type: metricType, unit, description, origin, owner } = known;
   const labels = known.labels.flat();
-  const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
-  return { id, key, name, metricType, unit, description, labels, origin, ...rates };
+  const ownership = owner === undefined ? {} : { owner };
+  return { id, key, name, metricType, unit, description, labels, origin, ...ratesOf(known), ...ownership };
 }
 
 export function seriesOf(definition: SeriesDefinition): DescribedSeries {
-  const { key, name, metricType, unit, description, labels: flat, origin, rateScale, rateMax } = definition;
+  const { key, name, metricType, unit, description, labels: flat, origin, owner } = definition;
   const labels = Array.from({ length: flat.length / 2 }, (_, i): [string, string] => [flat[2 * i]!, flat[2 * i + 1]!]);
-  const rates = { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
-  const told: SeriesDescription = { name, type: metricType as MetricType, unit, description, labels, origin, ...rates };
-  return new PastSeries(key, told);
+  const about = { name, type: metricType as MetricType, unit, description, labels, origin, owner };
+  return new PastSeries(key, { ...about, ...ratesOf(definition) });
+}
+
+function ratesOf({ rateScale, rateMax }: Pick<SeriesDescription, "rateScale" | "rateMax">) {
+  return { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
 }
 
 const Told = { DOUBLE: 1, INT: 2, WHOLE: 3 } as const;

@@ -705,7 +705,7 @@ export type RejectedPoint = Message<"sluice.metrics.v1.RejectedPoint"> & {
   index: bigint;
 
   /**
-   * Stable: NAME, TIMESTAMP, TYPE, LABELS, OLD, CONFLICT, LIMIT_EXCEEDED.
+   * Stable: NAME, TIMESTAMP (none, or far ahead of the server's), TYPE, LABELS, OLD, CONFLICT, LIMIT_EXCEEDED.
    *
    * @generated from field: string reason = 2;
    */
