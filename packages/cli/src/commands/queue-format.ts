@@ -1,11 +1,12 @@
 // How queues and jobs read: for people, and as JSON.
 import { type ExplainJobResponse, JobState, type JobView, type Queue, ReasonCode, type Schedule } from "@sluice/client";
+import { plural } from "../terminal.ts";
 import { formatTime } from "./log-line.ts";
 
 const NONE = 0n;
 
 /** "waiting", "running", … */
-export function stateName(state: JobState): string {
+function stateName(state: JobState): string {
   return nameOf(JobState, state).toLowerCase();
 }
 
@@ -90,7 +91,7 @@ export function scheduleToJson({ name, cron, timeZone, nextAt, lastAt, job }: Sc
 export function jobRow(view: JobView, isUtc: boolean): string[] {
   const { job, state, failures, bodySize } = view;
   const enqueued = job === undefined ? "" : formatTime(job.enqueuedAt, isUtc);
-  const key = job?.fairnessKey ?? "";
+  const key = shown(job?.fairnessKey ?? "");
   const numbers = [String(job?.priority ?? ""), String(failures), String(bodySize)];
   const [priority = "", failed = "", size = ""] = numbers;
   return [job?.jobId ?? "", stateName(state), priority, key, enqueued, failed, size, beginningOf(job?.body)];
@@ -100,10 +101,30 @@ export const JOB_HEADER = ["JOB", "STATE", "PRIORITY", "KEY", "ENQUEUED", "FAILU
 /** Columns of numbers. */
 export const JOB_NUMBERS = [2, 5, 6];
 
-/** Control characters are shown, not obeyed: a job must not steer a terminal. */
 export function beginningOf(body: Uint8Array | undefined): string {
-  const text = new TextDecoder().decode(body);
+  return shown(new TextDecoder().decode(body));
+}
+
+/** Control characters are shown, not obeyed: what producers, workers and services say must not steer a terminal. */
+export function shown(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, "·");
+}
+
+/** Why a job is not running, for people. */
+export function formatExplanation(id: string, { job, reasons, ahead }: ExplainJobResponse, isUtc: boolean): string {
+  const state = job === undefined ? "unknown" : stateName(job.state);
+  const failed = job === undefined || job.failures === 0 ? "" : `, failed ${job.failures} times`;
+  const progress = job === undefined || job.progress === 0 ? "" : `, ${Math.round(job.progress * 100)} % done`;
+  const message = job === undefined || job.progressMessage === "" ? "" : `: ${shown(job.progressMessage)}`;
+  const lines = [
+    `${id}: ${state}${failed}${progress}${message}`,
+    ...reasons.map(({ text, until }) => {
+      const when = formatUntil(until, isUtc);
+      return when === "" ? `  ${shown(text)}` : `  ${shown(text)} (until ${when})`;
+    }),
+    ...(ahead > 0n ? [`  ${plural(Number(ahead), "job")} before it`] : []),
+  ];
+  return lines.join("\n");
 }
 
 /** When, for people; "" for never. */

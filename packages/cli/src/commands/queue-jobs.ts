@@ -8,12 +8,13 @@ import { parseCount } from "./log-options.ts";
 import {
   beginningOf,
   explanationToJson,
+  formatExplanation,
   formatUntil,
   JOB_HEADER,
   JOB_NUMBERS,
   jobRow,
   jobToJson,
-  stateName,
+  shown,
 } from "./queue-format.ts";
 
 interface CommonOptions {
@@ -80,25 +81,9 @@ export function queueExplainCommand(context: CommandContext): Command {
     const output = createOutput(context, options.output);
     await using client = connect(options.server);
     const explanation = await client.queues.explain(name, id, { signal: context.stop });
-    const { job, reasons, ahead } = explanation;
     await output.result({
       json: () => explanationToJson(explanation),
-      text: () => {
-        const state = job === undefined ? "unknown" : stateName(job.state);
-        const failed = job === undefined || job.failures === 0 ? "" : `, failed ${job.failures} times`;
-        const progress = job === undefined || job.progress === 0 ? "" : `, ${Math.round(job.progress * 100)} % done`;
-        const message =
-          job?.progressMessage === undefined || job.progressMessage === "" ? "" : `: ${job.progressMessage}`;
-        const lines = [
-          `${id}: ${state}${failed}${progress}${message}`,
-          ...reasons.map(({ text, until }) => {
-            const when = formatUntil(until, options.utc === true);
-            return when === "" ? `  ${text}` : `  ${text} (until ${when})`;
-          }),
-          ...(ahead > 0n ? [`  ${plural(Number(ahead), "job")} before it`] : []),
-        ];
-        return lines.join("\n");
-      },
+      text: () => formatExplanation(id, explanation, options.utc === true),
     });
   });
 }
@@ -132,7 +117,7 @@ export function queueDeadCommand(context: CommandContext): Command {
         text: () => {
           const last = view.history.at(-1);
           const when = last === undefined ? "" : formatUntil(last.at, options.utc === true);
-          const why = beginningOf(new TextEncoder().encode(last?.reason ?? ""));
+          const why = shown(last?.reason ?? "");
           return `${view.job?.jobId ?? ""}  ${when}  ${plural(view.failures, "failure")}: ${why}  ${beginningOf(view.job?.body)}`;
         },
       });

@@ -27,6 +27,7 @@ import {
   toJsonLine,
 } from "../output.ts";
 import { plural } from "../terminal.ts";
+import { shown } from "./queue-format.ts";
 import { parseSlots } from "./slots-argument.ts";
 import { parseDurationMs } from "./time-argument.ts";
 
@@ -197,7 +198,7 @@ type Say = (event: string, text: string, facts: object) => void;
 function sayer(format: OutputFormat, { stderr }: CommandContext): Say {
   return (event, text, facts) => {
     const line =
-      format === "json" ? toJsonLine({ time: new Date().toISOString(), event, message: text, ...facts }) : text;
+      format === "json" ? toJsonLine({ time: new Date().toISOString(), event, message: text, ...facts }) : shown(text);
     stderr.write(`${line}\n`);
   };
 }
