@@ -96,7 +96,7 @@ describe("a log that is read-only after a failed sync", () => {
     const place = new Place();
     await using log = await failSync(place);
     place.heal();
-    const bytes = place.disk.bytesOf(FIRST_FRAMES);
+    const bytes = place.disk.writtenBytesOf(FIRST_FRAMES);
     place.disk.shorten(FIRST_FRAMES, Math.floor(bytes.length / 4));
     place.clock.advance(TICK_MS);
     await expect.poll(() => log.state.faults).toEqual([expect.stringMatching(/prove themselves/u)]);

@@ -99,7 +99,7 @@ describe("a disk that is full", () => {
     const place = new Place();
     await using log = await place.open();
     await write(log, 1, 3);
-    const before = place.disk.bytesOf(FIRST_FRAMES);
+    const before = place.disk.writtenBytesOf(FIRST_FRAMES);
     place.fail((operation) => operation.kind === "write" && isFrames(operation), "ENOSPC");
     await expect(
       append(

@@ -17,7 +17,7 @@ test("every acknowledged publish is there after a death at any operation, and co
   }
 });
 
-for (const site of ["sync #commit", "sync-folder createSegmentFile"]) {
+for (const site of ["sync append", "sync-folder createSegmentFile"]) {
   test(`not so without ${site}`, async () => {
     const { operations, sites } = await crashNotifications(endsWell);
     expect(sites).toContain(site);

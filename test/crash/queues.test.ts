@@ -29,13 +29,13 @@ const STORIES = [
     crash: crashJournal,
     // Those of its folder's upkeep are the store's: syncs.test.ts.
     syncs: [
-      "sync #commit",
+      "sync append",
       "sync writeAtomically EPOCHS.part",
       "sync-folder createSegmentFile",
       "sync-folder makeFolderIn /data/queues",
     ],
   },
-  { name: "an engine on its journal", crash: crashEngine, syncs: ["sync #commit", "sync-folder createSegmentFile"] },
+  { name: "an engine on its journal", crash: crashEngine, syncs: ["sync append", "sync-folder createSegmentFile"] },
   {
     name: "the catalog of queues",
     crash: crashCatalog,

@@ -27,7 +27,8 @@ const plain: Scenario = (seed, ignoredSite) =>
 
 /** Each sync, and a history that needs it. The name says what is synced, by which function, and of what. */
 const SYNCS: readonly { readonly site: string; readonly scenario: Scenario }[] = [
-  { site: "sync #commit", scenario: plain },
+  { site: "sync append", scenario: plain },
+  { site: "sync seal", scenario: plain },
   { site: "sync openLast", scenario: plain },
   { site: "sync #append", scenario: plain },
   { site: "sync-folder #beginFile", scenario: plain },
@@ -50,7 +51,7 @@ const SYNCS: readonly { readonly site: string; readonly scenario: Scenario }[] =
 const COPY_SYNCS: typeof SYNCS = [
   { site: "sync copyFile", scenario: backedUpThenPowerCut },
   { site: "sync-folder copyFile", scenario: laterBackupInterrupted },
-  { site: "sync #copyOpen", scenario: backupAheadOfItsLog },
+  { site: "sync #tryCopyOpen", scenario: backupAheadOfItsLog },
   { site: "sync-folder makeFolderIn /backup", scenario: backedUpThenPowerCut },
   { site: "sync-folder makeFolderIn /backup/logs", scenario: backedUpThenPowerCut },
   { site: "sync-folder makeFolderIn /restored/logs", scenario: backedUpThenPowerCut },

@@ -236,7 +236,7 @@ export const backupAheadOfItsLog: Scenario = async (seed, ignoredSite, onSync) =
   const stage = new Stage(seed, ignoredSite, { retention: false, loss: false }, onSync);
   const log = await stage.open();
   await stage.write(log, "p", 1);
-  stage.killBefore = ({ site }) => site === "#commit";
+  stage.killBefore = ({ site }) => site === "append";
   await stage.write(log, "p", 2).catch(() => undefined);
   stage.kill();
   const [copied] = await backUp({ ...copying(stage), folder: DATA_FOLDER, prune: false });

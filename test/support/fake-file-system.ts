@@ -99,6 +99,12 @@ export class FakeFileSystem {
     this.#root.lose(path);
   }
 
+  /** Without the zeros at the end: room that was made for what comes. */
+  writtenBytesOf(path: string): Buffer {
+    const bytes = this.bytesOf(path);
+    return bytes.subarray(0, bytes.findLastIndex((byte) => byte !== 0) + 1);
+  }
+
   bytesOf(path: string): Buffer {
     return this.#root.file(path).content();
   }

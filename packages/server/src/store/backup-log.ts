@@ -20,7 +20,8 @@ import { DICTIONARY_SUFFIX } from "./dictionary-file.ts";
 import { collectDamage } from "./doctor-segment.ts";
 import { epochOf, readEpochs, writeEpochs } from "./epochs.ts";
 import { copyFile, isAlike } from "./file-copy.ts";
-import { errorCode } from "./file-system.ts";
+import { errorCode, UnexpectedEnd } from "./file-system.ts";
+import { endOfWritten } from "./growing-file.ts";
 import { IndexDamaged } from "./index-file.ts";
 import { LabelDictionary } from "./labels.ts";
 import { durableBytes } from "./open-segment.ts";
@@ -31,6 +32,8 @@ import { COMPRESSED_SUFFIX, FRAMES_SUFFIX, INDEX_SUFFIX, sequenceName } from "./
 
 /** What is replaced or taken back while it is copied is copied again. */
 const ATTEMPTS_MAX = 5;
+/** With which a frame ends. */
+const CHECKSUM_BYTES = 4;
 
 export interface LogBackupRequest {
   readonly name: string;
@@ -181,8 +184,8 @@ class LogCopy {
     }
   }
 
-  /** Whether the backup has the segment already. @throws when it has other frames under this name (BL4) */
-  async #isKnown(first: number, frames: ReadableFile, before: FoundSegments): Promise<boolean> {
+  /** Whether the backup has the segment already, up to `end`. @throws when it has other frames under this name (BL4) */
+  async #isKnown(first: number, frames: ReadableFile, before: FoundSegments, end?: number): Promise<boolean> {
     const { target, fileSystem } = this.#request;
     if (!before.firsts.includes(first)) return false;
     const known = await openFrames({ fileSystem, folder: target }, first);
@@ -192,7 +195,7 @@ class LogCopy {
       const isLast = first === before.firsts.at(-1);
       const bytes = await frames.size();
       if ((size !== bytes && !isLast) || size > bytes || !(await isAlike(known, frames, size))) throw this.#foreign();
-      return size === bytes;
+      return size >= (end ?? bytes);
     } finally {
       await known.close();
     }
@@ -251,15 +254,13 @@ class LogCopy {
     const path = this.#path(source, first, FRAMES_SUFFIX);
     const file = await fileSystem.open(path, "read");
     try {
-      const isKnown = await this.#isKnown(first, file, before);
       for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-        const length = await file.size();
-        await file.sync();
-        if (!isKnown || attempt > 1) {
-          await this.#copy(file, sequenceName(first) + FRAMES_SUFFIX, { length });
-          this.#copiedSegments++;
+        try {
+          if (await this.#tryCopyOpen(first, file, attempt === 1 ? before : undefined)) return;
+        } catch (error) {
+          // It was sealed meanwhile, and is as long as what was written.
+          if (!(error instanceof UnexpectedEnd)) throw error;
         }
-        if (await this.#endCopy(first, file)) return;
       }
     } finally {
       await file.close();
@@ -267,6 +268,21 @@ class LogCopy {
     throw new SluiceError("unavailable", `Cannot back up ${path}: it is written and taken back again and again`, {
       reason: "STORAGE_FAILED",
     });
+  }
+
+  /** `before`: what the backup had then may be all of it. False: the file no longer has what was copied. @throws UnexpectedEnd */
+  async #tryCopyOpen(first: number, file: File, before: FoundSegments | undefined): Promise<boolean> {
+    const size = await file.size();
+    const written = await endOfWritten(file, 0, size);
+    const isKnown = before !== undefined && (await this.#isKnown(first, file, before, written));
+    await file.sync();
+    if (!isKnown) {
+      // The last checksum may end with zeros.
+      const length = Math.min(size, written + CHECKSUM_BYTES);
+      await this.#copy(file, sequenceName(first) + FRAMES_SUFFIX, { length });
+      this.#copiedSegments++;
+    }
+    return this.#endCopy(first, file);
   }
 
   /** Cuts the copy behind its last whole frame. False: the file no longer has what was copied. */

@@ -133,6 +133,16 @@ test("a backup is brought up to date by what is new alone", async () => {
   expect((await readRestored()).entries).toHaveLength(160);
 });
 
+test("room behind the last entry is not copied, and is nothing new", async () => {
+  await using log = await place.open();
+  await write(log, 1, 3);
+  const { copiedBytes } = await runBackup();
+  expect(copiedBytes).toBeLessThan(10_000);
+  expect(await runBackup()).toMatchObject({ copiedSegments: 0, last: 3 });
+  await write(log, 4, 4);
+  expect(await runBackup()).toMatchObject({ copiedSegments: 1, last: 4 });
+});
+
 test("an index that was not there yet is copied the next time", async () => {
   await fill(60);
   const [index] = (await namesIn(place.logFolder)).filter((name) => name.endsWith(".index"));

@@ -72,7 +72,7 @@ export interface OpenDictionaryRequest {
   readonly folder: string;
   readonly fileSystem: FileSystem;
   readonly log: string;
-  /** The sequence that the log's next entry gets, and the oldest that it still has. */
+  /** The sequence that the log's next entry gets, and the oldest that its folder may still have after a crash. */
   readonly next: () => number;
   readonly first: () => number;
   readonly options?: Partial<DictionaryOptions>;

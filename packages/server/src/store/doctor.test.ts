@@ -87,6 +87,21 @@ test("the torn end of the last segment is no fault, that of another one is", asy
   expect((await place.examine()).isHealthy).toBe(false);
 });
 
+test("room that a crash left behind the last entry is neither a torn end nor work to be done", async () => {
+  await using place = await openEmbeddedPlace(SMALL);
+  await fill(place);
+  const path = (await files(place, ".frames")).at(-1)!;
+  const { length } = await readFile(path);
+  await appendFile(path, Buffer.alloc(100_000));
+  const progress: DoctorProgress[] = [];
+  const examined = { folder: place.folder, fileSystem, codec: testCodec, clock: place.clock, repair: true };
+  const report = await examineDataFolder({ ...examined, onProgress: (step) => progress.push(step) });
+  const { bytes, segments } = report.logs[0]!;
+  expect(report.isHealthy).toBe(true);
+  expect(segments.at(-1)).toMatchObject({ bytes: length, tailBytes: 0, isTailCut: false });
+  expect(progress.at(-1)).toMatchObject({ bytesDone: bytes, bytesTotal: bytes });
+});
+
 test("indexes that are missing, cut, damaged or of other frames are found, and written anew when asked for", async () => {
   await using place = await openEmbeddedPlace(SMALL);
   await fill(place, 250);

@@ -13,6 +13,7 @@ import { loadDictionary } from "./dictionary-file.ts";
 import { examineSegment } from "./doctor-segment.ts";
 import { epochOf, readEpochs } from "./epochs.ts";
 import { FilePool } from "./file-pool.ts";
+import { endOfWritten } from "./growing-file.ts";
 import { LabelDictionary } from "./labels.ts";
 import { lockFolder } from "./lock.ts";
 import { findSegments, openFrames } from "./segment-files.ts";
@@ -148,7 +149,8 @@ async function takeStock(fileSystem: FileSystem, log: ExaminedLog): Promise<Exam
   let bytesTotal = 0;
   for (const first of firsts) {
     const file = await openFrames({ fileSystem, folder }, first);
-    bytesTotal += await file.size();
+    const size = await file.size();
+    bytesTotal += first === firsts.at(-1) ? await endOfWritten(file, 0, size) : size;
     await file.close();
   }
   return { ...log, firsts, leftovers, bytesTotal };
@@ -175,6 +177,8 @@ async function examineLog(
       const health = await examineSegment(source, first, context);
       segments.push(health);
       progress.bytesDone += health.bytes + health.tailBytes;
+      // The last checksum may end with zeros, which were taken for room.
+      progress.bytesTotal = Math.max(progress.bytesTotal, progress.bytesDone);
       onProgress?.({ log: name, ...progress });
     }
     for (const each of repair ? leftovers : []) await fileSystem.remove(`${folder}/${each}`);

@@ -14,6 +14,15 @@ import { append, makeEntry } from "./testing/writing.ts";
 /** The real file system, with a list of what the writer did to its segments. */
 class Observed implements FileSystem {
   readonly calls: string[] = [];
+  #held: { readonly begin: () => void; readonly until: Promise<void> } | undefined;
+
+  /** Keeps the next write from going to disk until `goOn`. */
+  holdWrite(): { readonly begun: Promise<void>; readonly goOn: () => void } {
+    const begun = Promise.withResolvers<void>();
+    const until = Promise.withResolvers<void>();
+    this.#held = { begin: begun.resolve, until: until.promise };
+    return { begun: begun.promise, goOn: until.resolve };
+  }
 
   async open(path: string, mode: OpenMode): Promise<File> {
     const file = await nodeFileSystem.open(path, mode);
@@ -51,11 +60,18 @@ class Observed implements FileSystem {
 
   #observe(file: File): File {
     const { calls } = this;
+    const hold = async () => {
+      const held = this.#held;
+      this.#held = undefined;
+      held?.begin();
+      await held?.until;
+    };
     return {
       read: (buffer, position) => file.read(buffer, position),
       readSync: (buffer, position) => file.readSync(buffer, position),
       async write(buffers, position) {
         calls.push(`write ${buffers.length} at ${position}`);
+        await hold();
         await file.write(buffers, position);
         calls.push("durable");
       },
@@ -67,7 +83,10 @@ class Observed implements FileSystem {
   }
 }
 
-async function withLog(options: Partial<LogOptions>, use: (log: Log, calls: string[]) => Promise<void>): Promise<void> {
+async function withLog(
+  options: Partial<LogOptions>,
+  use: (log: Log, calls: string[], fileSystem: Observed) => Promise<void>,
+): Promise<void> {
   await using place = await openEmbeddedPlace();
   const fileSystem = new Observed();
   await using folder = await openDataFolder({ folder: place.folder, fileSystem: nodeFileSystem });
@@ -80,7 +99,7 @@ async function withLog(options: Partial<LogOptions>, use: (log: Log, calls: stri
     options,
   });
   fileSystem.calls.length = 0;
-  await use(log, fileSystem.calls);
+  await use(log, fileSystem.calls, fileSystem);
 }
 
 const frameBytes = 5 + 27 + 2 + 4 + "shop".length + "entry 1".length;
@@ -93,10 +112,13 @@ test("appends of one turn go to disk together", async () => {
 });
 
 test("appends gather while a group is on its way, and one group is on its way at a time", async () => {
-  await withLog({}, async (log, calls) => {
+  await withLog({}, async (log, calls, fileSystem) => {
+    const write = fileSystem.holdWrite();
     const first = append(log.writer, [makeEntry(1)]);
-    await expect.poll(() => calls).toEqual(["write 1 at 0"]);
+    await write.begun;
+    expect(calls).toEqual(["write 1 at 0"]);
     const others = range(2, 4).map((number) => append(log.writer, [makeEntry(number)]));
+    write.goOn();
     await Promise.all([first, ...others]);
     expect(calls).toEqual(["write 1 at 0", "durable", `write 3 at ${frameBytes}`, "durable"]);
   });

@@ -6,8 +6,8 @@
 //     next sync a success. The log is read-only until its last segment was proven, written once more and synced (`reopen`).
 // W3. On a full disk a write that failed leaves nothing: the file is cut back to what is durable, everything pending is refused, `next`
 //     goes back. If the cut fails, the log is read-only.
-// W4. A segment's folder is synced before the first entry of the segment is acknowledged, and a segment is complete and
-//     synced before the next one is made.
+// W4. A segment's folder is synced before the first entry of the segment is acknowledged, and a segment is complete, of its
+//     length and synced before the next one is made.
 // W5. Who would exceed the quota is refused before anything is appended; what is pending counts as if it were on disk.
 import type { Batch, LogWriter, ProducerState } from "./contract.ts";
 import type { Incidents } from "./events.ts";
@@ -16,6 +16,7 @@ import type { LogCore } from "./log-core.ts";
 import type { ProducerEntry, ProducerTable } from "./producers.ts";
 import { DiskFull, Fenced, LimitExceeded, LogReadOnly, QuotaExceeded, SluiceError } from "../errors.ts";
 import { errorCode } from "./file-system.ts";
+import { GrowingFile } from "./growing-file.ts";
 import { StepFailed, attempt } from "./step.ts";
 
 export interface GroupCommitOptions {
@@ -71,8 +72,8 @@ export class GroupCommit implements LogWriter {
   readonly #segments: SegmentMaker;
   readonly #incidents: Incidents;
   readonly #options: GroupCommitOptions;
-  /** Of the open segment, in mode "append". */
-  #file: File;
+  /** Of the open segment. */
+  #file: GrowingFile;
   #state: WriterState = { kind: "open" };
   #next: number;
   /** Groups that wait, behind `#current`. */
@@ -99,9 +100,9 @@ export class GroupCommit implements LogWriter {
     this.#core = parts.core;
     this.#producers = parts.producers;
     this.#segments = parts.segments;
-    this.#file = parts.file;
     this.#incidents = parts.incidents;
     this.#options = parts.options;
+    this.#file = this.#growing(parts.file);
     this.#next = parts.core.headSequence + 1;
   }
 
@@ -188,7 +189,7 @@ export class GroupCommit implements LogWriter {
   async reopen(): Promise<void> {
     if (!this.#isReopenable()) return;
     await this.#running;
-    const file = await this.#segments.reopen();
+    const file = this.#growing(await this.#segments.reopen());
     const unused = this.#isReopenable() ? this.#file : file;
     await unused.close().catch(() => undefined);
     if (unused === file) return;
@@ -219,7 +220,7 @@ export class GroupCommit implements LogWriter {
     this.#state = { kind: "closed" };
     await this.#running;
     this.#admit();
-    await this.#file.close();
+    await this.#file.close(this.#core.chain.open.bytes);
   }
 
   #isReopenable(): boolean {
@@ -241,9 +242,8 @@ export class GroupCommit implements LogWriter {
     const { quotaBytes, retentionAgeMs } = this.#options;
     if (quotaBytes === undefined) return;
     const total = this.#core.chain.diskBytes + this.#pendingBytes + bytes;
-    if (total < quotaBytes) return;
     const retryAfterMs = retentionAgeMs === undefined ? undefined : QUOTA_RETRY_AFTER_MS;
-    throw new QuotaExceeded(this.#core.name, { bytes: total, quotaBytes, retryAfterMs });
+    if (total >= quotaBytes) throw new QuotaExceeded(this.#core.name, { bytes: total, quotaBytes, retryAfterMs });
   }
 
   #assertRoom(bytes: number): void {
@@ -277,6 +277,10 @@ export class GroupCommit implements LogWriter {
     return group;
   }
 
+  #growing(file: File): GrowingFile {
+    return new GrowingFile(file, this.#core.chain.open.bytes, { bytesMax: this.#options.segmentBytes });
+  }
+
   #start(): void {
     this.#running ??= this.#run();
   }
@@ -303,17 +307,18 @@ export class GroupCommit implements LogWriter {
     const { open } = this.#core.chain;
     const isWanted = this.#rollWanted;
     this.#rollWanted = false;
-    const nextBytes = this.#queue[0]?.bytes ?? 0;
-    if (open.entries === 0 || (!isWanted && open.bytes + nextBytes <= this.#options.segmentBytes)) return;
+    const bytes = open.bytes + (this.#queue[0]?.bytes ?? 0);
+    if (open.entries === 0 || (!isWanted && bytes <= this.#options.segmentBytes)) return;
     const full = this.#file;
-    this.#file = await this.#segments.makeSegment(this.#core.headSequence + 1);
+    await attempt("sealing a segment", full.seal(open.bytes));
+    this.#file = this.#growing(await this.#segments.makeSegment(this.#core.headSequence + 1));
     // Everything in it is synced: that it does not close well changes nothing.
     await full.close().catch(() => undefined);
   }
 
   async #commit(group: Group): Promise<void> {
-    const buffers = group.batches.map(framesOf);
-    await attempt("writing", this.#file.write(buffers, this.#core.chain.open.bytes));
+    const { bytes } = this.#core.chain.open;
+    await attempt("writing", this.#file.append(group.batches.map(framesOf), group.bytes, bytes));
     this.#isFull = false;
     this.#pendingBytes -= group.bytes;
     for (const entry of group.producers) this.#producers.commit(entry);
@@ -340,7 +345,7 @@ export class GroupCommit implements LogWriter {
     }
     this.#abandon(new DiskFull(this.#core.name));
     try {
-      await attempt("cutting back a partial write", this.#file.truncate(this.#core.chain.open.bytes));
+      await attempt("cutting back a partial write", this.#file.cutBack(this.#core.chain.open.bytes));
     } catch (cause) {
       this.#turnReadOnly(cause as StepFailed);
     }

@@ -216,7 +216,7 @@ async function openParts(request: OpenLogRequest, options: LogOptions, pool: Fil
     fileSystem,
     log: name,
     next: () => writer.next,
-    first: () => chain.first,
+    first: () => upkeep.firstOnDisk,
     ...(options.dictionary === undefined ? {} : { options: options.dictionary }),
   });
   return { core, pool, incidents, upkeep, scrubber, filters, writer, dictionary, report: recovered.report };

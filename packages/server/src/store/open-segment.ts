@@ -11,6 +11,7 @@ import type { IsExpected, SegmentSource } from "./segment-files.ts";
 import type { WalkedBatch, WalkResult } from "./walk.ts";
 import { DataLoss } from "../errors.ts";
 import { readFully } from "./file-system.ts";
+import { endOfWritten } from "./growing-file.ts";
 import { MemoryIndex } from "./memory-index.ts";
 import { FRAMES_SUFFIX, segmentFile } from "./segment.ts";
 import { FRAME_HEADER_BYTES, walkFrames } from "./walk.ts";
@@ -64,7 +65,9 @@ export async function openLast(
       },
     });
     if (walked.end < size && walked.isUnreadable) throw unreadable(path);
-    const cut = walked.end < size ? await cutTail(file, path, walked.end, size) : undefined;
+    const written = await endOfWritten(file, walked.end, size);
+    const cut = walked.end < written ? await describeTail(file, path, walked.end, written) : undefined;
+    if (walked.end < size) await file.truncate(walked.end);
     const provenFrom = Math.min(durableBytes(mark, first, size), walked.end);
     await rewrite(file, provenFrom, walked.end);
     if (cut !== undefined || provenFrom < walked.end) await file.sync();
@@ -90,10 +93,9 @@ export function durableBytes(mark: DurableMark, first: number, size: number): nu
   return mark.segment === first ? mark.bytes : 0;
 }
 
-async function cutTail(file: File, path: string, at: number, size: number): Promise<TornTail | undefined> {
-  const entries = await countBegun(file, at, size);
-  await file.truncate(at);
-  return { file: path, at, bytes: size - at, entries };
+async function describeTail(file: File, path: string, at: number, end: number): Promise<TornTail> {
+  const entries = await countBegun(file, at, end);
+  return { file: path, at, bytes: end - at, entries };
 }
 
 /** How many frames begin in a torn tail, going by what their headers say. */

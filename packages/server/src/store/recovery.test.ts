@@ -1,5 +1,5 @@
 // What opening a log does with files that a crash, or a disk that does not keep its word, has left.
-import { appendFile, readFile, readdir, rm, truncate, writeFile } from "node:fs/promises";
+import { appendFile, readFile, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import type { EmbeddedPlace } from "./testing/place.ts";
 import type { TestEntry } from "./testing/frames.ts";
@@ -65,12 +65,15 @@ describe("a torn tail", () => {
     expect(sequencesOf(await readThrough(log.reader))).toEqual(range(1, 11));
   });
 
-  test("of zeros is cut: the file had grown, its bytes had not come", async () => {
+  test("is told without the zeros behind it: nothing was written there", async () => {
     await using place = await openEmbeddedPlace();
     await fill(place, 10);
-    await appendFile(await lastFrames(place), Buffer.alloc(5000));
+    const path = await lastFrames(place);
+    const { length } = await readFile(path);
+    await appendFile(path, Buffer.concat([frame(11).subarray(0, 40), Buffer.alloc(100_000)]));
     await using log = await place.open();
-    expect(log.report.cut).toMatchObject({ bytes: 5000, entries: 1 });
+    expect(log.report.cut).toMatchObject({ at: length, bytes: 40, entries: 1 });
+    expect((await readFile(path)).length).toBe(length);
     expect(log.reader.head).toEqual({ epoch: 1, sequence: 10 });
   });
 
@@ -94,6 +97,57 @@ describe("a torn tail", () => {
     expect(log.report.cut).toBeUndefined();
     expect(log.reader.head.sequence).toBe(11);
     expect(log.writer.producer("p")).toMatchObject({ lastProducerSequence: 7, lastSequence: 11 });
+  });
+});
+
+describe("room ahead of what is written", () => {
+  /** The bytes of the last segment while the log is open, as a crash may leave them. */
+  async function whileOpen(place: EmbeddedPlace, count: number): Promise<{ path: string; bytes: Buffer }> {
+    await using log = await place.open();
+    for (const number of range(1, count)) await append(log.writer, [sameSize(number)]);
+    const path = await lastFrames(place);
+    return { path, bytes: await readFile(path) };
+  }
+
+  test("is there while the log is open, and cut off when it is closed", async () => {
+    await using place = await openEmbeddedPlace();
+    const { path, bytes } = await whileOpen(place, 3);
+    const frames = Buffer.concat([frame(1), frame(2), frame(3)]);
+    expect(bytes.equals(Buffer.concat([frames, Buffer.alloc(64 * 1024)]).subarray(0, bytes.length))).toBe(true);
+    expect(bytes.length).toBeGreaterThan(64 * 1024);
+    expect((await readFile(path)).equals(frames)).toBe(true);
+  });
+
+  test("is no torn tail after a crash: it goes without a word, and writing goes on where it ended", async () => {
+    await using place = await openEmbeddedPlace();
+    const { path, bytes } = await whileOpen(place, 3);
+    await writeFile(path, bytes);
+    {
+      await using log = await place.open();
+      expect(log.report).toMatchObject({ cut: undefined, lost: undefined, newEpoch: undefined });
+      expect(await readFile(path)).toHaveLength(3 * frame(1).length);
+      expect(await append(log.writer, [sameSize(4)])).toBe(4);
+    }
+    await using log = await place.open();
+    expect(sequencesOf(await readThrough(log.reader))).toEqual(range(1, 4));
+  });
+
+  test("is not left in a sealed segment, nor longer than a segment may be", async () => {
+    await using place = await openEmbeddedPlace(SMALL);
+    await using log = await place.open();
+    const written = range(1, 200).map((number) => frame(number).length);
+    for (const number of range(1, 200)) {
+      await append(log.writer, [sameSize(number)]);
+      expect((await stat(await lastFrames(place))).size).toBeLessThanOrEqual(SMALL.segmentBytes);
+    }
+    const names = (await readdir(place.logFolder)).filter((name) => name.endsWith(".frames")).sort();
+    const sealed = await Promise.all(names.slice(0, -1).map((name) => readFile(`${place.logFolder}/${name}`)));
+    expect(sealed.length).toBeGreaterThan(2);
+    const firsts = names.map((name) => Number.parseInt(name, 10));
+    for (const [i, bytes] of sealed.entries()) {
+      const lengths = written.slice(firsts[i]! - 1, firsts[i + 1]! - 1);
+      expect(bytes).toHaveLength(lengths.reduce((sum, length) => sum + length, 0));
+    }
   });
 });
 

@@ -6,6 +6,7 @@ import type { LabelDictionary } from "./labels.ts";
 import type { WalkRequest, WalkResult } from "./walk.ts";
 import { CompressedFile } from "./compressed-file.ts";
 import { errorCode } from "./file-system.ts";
+import { endOfWritten } from "./growing-file.ts";
 import { readGroupTable } from "./group-table.ts";
 import { FileIndex, readIndexEnd, writeIndexFile } from "./index-file.ts";
 import { MemoryIndex } from "./memory-index.ts";
@@ -136,7 +137,10 @@ export async function writeIndex(
   return openIndex(source, segment.first);
 }
 
-/** Walks a whole segment. Without `durableBytes` it was durable to its end. */
+/**
+ * Walks a whole segment. Without `durableBytes` it was durable to its end: it is sealed; the last one may have room behind what was
+ * written, which does not count (GF2).
+ */
 export async function walkSegment(
   source: Omit<SegmentSource, "clock" | "pool">,
   first: number,
@@ -155,7 +159,8 @@ export async function walkSegment(
       isExpected: to.isExpected,
       onEntries: to.onEntries,
     });
-    return { ...walked, size };
+    const { durableBytes } = to;
+    return { ...walked, size: durableBytes === undefined ? size : await endOfWritten(file, walked.end, size) };
   } finally {
     await file.close();
   }

@@ -4,6 +4,7 @@ export type StepName =
   | "creating a segment"
   | "syncing the folder"
   | "writing"
+  | "sealing a segment"
   | "cutting back a partial write"
   | "publishing";
 

@@ -128,6 +128,11 @@ export class Upkeep implements SegmentMaker {
     return reopenSegment(this.#parts, this.chain.open, isExpected);
   }
 
+  /** The oldest sequence that a start after a crash may find: what retention has taken stays until its removal is durable. */
+  get firstOnDisk(): number {
+    return this.#leaving?.first ?? this.chain.first;
+  }
+
   /** When the oldest segment was sealed; undefined: there is none that could be dropped. */
   get oldestSealedAtNs(): bigint | undefined {
     return this.chain.all[0]?.sealedAtNs;
