@@ -7,7 +7,7 @@ import type { OpenMode } from "../store/file-system.ts";
 import { nodeFileSystem } from "../store/file-system-node.ts";
 import type { OpenNotificationStore } from "./store.ts";
 import { command, InboxLife, SHARED_MAX } from "./testing/inbox-life.ts";
-import { DEAF, publishTo, readAll, settled, SMALL_JOURNAL, StorePlace } from "./testing/store-place.ts";
+import { DEAF, publish, publishTo, readAll, settled, SMALL_JOURNAL, StorePlace } from "./testing/store-place.ts";
 
 const MIB = 1024 * 1024;
 const USERS = ["ann", "bob", "eve", "founder", "settled"];
@@ -151,6 +151,60 @@ test("what was on its way out when a checkpoint was written goes, whether its re
   await store.cleaned();
   await place.pass(store, 120_000);
   expect(await seenAgain(place, "checkpoint", options)).toEqual(seen(store));
+});
+
+test("a checkpoint is of one moment, whatever happens while it is written", async () => {
+  await using place = await StorePlace.make();
+  const gate = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  const fileSystem = {
+    ...nodeFileSystem,
+    open: async (path: string, mode: OpenMode) => {
+      const file = await nodeFileSystem.open(path, mode);
+      if (!path.endsWith("CHECKPOINT.part")) return file;
+      const { write } = file;
+      let writes = 0;
+      // The first one is before that moment, the second one is what was written down in it.
+      file.write = async (buffers, position) => {
+        if (++writes === 2) {
+          reached.resolve();
+          await gate.promise;
+        }
+        await write.call(file, buffers, position);
+      };
+      return file;
+    },
+  };
+  const options = { journal: {}, fileSystem, checkpointRecords: 20 };
+  await using store = await place.open(options);
+  const through = Array.from({ length: 8 }, () => 10);
+  for (const name of ["ann", "bob", "eve"]) {
+    await store.changeTopics(name, { join: ["red"] });
+    await store.acknowledge(name, "phone", through);
+  }
+  const shared: number[] = [];
+  for (let i = 0; i < 6; i++) shared.push(await publish(store, { topics: ["red"] }));
+  const own: number[] = [];
+  for (let i = 0; i < 10; i++) own.push(await publish(store, { userIds: ["ann", "bob"] }));
+  await reached.promise;
+  await store.setState({ userId: "ann", ids: [shared[0]!, own[0]!], read: true, requestId: "" });
+  await store.setState({ userId: "bob", ids: [], through: through.map(() => own[4]!), read: true, requestId: "" });
+  await store.remove("ann", [shared[1]!, own[1]!]);
+  await store.acknowledge(
+    "ann",
+    "phone",
+    through.map(() => own[2]!),
+  );
+  await store.acknowledge("bob", "tablet", through);
+  await store.changeTopics("bob", { leave: ["red"] });
+  await store.deleteUser("eve");
+  await publish(store, { userIds: ["founder"] });
+  await publish(store, { topics: ["red"], userIds: ["ann"] });
+  gate.resolve();
+  await store.cleaned();
+  await settled(store);
+  expect(await seenAgain(place, "checkpoint", { journal: {} })).toEqual(seen(store));
+  expect(place.faults).toEqual([]);
 });
 
 test("a checkpoint that cannot be written is told, and the one before stays", async () => {
