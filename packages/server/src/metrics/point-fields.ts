@@ -25,16 +25,21 @@ export const PointTag = {
 const PAIR_KEY = (1 << 3) | 2;
 const PAIR_VALUE = (2 << 3) | 2;
 
-/** Those that every point of a series has. */
-export function encodeHead({ name, labels, type }: SeriesDescription): Uint8Array {
-  const sink = new ByteSink(64);
-  sink.textField(PointTag.NAME, name);
+/** A map of texts. */
+export function writeLabels(sink: ByteSink, tag: number, labels: SeriesDescription["labels"]): void {
   for (const [label, value] of labels) {
     const pair = new ByteSink(32);
     pair.textField(PAIR_KEY, label);
     pair.textField(PAIR_VALUE, value);
-    sink.spanField(PointTag.LABELS, pair.bytes, 0, pair.used);
+    sink.spanField(tag, pair.bytes, 0, pair.used);
   }
+}
+
+/** Those that every point of a series has. */
+export function encodeHead({ name, labels, type }: SeriesDescription): Uint8Array {
+  const sink = new ByteSink(64);
+  sink.textField(PointTag.NAME, name);
+  writeLabels(sink, PointTag.LABELS, labels);
   sink.textField(PointTag.METRIC_TYPE, type);
   return Uint8Array.from(sink.bytes.subarray(0, sink.used));
 }

@@ -13,6 +13,7 @@ import { ChunkReader, type ReadableChunk, type TickPoint } from "./chunk-reader.
 import { OpenPoints } from "./open-points.ts";
 import { SeriesNumbers } from "./series-numbers.ts";
 import { Ticks } from "./ticks.ts";
+import { Turns } from "./turns.ts";
 import type { PastPoint } from "./whole-point.ts";
 
 export interface HistoryOptions {
@@ -44,6 +45,8 @@ const EVERYTHING: PointRange = { fromNs: -(2n ** 63n), toNs: 2n ** 63n };
 
 export class History {
   readonly ticks: Ticks;
+  /** Of whoever reads much of it. */
+  readonly turns = new Turns();
   /** Points at or before it may be missing; Unix ns. */
   lostUntilNs = -(2n ** 63n);
   /** The same by the record that they came in. */

@@ -1,13 +1,15 @@
 // MetricsService/QueryMetrics: series over time, in steps.
 //
 // Q1. An answer is bounded before anything is read: by its steps, and by all its values together.
-// Q2. Read in slices: others have the event loop between two of them.
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import { QueryFunction, type QueryMetricsRequest, type QueryMetricsResponseSchema } from "@sluice/api";
+// Q2. Read in slices: others have the event loop between two of them, however many ask at once (turns.ts).
+// Q3. The answer is written as its values come: no list of them is made. `npm run bench -- metrics-query` shows what it is for.
+import { QueryFunction, type QueryMetricsRequest } from "@sluice/api";
+import { FRAME_HEADER_BYTES, Frames } from "@sluice/rpc";
 import { type FieldViolation, InvalidRequest, LimitExceeded, SluiceError } from "../../errors.ts";
 import type { Limits } from "../../limits.ts";
 import type { Clock } from "../../store/contract.ts";
-import { nextTurn } from "../../stream/turn.ts";
+import { ByteSink } from "../../stream/byte-sink.ts";
+import { writeLabels } from "../point-fields.ts";
 import { parseSeriesQuery } from "../query.ts";
 import type { DescribedSeries } from "../series.ts";
 import type { HistoryLog } from "./history-log.ts";
@@ -18,7 +20,6 @@ const STEPS_MAX = 11_000;
 /** Values of an answer: 8 bytes each, so that it fits into a message. */
 const VALUES_MAX = 400_000;
 const STEPS = 250;
-const SLICE_MS = 3;
 const FUNCTIONS = new Set<number>(Object.values(QueryFunction));
 /** Ms that people like to see. */
 const ROUND = [
@@ -36,7 +37,7 @@ export async function queryMetrics(
     readonly limits: Limits;
     readonly signal: AbortSignal;
   },
-): Promise<MessageInitShape<typeof QueryMetricsResponseSchema>> {
+): Promise<Frames> {
   const { log, limits, signal } = server;
   if (log === undefined) {
     const text = "Cannot query metrics: this server keeps no history of them (metrics.history is off)";
@@ -46,7 +47,15 @@ export async function queryMetrics(
   const { steps, how } = parseSteps(request, server);
   const { history } = log;
   const wanted: [id: number, series: DescribedSeries, place: string][] = [];
-  for (const [id, series] of history.all()) if (matches(series)) wanted.push([id, series, placeOf(series)]);
+  const slices = history.turns.slices();
+  const takeTurn = async (): Promise<void> => {
+    await slices.next();
+    signal.throwIfAborted();
+  };
+  for (const [id, series] of history.all()) {
+    if (slices.isDue) await takeTurn();
+    if (matches(series)) wanted.push([id, series, placeOf(series)]);
+  }
   if (wanted.length * steps.count > VALUES_MAX) {
     throw new LimitExceeded(
       `Cannot answer with ${wanted.length} series of ${steps.count} steps: the limit is ${VALUES_MAX} values; name fewer ` +
@@ -55,28 +64,72 @@ export async function queryMetrics(
     );
   }
   wanted.sort(([, , a], [, , b]) => (a < b ? -1 : 1));
-  const series: NonNullable<MessageInitShape<typeof QueryMetricsResponseSchema>["series"]>[number][] = [];
-  let sinceMs = performance.now();
+  const answer = new QueryAnswer(steps);
   for (const [id, each] of wanted) {
-    if (performance.now() - sinceMs >= SLICE_MS) {
-      await nextTurn();
-      signal.throwIfAborted();
-      sinceMs = performance.now();
-    }
+    if (slices.isDue) await takeTurn();
     // It may have left the history since.
     if (history.seriesOf(id)?.key !== each.key) continue;
     const values = valuesOf(history, [id, each], { steps, how });
-    if (values.every(Number.isNaN)) continue;
-    const { name, type: metricType, unit, labels } = each.description;
-    series.push({ name, labels: Object.fromEntries(labels), metricType, unit, values: [...values] });
+    if (!values.every(Number.isNaN)) answer.add(each, values);
   }
-  return {
-    startTimestamp: steps.startNs,
-    stepMs: steps.stepNs / 1e6,
-    steps: steps.count,
-    series,
-    historyStart: history.lostUntilNs < 0n ? 0n : history.lostUntilNs + 1n,
-  };
+  return answer.frames(history.lostUntilNs < 0n ? 0n : history.lostUntilNs + 1n);
+}
+
+/** Q3: a QueryMetricsResponse. */
+class QueryAnswer {
+  readonly #sink = new ByteSink(64 * 1024);
+
+  constructor({ startNs, stepNs, count }: Steps) {
+    const sink = this.#sink;
+    sink.used = FRAME_HEADER_BYTES;
+    int64Field(sink, AnswerTag.START_TIMESTAMP, startNs);
+    sink.varintField(AnswerTag.STEP_MS, stepNs / 1e6);
+    sink.varintField(AnswerTag.STEPS, count);
+  }
+
+  add({ description: { name, type, unit, labels } }: DescribedSeries, values: Float64Array): void {
+    const series = new ByteSink(256 + values.byteLength);
+    series.textField(SeriesTag.NAME, name);
+    writeLabels(series, SeriesTag.LABELS, labels);
+    series.textField(SeriesTag.METRIC_TYPE, type);
+    series.textField(SeriesTag.UNIT, unit);
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+    series.spanField(SeriesTag.VALUES, bytes, 0, bytes.length);
+    this.#sink.spanField(AnswerTag.SERIES, series.bytes, 0, series.used);
+  }
+
+  frames(historyStartNs: bigint): Frames {
+    const sink = this.#sink;
+    int64Field(sink, AnswerTag.HISTORY_START, historyStartNs);
+    sink.bytes[0] = 0;
+    sink.bytes.writeUInt32BE(sink.used - FRAME_HEADER_BYTES, 1);
+    return new Frames(sink.bytes.subarray(0, sink.used));
+  }
+}
+
+/** Of QueryMetricsResponse. */
+const AnswerTag = {
+  START_TIMESTAMP: 1 << 3,
+  STEP_MS: 2 << 3,
+  STEPS: 3 << 3,
+  SERIES: (4 << 3) | 2,
+  HISTORY_START: 5 << 3,
+} as const;
+/** Of QueriedSeries; the values are packed, and lie as they do in memory: the machines that Node runs on are little-endian. */
+const SeriesTag = {
+  NAME: (1 << 3) | 2,
+  LABELS: (2 << 3) | 2,
+  METRIC_TYPE: (3 << 3) | 2,
+  UNIT: (4 << 3) | 2,
+  VALUES: (5 << 3) | 2,
+} as const;
+
+const scratch = new BigInt64Array(1);
+const halves = new Uint32Array(scratch.buffer);
+
+function int64Field(sink: ByteSink, tag: number, value: bigint): void {
+  scratch[0] = value;
+  sink.varint64Field(tag, halves[0]!, halves[1]!);
 }
 
 function placeOf({ key, description: { name, labels } }: DescribedSeries): string {

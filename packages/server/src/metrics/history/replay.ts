@@ -3,14 +3,14 @@
 //
 // R1. By time, over all series. Exact: the counts add up to the points that are there.
 // R2. What is held is one window of time, of some ten thousand points; windows are whole intervals.
-// R3. In slices: the event loop is free between two of them.
+// R3. In slices: the event loop is free between two of them, whoever else reads (turns.ts).
 import { type CounterMode, PointCause } from "@sluice/api";
 import { ByteSink } from "../../stream/byte-sink.ts";
-import { nextTurn } from "../../stream/turn.ts";
 import { type BaselineOptions, encodeTold } from "../baseline.ts";
 import type { DescribedSeries } from "../series.ts";
 import type { TickPoint } from "./chunk-reader.ts";
 import type { History, PointRange } from "./history.ts";
+import type { Slices } from "./turns.ts";
 
 export interface ReplayOptions extends BaselineOptions {
   readonly counterMode: CounterMode;
@@ -20,7 +20,6 @@ export interface ReplayOptions extends BaselineOptions {
 }
 
 const WINDOW_POINTS = 50_000;
-const SLICE_MS = 3;
 const PIECE_BYTES = 64 * 1024;
 /** So far back a rate may begin. */
 const BEFORE_NS = 300_000_000_000n;
@@ -43,13 +42,13 @@ export async function* replayFrames(
   },
 ): AsyncGenerator<Uint8Array, void, void> {
   const { ids, range, options, told } = request;
-  const pause = new Pauses();
+  const pause = history.turns.slices();
   const concerned: number[] = [];
   let count = 0;
   let fromNs = 2n ** 63n;
   let toNs = -fromNs;
   for (const id of ids) {
-    if (pause.isDue) await pause.take();
+    if (pause.isDue) await pause.next();
     const extent = history.extent(id, range);
     if (extent === undefined) continue;
     concerned.push(id);
@@ -63,7 +62,7 @@ export async function* replayFrames(
   for (const window of windowsOf(fromNs, toNs, { count, intervalNs: options.intervalNs })) {
     const rows: Row[] = [];
     for (const id of concerned) {
-      if (pause.isDue) await pause.take();
+      if (pause.isDue) await pause.next();
       rows.push(...rowsOf(id, history.points(id, { ...range, ...window }), options));
     }
     rows.sort((a, b) =>
@@ -80,13 +79,13 @@ async function* encode(
     readonly options: ReplayOptions;
     readonly told: Set<number>;
     readonly before: Map<number, TickPoint>;
-    readonly pause: Pauses;
+    readonly pause: Slices;
   },
 ): AsyncGenerator<Uint8Array, void, void> {
   const { options, told, before, pause } = to;
   let sink = new ByteSink(PIECE_BYTES);
   for (const { id, point, coalesced } of rows) {
-    if (pause.isDue) await pause.take();
+    if (pause.isDue) await pause.next();
     const series = history.seriesOf(id);
     // It may have left the history since.
     if (series === undefined) continue;
@@ -145,19 +144,5 @@ function* windowsOf(
   const width = ((toNs - fromNs) / windows / intervalNs + 1n) * intervalNs;
   for (let at = fromNs - (fromNs % intervalNs); at < toNs; at += width) {
     yield { fromNs: at < fromNs ? fromNs : at, toNs: at + width < toNs ? at + width : toNs };
-  }
-}
-
-/** R3. */
-class Pauses {
-  #sinceMs = performance.now();
-
-  get isDue(): boolean {
-    return performance.now() - this.#sinceMs >= SLICE_MS;
-  }
-
-  async take(): Promise<void> {
-    await nextTurn();
-    this.#sinceMs = performance.now();
   }
 }
