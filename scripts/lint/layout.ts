@@ -30,7 +30,7 @@ const layout: Readonly<Record<string, PackageRow>> = {
       ["connection-watch"],
       ["http2", "socket-peer"],
       ["testing"],
-      ["transport", "limits", "clock", "gen"],
+      ["transport", "limits", "clock", "gen", "reading"],
     ],
   },
   api: { imports: [] },

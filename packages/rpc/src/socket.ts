@@ -14,6 +14,7 @@ import { type HandOver, SlabPool } from "./http2/output.ts";
 import type { Carrier } from "./http2/sender.ts";
 import { ServerConnection } from "./http2/server-connection.ts";
 import { http2Limits, type Http2Limits } from "./limits.ts";
+import { readShared } from "./reading/read-buffer.ts";
 import { SocketPeer } from "./socket-peer.ts";
 import type {
   ClientTransportConnection,
@@ -125,7 +126,8 @@ class SocketCarrier implements Carrier {
       random,
     });
     socket.setNoDelay(true);
-    socket.on("data", (bytes: Buffer) => this.receive(bytes));
+    const onBytes = (bytes: Buffer): void => this.receive(bytes);
+    if (!readShared(socket, onBytes)) socket.on("data", onBytes);
     socket.on("drain", () => connection.resume());
     socket.on("end", () => connection.disconnected("the peer closed the connection"));
     socket.on("error", (error) => connection.disconnected(error.message));

@@ -82,8 +82,8 @@ export interface StreamHandler {
   /** Client only: the response's headers (also informational ones are filtered out by the transport). */
   onHeaders(headers: HeaderList, endStream: boolean): void;
   /**
-   * Bytes `start..end` of `buffer` arrived (padding removed). The handler may keep a subarray: the buffer is not
-   * reused. Every byte must be given back by `consume`, at once or later; on close the transport forgets the rest.
+   * Bytes `start..end` of `buffer` arrived (padding removed). What the handler keeps of them it keeps by `keepBytes` of
+   * `reading/read-buffer.ts`. Every byte must be given back by `consume`, at once or later; on close the transport forgets the rest.
    */
   onData(buffer: Buffer, start: number, end: number, endStream: boolean): void;
   /** A trailer block arrived; the peer's side has ended. */

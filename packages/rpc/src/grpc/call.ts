@@ -2,11 +2,12 @@
 //
 // Nothing here makes a promise, a closure or a signal for a call that does not need one: a unary call of 100 B with a
 // synchronous handler is this object and three calls of the transport (benchmark `unary`).
+import { keepBytes } from "../reading/read-buffer.ts";
 import type { ByteSource, StreamHandler } from "../transport.ts";
 import { CallContext } from "./call-context.ts";
 import { compressedFrame, isWorthCompressing } from "./compression.ts";
 import { frameMemory } from "./frame-memory.ts";
-import { bytesOf, countFrames, FRAME_HEADER_BYTES, frameLengthAt, Frames } from "./frames.ts";
+import { countFrames, FRAME_HEADER_BYTES, frameLengthAt, Frames } from "./frames.ts";
 import type { FrameSource, FrameStream } from "./handlers.ts";
 import { Incoming, type IncomingOwner } from "./incoming.ts";
 import { OnlyMessage } from "./only-message.ts";
@@ -90,13 +91,14 @@ export class ServerCall extends CallContext implements StreamHandler, ByteSource
       const length = frameLengthAt(buffer, start);
       const isWhole = length === end - start - FRAME_HEADER_BYTES;
       if (isWhole && buffer[start] === 0 && length <= this.messageBytesMax) {
-        this.#invokeDecoded(bytesOf(buffer, start + FRAME_HEADER_BYTES, end));
+        this.#invokeDecoded(keepBytes(buffer, start + FRAME_HEADER_BYTES, end));
         return;
       }
     }
     this.#only ??= new OnlyMessage(this);
     this.#only.push(buffer, start, end);
     if (this.#isAdmitted) this.#advanceOnly();
+    this.#only?.keep();
   }
 
   #advanceOnly(): void {

@@ -239,6 +239,7 @@ export class ClientCall implements StreamHandler, DeadlineOwner, IncomingOwner<u
     else if (this.#only !== undefined) {
       this.#only.push(buffer, start, end);
       this.#guard(() => this.#only?.advance(false));
+      this.#only?.keep();
     }
     if (endStream && !this.isEnded) this.#onStatus(undefined, undefined);
   }

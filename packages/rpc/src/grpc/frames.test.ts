@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
+import { lentBuffer } from "../reading/testing/lent-buffer.ts";
 import { countFrames, frameOf, MessageReader } from "./frames.ts";
 import { Code } from "./status.ts";
 
@@ -36,6 +37,34 @@ describe("MessageReader", () => {
           sent.map((each) => Buffer.from(each).toString("hex")),
         );
         expect(reader.available).toBe(0);
+      }),
+    );
+  });
+
+  test("keeps nothing in memory that is lent", () => {
+    const lent = lentBuffer();
+    const messages = fc.array(fc.oneof(fc.nat(3000), fc.nat(30_000)), { maxLength: 20 });
+    const places = fc.array(fc.nat(60_000), { maxLength: 20 });
+    fc.assert(
+      fc.property(messages, places, fc.array(fc.nat(3), { minLength: 1 }), (sizes, cuts, asks) => {
+        const sent = sizes.map((size) => new Uint8Array(size).map((_, at) => at ^ size));
+        const reader = new MessageReader(30_000);
+        const received: Uint8Array[] = [];
+        cut(Buffer.concat(sent.map((message) => frameOf(message))), cuts).forEach((piece, at) => {
+          for (let from = 0; from < piece.length; from += lent.length) {
+            const length = piece.copy(lent, 0, from);
+            reader.push(lent, 0, length);
+            for (let ask = asks[at % asks.length]!; ask > 0; ask--) {
+              const message = reader.take();
+              if (message !== undefined) received.push(message);
+            }
+            reader.keep();
+            lent.fill(0xee);
+          }
+        });
+        received.push(...takeAll(reader));
+        expect(Buffer.compare(Buffer.concat(received), Buffer.concat(sent))).toBe(0);
+        expect(received.map(({ length }) => length)).toEqual(sizes);
       }),
     );
   });

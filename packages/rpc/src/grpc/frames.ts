@@ -1,9 +1,10 @@
 // gRPC's length-prefixed messages: one flag byte, four length bytes (big-endian), the message.
 //
 // F1. A length field alone never makes a MessageReader allocate: a message gets its place when a part of it is there (F3).
-// F2. What it hands out is never changed again; it may refer to the transport's buffers.
+// F2. What it hands out is never changed again; it may refer to the transport's buffers, but to none that is lent.
 // F3. What it holds keeps no more memory than four times its bytes and a page, also when they came a few in each of many
 //     buffers; six times where the memory is lent.
+import { isLent, keepBytes } from "../reading/read-buffer.ts";
 import { frameMemory } from "./frame-memory.ts";
 import { Code, RpcError } from "./status.ts";
 
@@ -102,9 +103,10 @@ export class MessageReader {
   /** A chunk of our own, last in the list, that still has room behind `#tailFill`. */
   #tail: Uint8Array | undefined;
   #tailFill = 0;
+  /** The last chunk, as long as it lies in the transport's lent memory. */
+  #lent: Uint8Array | undefined;
   /** The message that was asked for and is not whole: what comes of it goes to its place at once. */
   #inPlace: MessageInPlace | undefined;
-
   readonly #isLending: boolean;
 
   /** @param limit largest message in bytes, as it lies on the wire. @param options `isLending`: large ones may lie in `frameMemory` */
@@ -113,6 +115,7 @@ export class MessageReader {
     this.#isLending = isLending;
   }
 
+  /** `keep` must follow, before the transport has its bytes back; whatever is taken in between is not copied twice. */
   push(buffer: Buffer, start: number, end: number): void {
     this.available += end - start;
     const from = this.#inPlace === undefined ? start : this.#inPlace.fill(buffer, start, end);
@@ -121,7 +124,9 @@ export class MessageReader {
     if (length >= COALESCE_BYTES) {
       this.#tail = undefined;
       const piece = bytesOf(buffer, from, end);
-      this.#chunks.push(HELD_TIMES * length < buffer.buffer.byteLength ? piece.slice() : piece);
+      if (isLent(buffer)) this.#lent = piece;
+      const isHeld = this.#lent !== undefined || HELD_TIMES * length >= buffer.buffer.byteLength;
+      this.#chunks.push(isHeld ? piece : piece.slice());
       return;
     }
     if (this.#tail === undefined || this.#tailFill + length > this.#tail.length) {
@@ -136,6 +141,18 @@ export class MessageReader {
     const view = this.#chunks[last];
     const begin = view === undefined ? 0 : view.byteOffset - this.#tail.byteOffset;
     this.#chunks[last] = this.#tail.subarray(begin, this.#tailFill);
+  }
+
+  /** Copies what is left of the bytes that were pushed last, if they are lent. */
+  keep(): void {
+    const lent = this.#lent;
+    if (lent === undefined) return;
+    this.#lent = undefined;
+    const last = this.#chunks.length - 1;
+    if (this.#chunks[last] !== lent) return;
+    const from = last === this.#headIndex ? this.#headOffset : 0;
+    this.#chunks[last] = lent.slice(from);
+    this.#headOffset -= from;
   }
 
   /**
@@ -234,7 +251,7 @@ export class MessageReader {
     let chunk = this.#chunks[this.#headIndex];
     if (length === 0) return new Uint8Array(0);
     if (chunk !== undefined && this.#headOffset + length <= chunk.length) {
-      const message = chunk.subarray(this.#headOffset, this.#headOffset + length);
+      const message = keepBytes(chunk, this.#headOffset, this.#headOffset + length);
       this.#skip(length);
       return message;
     }

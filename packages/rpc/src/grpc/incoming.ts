@@ -72,6 +72,7 @@ export class Incoming<T> implements AsyncIterableIterator<T, undefined, unknown>
     this.#unconsumed += end - start;
     this.#reader.push(buffer, start, end);
     if (this.#waiters.length > 0) this.#serve();
+    this.#reader.keep();
   }
 
   /** The peer sent its last message; with `error` the iteration ends with it, after what is buffered. */

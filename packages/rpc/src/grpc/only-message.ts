@@ -30,9 +30,14 @@ export class OnlyMessage {
     this.#reader = new MessageReader(owner.messageBytesMax);
   }
 
+  /** `keep` must follow: see `MessageReader.push`. */
   push(buffer: Buffer, start: number, end: number): void {
     this.#reader.push(buffer, start, end);
     this.#unconsumed += end - start;
+  }
+
+  keep(): void {
+    this.#reader.keep();
   }
 
   /** Nobody wants the message any more. */

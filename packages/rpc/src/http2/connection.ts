@@ -79,7 +79,7 @@ export abstract class Connection implements StreamOwner, SenderOwner, InboundOwn
   // -- The socket's side -----------------------------------------------------------------------------------------------
 
   /**
-   * Takes what the socket received. The bytes must not change any more: handlers may keep parts of them.
+   * Takes what the socket received. Handlers may keep parts of it, but of the shared read buffer only copies.
    * @param nowMs of any monotonic clock, for limits per second.
    */
   receive(bytes: Buffer, nowMs: number): void {

@@ -1,4 +1,5 @@
 // The body of a plain HTTP request as an iterator: pulled, and credited when it is.
+import { keepBytes } from "../reading/read-buffer.ts";
 
 interface Waiter {
   resolve(result: IteratorResult<Uint8Array, undefined>): void;
@@ -22,9 +23,9 @@ export class RequestBody implements AsyncIterableIterator<Uint8Array, undefined>
   push(buffer: Buffer, start: number, end: number): void {
     if (start === end) return;
     const waiter = this.#waiters.shift();
-    if (waiter !== undefined) waiter.resolve({ done: false, value: buffer.subarray(start, end) });
+    if (waiter !== undefined) waiter.resolve({ done: false, value: keepBytes(buffer, start, end) });
     else if (!this.#isDiscarding) {
-      this.#chunks.push(buffer.subarray(start, end));
+      this.#chunks.push(keepBytes(buffer, start, end));
       return;
     }
     this.#onConsumed(end - start);

@@ -1,5 +1,6 @@
 // Connection machines without sockets: one with a peer played by hand, or two joined to each other.
 import { http2Limits, type Http2Limits } from "../../limits.ts";
+import { keepBytes } from "../../reading/read-buffer.ts";
 import {
   type ClientTransportHandler,
   HeaderBlock,
@@ -78,7 +79,7 @@ export class RecordedStream implements StreamHandler {
   isReading = true;
   stream: TransportStream | undefined = undefined;
   onEvent: ((event: string) => void) | undefined = undefined;
-  #parts: Buffer[] = [];
+  #parts: Uint8Array[] = [];
 
   get body(): Buffer {
     return Buffer.concat(this.#parts);
@@ -90,7 +91,7 @@ export class RecordedStream implements StreamHandler {
   }
 
   onData(buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    this.#parts.push(buffer.subarray(start, end));
+    this.#parts.push(keepBytes(buffer, start, end));
     if (this.isReading) this.stream?.consume(end - start);
     this.#record(`data ${end - start}${endStream ? ", end" : ""}`);
   }
