@@ -2,7 +2,9 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { MessageInitShape } from "@bufbuild/protobuf";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fromBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   AggregationTemporality,
   type ExportMetricsServiceRequestSchema,
@@ -10,10 +12,12 @@ import {
   MetricsService,
   OtlpMetricsService,
   QuantileSource,
+  RemoteWriteV1RequestSchema,
 } from "@sluice/api";
 import { connect } from "@sluice/client";
 import { type Channel, createClient, openChannel } from "@sluice/rpc";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { decompressSnappy } from "../../packages/server/src/metrics/snappy.ts";
 import { callCli } from "../support/cli-in-process.ts";
 import { collect } from "../support/log-client.ts";
 import { startServer } from "../support/server-process.ts";
@@ -206,6 +210,71 @@ test("everything is handed on to another server by OTLP, and comes there once th
     .poll(async () => (await there.listSeries({ metricNames: ["forwarded.size"] })).series, { timeout: 20_000 })
     .toMatchObject([{ ...point, unit: "By" }]);
 });
+
+/** One who takes remote write, or says that it cannot now. */
+async function openReceiver() {
+  const state = { isUp: false, asked: 0, values: [] as number[] };
+  const view = new DataView(new ArrayBuffer(8));
+  const take = (body: Buffer): void => {
+    const { timeseries } = fromBinary(RemoteWriteV1RequestSchema, decompressSnappy(body, 1e7));
+    for (const { labels, samples } of timeseries) {
+      if (labels[0]?.value !== "kept_points") continue;
+      for (const { value } of samples) {
+        view.setBigUint64(0, value);
+        state.values.push(view.getFloat64(0));
+      }
+    }
+  };
+  const web = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      state.asked++;
+      if (state.isUp) take(Buffer.concat(chunks));
+      response.writeHead(state.isUp ? 204 : 503).end();
+    });
+  });
+  await new Promise<void>((resolve) => {
+    web.listen(0, "127.0.0.1", resolve);
+  });
+  return Object.assign(state, {
+    url: `http://127.0.0.1:${(web.address() as AddressInfo).port}/api/v1/write`,
+    [Symbol.dispose]() {
+      web.close();
+      web.closeAllConnections();
+    },
+  });
+}
+
+test("what a receiver missed while it was away is handed on after the server was killed, and after it was ended", async () => {
+  const before = await openTemporaryFolder("metrics-missed");
+  onTestFinished(() => before[Symbol.asyncDispose]());
+  const receiver = await openReceiver();
+  onTestFinished(() => receiver[Symbol.dispose]());
+  const open = async () => {
+    const server = await startServer(["--metrics-forward", receiver.url], { folder: before.path });
+    onTestFinished(() => server[Symbol.asyncDispose]());
+    return server;
+  };
+  const write = async (to: string, ...values: number[]) => {
+    await using client = connect(to);
+    const writer = client.openMetricWriter();
+    for (const value of values) await writer.write({ name: "kept.points", value, timestamp: nowNs() + BigInt(value) });
+    await writer.close();
+  };
+  const killed = await open();
+  await write(killed.address, 1, 2, 3);
+  await expect.poll(() => receiver.asked, { timeout: 20_000 }).toBeGreaterThan(0);
+  killed.kill("SIGKILL");
+  await killed.ended();
+  const ended = await open();
+  await write(ended.address, 4, 5);
+  ended.kill("SIGTERM");
+  expect((await ended.ended()).exitCode).toBe(0);
+  receiver.isUp = true;
+  await open();
+  await expect.poll(() => receiver.values, { timeout: 20_000 }).toEqual([1, 2, 3, 4, 5]);
+}, 90_000);
 
 test.runIf(process.platform === "linux")("a busy loop moves cpu, as /proc/stat says it does", async () => {
   const busyTicks = () => {

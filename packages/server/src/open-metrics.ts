@@ -25,12 +25,13 @@ export async function openMetrics(request: OpenMetricsRequest): Promise<MetricsS
   const metrics = opened.use(
     await openMetricsService({ authorize, clock, limits, folder, fileSystem, history, onFault }),
   );
-  const { source } = metrics;
+  const { source, log } = metrics;
   const { writer } = metrics.entrances;
   const readFile = (path: string): Promise<Buffer | undefined> => readWhole(fileSystem, path);
   if (scrape.targets.length > 0) opened.use(new Scraper({ ...scrape, writer, clock, logger, readFile }));
   const refresh = (): void => metrics.refresh();
-  const forward = opened.use(openForward({ ...metricsForward, source, refresh, clock, random: Math.random, logger }));
+  const own = { clock, fileSystem, logger, folder: folder.metricsFolder, random: Math.random };
+  const forward = opened.use(await openForward({ ...metricsForward, ...own, source, log, refresh }));
   metrics.addReporter(forward.reporter);
   const parts = opened.move();
   return Object.assign(metrics, { [Symbol.asyncDispose]: () => parts.disposeAsync() });

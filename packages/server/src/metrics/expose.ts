@@ -10,7 +10,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { type Exemplar, type MetricPoint, MetricPointSchema } from "@sluice/api";
 import { type CumulativeBuckets, explicitBuckets, exponentialBuckets } from "./buckets.ts";
 import { PrometheusNames } from "./expose-names.ts";
-import type { MetricType, Series } from "./series.ts";
+import type { DescribedSeries, MetricType, Series } from "./series.ts";
 
 export type ExposeFormat = "text" | "openmetrics";
 
@@ -66,13 +66,13 @@ export function* expose(all: Iterable<Series>, options: ExposeOptions): Generato
 }
 
 /** How a series looks to Prometheus; undefined: it has no name there. */
-export function exposedOf(series: Series, names: PrometheusNames): Exposed | undefined {
+export function exposedOf(series: Pick<DescribedSeries, "description">, names: PrometheusNames): Exposed | undefined {
   const name = names.metric(series.description);
   return name === "" ? undefined : { name, labels: labelsOf(series, names) };
 }
 
 /** service.name, .namespace and .instance.id become job and instance; names that become the same share a label. */
-function labelsOf({ description }: Series, names: PrometheusNames): Label[] {
+function labelsOf({ description }: Pick<DescribedSeries, "description">, names: PrometheusNames): Label[] {
   const found = new Map<string, string>();
   const service = new Map<string, string>();
   for (const [name, value] of description.labels) {
@@ -161,7 +161,7 @@ export function valueOf({
   description: { rateScale, rateMax = Infinity },
   point,
   previous,
-}: Series): number | undefined {
+}: Pick<Series, "point" | "previous"> & Pick<DescribedSeries, "description">): number | undefined {
   if (rateScale === undefined) return point.value;
   const seconds = Number(point.timestampNs - previous.timestampNs) / 1e9;
   if (seconds <= 0) return undefined;

@@ -13,7 +13,7 @@ import { explicitBuckets } from "./buckets.ts";
 import { type Exposed, exposedOf, type Label } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
 import type { ForwardedPoint, ForwardOutcome, ForwardTarget } from "./forward.ts";
-import type { Series } from "./series.ts";
+import type { DescribedSeries } from "./series.ts";
 import { compressSnappy } from "./snappy.ts";
 
 type Request = MessageInitShape<typeof RemoteWriteV1RequestSchema>;
@@ -34,9 +34,9 @@ export function openRemoteWrite(url: URL, clock: Clock): ForwardTarget {
     url.protocol === "https:"
       ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
       : new HttpAgent({ keepAlive: true, maxSockets: 1 });
-  const exposed = new WeakMap<Series, Exposed | false>();
+  const exposed = new WeakMap<DescribedSeries, Exposed | false>();
   const names = new PrometheusNames();
-  const namedOf = (series: Series): Exposed | undefined => {
+  const namedOf = (series: DescribedSeries): Exposed | undefined => {
     let found = exposed.get(series);
     if (found === undefined) exposed.set(series, (found = exposedOf(series, names) ?? false));
     return found === false ? undefined : found;

@@ -1,18 +1,19 @@
-// Hands points on to other servers: each point once, in the order in which they came, and what could not be handed on is counted.
+// Hands points on to other servers, in the order in which they came; what could not be handed on is counted.
 //
-// F1. What waits for a target is bounded (POINTS_MAX): beyond it the oldest points are dropped, so that a target that comes back
-//     gets what is newest.
+// F1. What waits for a target in memory is bounded (POINTS_MAX). Beyond it, and after a restart, it is read from the history: a
+//     target is a place in it. Where no history is kept the oldest points are dropped, so that a target that comes back gets
+//     what is newest.
 // F2. One request at a time for each target, so that the points of a series arrive in their order.
 // F3. What may succeed later is tried again, with pauses that grow to PAUSE_MS_MAX; what never will is dropped at once.
 import type { Instrument, Report, Reporter } from "../telemetry/instrument.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Clock, Timer } from "../store/contract.ts";
 import { valueOf } from "./expose.ts";
-import type { Point, Series, SeriesListener } from "./series.ts";
+import type { DescribedSeries, Point, Series, SeriesListener } from "./series.ts";
 
 /** A point on its way. */
 export interface ForwardedPoint {
-  readonly series: Series;
+  readonly series: DescribedSeries;
   readonly point: Point;
   /** Of a share of time: over the time since the measurement before. */
   readonly value: number;
@@ -39,6 +40,22 @@ export interface ForwardSource {
   all(): Iterable<Series>;
 }
 
+/** What came before, by ticks: numbers that ascend as points come. */
+export interface ForwardHistory {
+  /** The tick of what comes next. To be asked between two points, not while one is taken. */
+  readonly next: number;
+  /** Whether all that came from this tick on is still there. */
+  isWhole(from: number): boolean;
+  /** In the order in which it came. */
+  read(from: number, to: number): AsyncIterable<MissedPoints>;
+}
+
+export interface MissedPoints {
+  readonly points: readonly ForwardedPoint[];
+  /** The tick behind them. */
+  readonly next: number;
+}
+
 export interface ForwarderOptions {
   readonly source: ForwardSource;
   readonly target: ForwardTarget;
@@ -46,6 +63,10 @@ export interface ForwarderOptions {
   /** From 0 to below 1: for the jitter of pauses. */
   readonly random: () => number;
   readonly logger: Logger;
+  /** Absent: none is kept. */
+  readonly history?: ForwardHistory | undefined;
+  /** Where it has got in the history before; absent: it is new, and gets what is there now. */
+  readonly from?: number | undefined;
   /** Default: POINTS_MAX. */
   readonly pointsMax?: number;
 }
@@ -69,12 +90,22 @@ export class Forwarder implements SeriesListener, AsyncDisposable {
   #timer: Timer | undefined;
   #running: Promise<void> | undefined;
   #failures = 0;
+  /** All that came with earlier ticks has been handed on, or never will be. */
+  #place: number;
+  /** What comes is not kept here: it will be read from the history. */
+  #isBehind = false;
+  /** The place when so many points will have left the queue. */
+  #mark: { readonly pushed: number; readonly place: number } | undefined;
+  #pushed = 0;
   readonly #counts = { sent: 0, full: 0, refused: 0, retries: 0 };
 
   constructor(options: ForwarderOptions) {
     this.#options = options;
     this.#pointsMax = options.pointsMax ?? POINTS_MAX;
-    for (const series of options.source.all()) this.onPoint(series);
+    const { history, from } = options;
+    this.#place = from ?? history?.next ?? 0;
+    if (from === undefined || history === undefined) for (const series of options.source.all()) this.onPoint(series);
+    else this.#fallBehind();
     this.#listening = options.source.listen(this);
   }
 
@@ -86,17 +117,21 @@ export class Forwarder implements SeriesListener, AsyncDisposable {
     const { point, isStale } = series;
     const value = valueOf(series);
     if (value === undefined && !isStale) return;
-    if (this.#waitingCount >= this.#pointsMax) {
-      // F1
-      this.#drop(1);
-      this.#counts.full++;
+    if (this.#waitingCount >= this.#pointsMax) this.#onFull();
+    if (!this.#isBehind) {
+      this.#waiting.push({ series, point, value: value ?? point.value, isStale });
+      this.#pushed++;
     }
-    this.#waiting.push({ series, point, value: value ?? point.value, isStale });
     this.#sendLater(GATHER_MS);
   }
 
   onRemoved(): void {
     // It was told as stale before.
+  }
+
+  /** Where the target is in the history: see `#place`. */
+  get place(): number {
+    return this.#place;
   }
 
   get counts(): Readonly<Record<"sent" | "full" | "refused" | "retries" | "waiting", number>> {
@@ -108,11 +143,38 @@ export class Forwarder implements SeriesListener, AsyncDisposable {
     this.#timer?.cancel();
     this.#stop.abort();
     await this.#running;
+    if (!this.#isBehind) this.#movePlace();
+    this.#tellLost();
     await this.#options.target[Symbol.asyncDispose]();
   }
 
   get #waitingCount(): number {
     return this.#waiting.length - this.#first;
+  }
+
+  /** F1. */
+  #onFull(): void {
+    if (this.#options.history !== undefined) this.#fallBehind();
+    else {
+      this.#drop(1);
+      this.#counts.full++;
+    }
+  }
+
+  #fallBehind(): void {
+    this.#isBehind = true;
+    this.#waiting = [];
+    this.#first = 0;
+    this.#mark = undefined;
+    this.#sendLater(GATHER_MS);
+  }
+
+  #tellLost(): void {
+    const { history, logger, target } = this.#options;
+    const waiting = this.#waitingCount;
+    if (history !== undefined || waiting === 0) return;
+    const facts = { event: "forward-lost", target: target.name, points: waiting };
+    logger.warn(facts, "points of metrics were not handed on: the server ends, and keeps no history of them");
   }
 
   #drop(count: number): void {
@@ -128,28 +190,81 @@ export class Forwarder implements SeriesListener, AsyncDisposable {
       this.#timer = undefined;
       this.#running = this.#sendAll().finally(() => {
         this.#running = undefined;
-        if (this.#waitingCount > 0) this.#sendLater(this.#failures > 0 ? this.#pauseMs : GATHER_MS);
+        if (this.#waitingCount > 0 || this.#isBehind) this.#sendLater(this.#failures > 0 ? this.#pauseMs : GATHER_MS);
       });
     }, waitMs);
   }
 
   /** Until nothing waits, or it fails. */
   async #sendAll(): Promise<void> {
-    const { target } = this.#options;
-    while (this.#waitingCount > 0 && !this.#stop.signal.aborted) {
+    while (!this.#stop.signal.aborted) {
+      if (this.#isBehind) {
+        if (!(await this.#catchUp())) return;
+        continue;
+      }
+      this.#movePlace();
+      if (this.#waitingCount === 0) return;
       const batch = this.#waiting.slice(this.#first, this.#first + BATCH_POINTS);
       const last = batch.at(-1)!;
-      const outcome = await target.send(batch, this.#stop.signal).catch(laterOf);
-      if (this.#stop.signal.aborted) return;
-      if (outcome.kind === "later") {
-        this.#onFailed(outcome);
-        return;
-      }
-      this.#onTaken(batch.length, outcome);
+      if (!(await this.#send(batch))) return;
       // Some of them may have been dropped meanwhile.
       const at = this.#waiting.indexOf(last, this.#first);
       if (at >= 0) this.#drop(at + 1 - this.#first);
     }
+  }
+
+  /** False: it failed, or it ends. */
+  async #send(batch: readonly ForwardedPoint[]): Promise<boolean> {
+    const outcome = await this.#options.target.send(batch, this.#stop.signal).catch(laterOf);
+    if (this.#stop.signal.aborted) return false;
+    if (outcome.kind === "later") this.#onFailed(outcome);
+    else this.#onTaken(batch.length, outcome);
+    return outcome.kind === "taken";
+  }
+
+  /** What has left the queue came before the place. */
+  #movePlace(): void {
+    const { history } = this.#options;
+    if (history === undefined) return;
+    if (this.#mark !== undefined && this.#pushed - this.#waitingCount >= this.#mark.pushed) {
+      this.#place = this.#mark.place;
+      this.#mark = undefined;
+    }
+    if (this.#waitingCount === 0) this.#place = history.next;
+    else this.#mark ??= { pushed: this.#pushed, place: history.next };
+  }
+
+  /** Sends what came up to now, while what comes waits in memory again. False: it failed, or it ends. */
+  async #catchUp(): Promise<boolean> {
+    const history = this.#options.history!;
+    const { target, logger } = this.#options;
+    const to = history.next;
+    this.#isBehind = false;
+    if (!history.isWhole(this.#place)) {
+      const facts = { event: "forward-lost", target: target.name };
+      logger.warn(
+        facts,
+        "points of metrics were not handed on: the target was away for longer than the history goes back",
+      );
+    }
+    try {
+      for await (const { points, next } of history.read(this.#place, to)) {
+        for (let at = 0; at < points.length; at += BATCH_POINTS) {
+          if (await this.#send(points.slice(at, at + BATCH_POINTS))) continue;
+          this.#fallBehind();
+          return false;
+        }
+        this.#place = next;
+        // Too much came meanwhile: it is read from there, too.
+        if (this.#isBehind) return true;
+      }
+    } catch (error) {
+      this.#fallBehind();
+      this.#onFailed(laterOf(error));
+      return false;
+    }
+    this.#place = to;
+    return true;
   }
 
   #retryAfterMs = 0;
@@ -185,7 +300,7 @@ export class Forwarder implements SeriesListener, AsyncDisposable {
   }
 }
 
-function laterOf(error: unknown): ForwardOutcome {
+function laterOf(error: unknown): Extract<ForwardOutcome, { kind: "later" }> {
   return { kind: "later", reason: error instanceof Error ? error.message : String(error) };
 }
 

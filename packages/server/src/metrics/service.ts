@@ -14,6 +14,7 @@ import { listMetrics, listSeries } from "./listing.ts";
 import { OWN_ORIGIN, OwnMetrics } from "./own-metrics.ts";
 import { parseMetricsQuery, parseSeriesQuery } from "./query.ts";
 import { OwnHistory } from "./history/own-history.ts";
+import type { HistoryLog } from "./history/history-log.ts";
 import { type HistorySettings, openHistory } from "./history/open-history.ts";
 import { type Series, SeriesTable } from "./series.ts";
 import { queryMetrics } from "./history/query-metrics.ts";
@@ -45,6 +46,8 @@ export interface MetricsServiceHandle extends AsyncDisposable {
   readonly subscriptions: number;
   /** All series, and what happens to them. */
   readonly source: ForwardSource;
+  /** undefined: none is kept. */
+  readonly log: HistoryLog | undefined;
   /** Measures what is measured here. */
   refresh(): void;
   /** What it reports are metrics like any other from now on. */
@@ -90,6 +93,7 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
   }
 
   own.add(subscriptions.reporter);
+  const refreshAll = (): void => refresh(() => true);
   const resources = opened.move();
   return {
     handlers: {
@@ -114,18 +118,13 @@ export async function openMetricsService(request: MetricsServiceRequest): Promis
     seedHandlers: { streamMetrics: stream(false) },
     otlpHandlers: entrances.otlpHandlers,
     entrances,
-    httpHandlers: createMetricsHttpHandlers({
-      authorize,
-      limits,
-      source: table,
-      isOwn,
-      refresh: () => refresh(() => true),
-    }),
+    httpHandlers: createMetricsHttpHandlers({ authorize, limits, source: table, isOwn, refresh: refreshAll }),
     get subscriptions() {
       return subscriptions.size;
     },
     source: table,
-    refresh: () => refresh(() => true),
+    log,
+    refresh: refreshAll,
     addReporter: (reporter) => own.add(reporter),
     drain: () => subscriptions.drain(),
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
