@@ -3,50 +3,53 @@
 //
 // BP1. A buffer is given only by whoever knows that nobody looks at it any more. One that is never given is left to the
 //      garbage collector.
+// BP2. All that is free here takes `freeBytesMax` at most: of the size that has most of it, one goes for the next.
 
-export class BufferPool {
-  readonly #capacity: number;
-  readonly #freeMax: number;
-  readonly #free: Buffer[] = [];
+/** Buffers of several sizes: each comes from the smallest that is large enough. */
+export class BufferPools {
+  readonly #pools: readonly Pool[];
+  readonly #freeBytesMax: number;
+  #freeBytes = 0;
 
-  /** @param capacity bytes of each buffer */
-  constructor(capacity: number, options: { freeMax: number }) {
-    this.#capacity = capacity;
-    this.#freeMax = options.freeMax;
+  /** @param sizes ascending; what is larger than the last is made for one use */
+  constructor(sizes: readonly number[], options: { readonly freeBytesMax: number }) {
+    this.#pools = sizes.map((size) => ({ size, free: [] }));
+    this.#freeBytesMax = options.freeBytesMax;
   }
 
-  /** A buffer of so many bytes, not zeroed. A larger one than the pool's is made for this use alone. */
+  /** A buffer of so many bytes, not zeroed. */
   take(byteCount: number): Buffer {
+    const pool = this.#pools.find(({ size }) => byteCount <= size);
+    const free = pool?.free.pop();
+    if (free !== undefined) this.#freeBytes -= pool!.size;
     // Never from Node's shared slab: it is handed out by reference.
-    if (byteCount > this.#capacity) return Buffer.allocUnsafeSlow(byteCount);
-    return (this.#free.pop() ?? Buffer.allocUnsafeSlow(this.#capacity)).subarray(0, byteCount);
+    return (free ?? Buffer.allocUnsafeSlow(pool?.size ?? byteCount)).subarray(0, byteCount);
   }
 
   /** BP1. */
   give(buffer: Uint8Array): void {
-    if (buffer.buffer.byteLength !== this.#capacity || this.#free.length >= this.#freeMax) return;
-    this.#free.push(Buffer.from(buffer.buffer));
+    const pool = this.#pools.find(({ size }) => buffer.buffer.byteLength === size);
+    if (pool === undefined) return;
+    pool.free.push(Buffer.from(buffer.buffer));
+    this.#freeBytes += pool.size;
+    this.shrink(this.#freeBytesMax);
+  }
+
+  /** BP2. Keeps so many bytes at most now. */
+  shrink(freeBytesMax: number): void {
+    while (this.#freeBytes > freeBytesMax) {
+      const most = this.#pools.reduce((a, b) => (bytesOf(b) > bytesOf(a) ? b : a));
+      most.free.pop();
+      this.#freeBytes -= most.size;
+    }
   }
 }
 
-/** Pools of several sizes: a buffer comes from the smallest that is large enough. */
-export class BufferPools {
-  readonly #pools: readonly BufferPool[];
-  readonly #sizes: readonly number[];
+interface Pool {
+  readonly size: number;
+  readonly free: Buffer[];
+}
 
-  /** @param sizes ascending; what is larger than the last is made for one use */
-  constructor(sizes: readonly number[], options: { freeMax: number }) {
-    this.#sizes = sizes;
-    this.#pools = sizes.map((size) => new BufferPool(size, options));
-  }
-
-  take(byteCount: number): Buffer {
-    const pool = this.#pools[this.#sizes.findIndex((size) => byteCount <= size)] ?? this.#pools.at(-1)!;
-    return pool.take(byteCount);
-  }
-
-  /** BP1. */
-  give(buffer: Uint8Array): void {
-    this.#pools[this.#sizes.indexOf(buffer.buffer.byteLength)]?.give(buffer);
-  }
+function bytesOf({ size, free }: Pool): number {
+  return size * free.length;
 }

@@ -15,7 +15,7 @@ import type { GroupLengths } from "./group-table.ts";
 import type { PageTable } from "./page-table.ts";
 import type { Segment } from "./segment.ts";
 import { PART_SUFFIX } from "./atomic-file.ts";
-import { BufferPool } from "./buffer-pool.ts";
+import { BufferPools } from "./buffer-pool.ts";
 import { compressedFrames } from "./frames-place.ts";
 import { encodeEnd } from "./group-table.ts";
 import { PAGE_BYTES } from "./page-table.ts";
@@ -52,7 +52,7 @@ class Stopped extends Error {
 
 export class Compressor {
   readonly #parts: CompressorParts;
-  readonly #buffers = new BufferPool(PAGE_BYTES, { freeMax: 1 });
+  readonly #buffers = new BufferPools([PAGE_BYTES], { freeBytesMax: PAGE_BYTES });
   /** Segments that stay as they are (Z2). */
   readonly #left = new WeakSet<Segment>();
   #working: Promise<void> | undefined;

@@ -111,6 +111,33 @@ describe("history", () => {
     expect(decodeRun(kept)).toEqual(before);
   });
 
+  test("uses memory again that a reader releases only now and then", async () => {
+    await using place = await openEmbeddedPlace({ tailBytes: 64 * 1024, historyBytesMax: 16 * 1024 * 1024 });
+    await using log = await place.open();
+    for (let from = 1; from <= 4000; from += 100) {
+      const payload = "x".repeat(4000);
+      await append(
+        log.writer,
+        range(from, from + 99).map((number) => makeEntry(number, { payload })),
+      );
+    }
+    const buffers = new Set<ArrayBufferLike>();
+    for (const _ of range(1, 4)) {
+      const scan = log.reader.scan(0);
+      let held = 0;
+      for (let run = await scan.next(1_000_000); run !== undefined; run = await scan.next(1_000_000)) {
+        const { bytes } = run as EntryRun;
+        buffers.add(bytes.buffer);
+        held += bytes.length;
+        if (held < 7_000_000) continue;
+        scan.release!();
+        held = 0;
+      }
+    }
+    // Four times sixteen megabytes went through them, in pieces of half of one.
+    expect(buffers.size).toBeLessThan(50);
+  });
+
   test("keeps many readers apart, each at a place of its own, in little memory", async () => {
     await using place = await openEmbeddedPlace({ ...OPTIONS, historyBytesMax: 300_000 });
     await using log = await openFilled(place);

@@ -1,12 +1,13 @@
 // History as it is read from disk: blocks of about BLOCK_BYTES, shared by all readers, proven before they are served.
 //
-// R1. All blocks together take at most `bytesMax` of memory, besides READS_MAX that are being read: a reader that stalls
-//     keeps none, it only remembers its position and reads again.
+// R1. All blocks together, and the memory that is free for the next ones, take at most `bytesMax`, besides READS_MAX that
+//     are being read and FREE_BYTES_MIN: a reader that stalls keeps none, it only remembers its position and reads again.
 // R2. A page is served only after its bytes proved themselves once in this process; what does not is served as damage.
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
 // R4. Who looks for bytes first (`Sought`) reads blocks without their columns: those are read when there is something in it.
 // R5. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
-//     then the memory is left to them and to the garbage collector.
+//     then the memory is left to them and to the garbage collector. So one that was read to its end
+//     stays until it is released, or room is needed.
 import type { Block } from "./block.ts";
 import type { FrameCodec } from "./contract.ts";
 import type { PageTable } from "./page-table.ts";
@@ -29,13 +30,15 @@ const AHEAD_BLOCKS = 2;
 /** Blocks that are read at once: with a hundred readers, each at a place of its own, all their next ones would be. */
 const READS_MAX = 32;
 /**
- * Memory of blocks comes in these sizes: for a page of most entries, which is all that is read at once under pressure; for
- * BLOCK_BYTES and a small page that goes beyond; for BLOCK_BYTES and any page.
+ * Memory of blocks comes in these sizes: for a page of short, middling and long entries, which is all that is read at once
+ * under pressure; for BLOCK_BYTES and a small page that goes beyond; for BLOCK_BYTES and any page.
  */
-const BUFFER_SIZES = [256 * 1024, 640 * 1024, 1024 * 1024];
-const FREE_BUFFERS_MAX = 8;
+const BUFFER_SIZES = [128 * 1024, 192 * 1024, 256 * 1024, 384 * 1024, 640 * 1024, 1024 * 1024];
+/** Memory that may always wait for the next blocks: those of many readers leave at a time, when a socket has taken all. */
+const FREE_BYTES_MIN = 4 * 1024 * 1024;
 /** Memory of columns: for a page, for BLOCK_BYTES of most entries, and of small ones. */
 const COLUMN_SIZES = [20 * 1024, 64 * 1024, 192 * 1024];
+const FREE_COLUMNS_BYTES_MAX = 2 * 1024 * 1024;
 
 const NO_BYTES = Buffer.alloc(0);
 const NO_COLUMNS = new Columns(0);
@@ -114,9 +117,9 @@ export class History {
   readonly #loading = new Map<number, Promise<HistoryBlock>>();
   /** Those that were read to their end, the earliest first. */
   readonly #finished = new Set<HistoryBlock>();
-  readonly #buffers = new BufferPools(BUFFER_SIZES, { freeMax: FREE_BUFFERS_MAX });
+  readonly #buffers: BufferPools;
   /** Runs hold no columns, so that those of a block that leaves are free. */
-  readonly #columns = new BufferPools(COLUMN_SIZES, { freeMax: FREE_BUFFERS_MAX });
+  readonly #columns = new BufferPools(COLUMN_SIZES, { freeBytesMax: FREE_COLUMNS_BYTES_MAX });
   #reading = 0;
   readonly #waiting: (() => void)[] = [];
   #bytes = 0;
@@ -126,6 +129,7 @@ export class History {
 
   constructor(options: HistoryOptions) {
     this.#options = options;
+    this.#buffers = new BufferPools(BUFFER_SIZES, { freeBytesMax: Math.max(FREE_BYTES_MIN, options.bytesMax) });
   }
 
   /** Bytes of memory held now. */
@@ -197,7 +201,7 @@ export class History {
     this.#finishedBytes += block.bytes.length;
     for (const earliest of this.#finished) {
       if (this.#finishedBytes <= FINISHED_BYTES_MAX) return;
-      this.#evict(earliest);
+      if (earliest.lent === 0) this.#evict(earliest);
     }
   }
 
@@ -259,6 +263,12 @@ export class History {
     if (old !== undefined) this.#evict(old);
     this.#blocks.set(block.key, block);
     this.#bytes += block.memory;
+    this.#makeRoomBeside(block);
+    this.#buffers.shrink(Math.max(FREE_BYTES_MIN, this.#options.bytesMax - this.#bytes));
+  }
+
+  /** R1. */
+  #makeRoomBeside(block: HistoryBlock): void {
     for (const oldest of this.#blocks.values()) {
       if (this.#bytes <= this.#options.bytesMax || oldest === block) return;
       this.#pressure = oldest.isFinished ? Math.max(0, this.#pressure - 1) : PRESSURE_LASTS;

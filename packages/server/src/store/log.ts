@@ -73,7 +73,7 @@ export const DEFAULT_LOG_OPTIONS: LogOptions = {
   batchBytesMax: 64 * MIB,
   pendingBytesMax: DEFAULT_LIMITS.pendingBytesMax,
   tailBytes: 8 * MIB,
-  historyBytesMax: 32 * MIB,
+  historyBytesMax: 24 * MIB,
   openFilesMax: 128,
   applicationsMax: DEFAULT_LIMITS.applicationsMax,
   producersMax: DEFAULT_LIMITS.producersMax,

@@ -8,7 +8,7 @@ import type { Clock, FrameCodec, Timer } from "./contract.ts";
 import type { Incidents } from "./events.ts";
 import type { PageTable } from "./page-table.ts";
 import type { Segment } from "./segment.ts";
-import { BufferPool } from "./buffer-pool.ts";
+import { BufferPools } from "./buffer-pool.ts";
 import { PAGE_BYTES } from "./page-table.ts";
 import { isIntact, markDamage, readProvable, takeProof } from "./proof.ts";
 import { IndexReplaced } from "./segment.ts";
@@ -25,7 +25,7 @@ export class Scrubber {
   readonly #clock: Clock;
   readonly #incidents: Incidents;
   readonly #options: ScrubberOptions;
-  readonly #buffers = new BufferPool(PAGE_BYTES, { freeMax: 1 });
+  readonly #buffers = new BufferPools([PAGE_BYTES], { freeBytesMax: PAGE_BYTES });
   /** Entries before it were proven in this round. */
   #next = 0;
   #timer: Timer | undefined;
