@@ -162,7 +162,7 @@ test("a checkpoint is of one moment, whatever happens while it is written", asyn
     open: async (path: string, mode: OpenMode) => {
       const file = await nodeFileSystem.open(path, mode);
       if (!path.endsWith("CHECKPOINT.part")) return file;
-      const { write } = file;
+      const write = file.write.bind(file);
       let writes = 0;
       // The first one is before that moment, the second one is what was written down in it.
       file.write = async (buffers, position) => {
@@ -170,7 +170,7 @@ test("a checkpoint is of one moment, whatever happens while it is written", asyn
           reached.resolve();
           await gate.promise;
         }
-        await write.call(file, buffers, position);
+        await write(buffers, position);
       };
       return file;
     },

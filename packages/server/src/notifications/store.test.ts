@@ -370,6 +370,17 @@ test("what comes to a reader that had everything: broadcasts alone, one behind a
     expect(idsRead()).toEqual(ids);
     expect(idsRead()).toEqual([]);
   }
+  // More than are remembered for whoever does not come; and an urgent one that goes ahead of those that wait.
+  const many: number[] = [];
+  for (let i = 0; i < 100; i++) many.push(await all());
+  expect(idsRead()).toEqual(many);
+  const waiting = [await all(), await all()];
+  const ahead = await publish(store, { everyone: true, priority: 3 });
+  expect(idsRead()).toEqual([ahead, ...waiting]);
+  const handed = [await all(), await all()];
+  expect(reader.next()).toMatchObject({ item: { id: handed[0] } });
+  handed.push(await all());
+  expect(idsRead()).toEqual(handed.slice(1));
   // Urgent ones only: what is below is passed over, also when it comes alone.
   const urgent = store.openReader("ann", { from: "new", minPriority: 5 }, DEAF);
   readAll(urgent);

@@ -53,6 +53,11 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
   beatDueMs = 0;
   beatPlace = -1;
   readonly #options: SubscriptionOptions;
+  /** Of the options, what every notification asks for: ten thousand devices have as many of them, far apart in memory. */
+  readonly #hasControls: boolean;
+  readonly #store: NotificationStore;
+  readonly #shared: SharedFrames;
+  readonly #matchesType: SubscriptionQuery["matchesType"];
   readonly #reader: InboxReader;
   readonly #credit: FlowCredit;
   readonly #ahead: Waiting[] = [];
@@ -72,6 +77,10 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     const { query, store, heartbeats } = options;
     const { userId, deviceId, resumeAfter, priorityMin } = query;
     this.#options = options;
+    this.#hasControls = query.hasControls;
+    this.#store = store;
+    this.#shared = options.shared;
+    this.#matchesType = query.matchesType;
     this.beatEveryMs = query.heartbeatMs;
     this.#credit = new FlowCredit(query.flow);
     const known = deviceId === "" ? undefined : store.devices(userId).find((device) => device.deviceId === deviceId);
@@ -178,12 +187,8 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     this.#options.onClose(this);
   }
 
-  get #hasControls(): boolean {
-    return this.#options.query.hasControls;
-  }
-
   #cursor(): string {
-    const { store } = this.#options;
+    const store = this.#store;
     // Nothing is behind the position that this stream wants: what others got meanwhile need not be looked at again.
     if (this.#isIdle && this.#ahead.length === 0)
       return formatInboxCursor(positionAt(store.epoch, store.head), undefined);
@@ -211,10 +216,11 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
 
   /** Answers a frame of which all readers get the same bytes; others are written. */
   #writeItem(item: InboxItem, body: Uint8Array | undefined): Uint8Array | undefined {
-    const { query, store, shared } = this.#options;
+    const store = this.#store;
+    const matchesType = this.#matchesType;
     // It went while it was read: its removal follows.
     if (body === undefined) return undefined;
-    if (query.matchesType !== undefined && !query.matchesType(item.type ?? typeIn(body))) {
+    if (matchesType !== undefined && !matchesType(item.type ?? typeIn(body))) {
       this.#hasStaleCounts = true;
       return undefined;
     }
@@ -233,13 +239,13 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     if (!isSame) return undefined;
     const frame = Buffer.from(sink.bytes.subarray(start, sink.used));
     sink.used = start;
-    shared.add(item.sequence, item.topic, frame);
+    this.#shared.add(item.sequence, item.topic, frame);
     return frame;
   }
 
   /** The frame that other readers have got, if it is this one's, too. */
   #findShared(item: InboxItem, position: Through): Uint8Array | undefined {
-    return isSameForAll(item, position) ? this.#options.shared.find(item.sequence, item.topic) : undefined;
+    return isSameForAll(item, position) ? this.#shared.find(item.sequence, item.topic) : undefined;
   }
 
   /** The next event, with its body; undefined: none, or not now. */
@@ -264,7 +270,7 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     if (event.kind !== "item") return this.#enqueue(waiting);
     // What is new to all was read once, for the first of them.
     const known = this.#findShared(event.item, waiting.position);
-    const body = known?.subarray(FRAME_HEADER_BYTES) ?? this.#options.store.body(event.item);
+    const body = known?.subarray(FRAME_HEADER_BYTES) ?? this.#store.body(event.item);
     if (!(body instanceof Promise)) {
       waiting.body = body;
       return this.#enqueue(waiting);
@@ -301,7 +307,7 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     if (event.kind === "live") return this.#writeSync();
     this.#hasStaleCounts = true;
     if (!this.#hasControls) return;
-    const { epoch } = this.#options.store;
+    const { epoch } = this.#store;
     const cursorAt = (position: Through): string => formatInboxCursor({ epoch, through: position }, this.userId);
     const cursor = cursorAt(through);
     switch (event.kind) {
@@ -330,7 +336,7 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
 
   #writeCounts(): void {
     this.#hasStaleCounts = false;
-    const { unread, unreadByPriority } = this.#options.store.counts(this.userId);
+    const { unread, unreadByPriority } = this.#store.counts(this.userId);
     const value = { unread: BigInt(unread), unreadByPriority: unreadByPriority.map(BigInt) };
     this.#write(controlFrame({ case: "counts", value }));
   }
@@ -340,7 +346,8 @@ export class InboxSubscription implements FrameSource, Beating, ReaderListener {
     if (this.#isSynced && this.#hasStaleCounts && this.#isIdle) this.#writeCounts();
     if (!this.#isBeatDue) return;
     this.#isBeatDue = false;
-    const { store, clock } = this.#options;
+    const { clock } = this.#options;
+    const store = this.#store;
     const isCurrent = this.#isIdle && this.#ahead.length === 0;
     const headCursor = formatInboxCursor(positionAt(store.epoch, store.head), undefined);
     const lagEntries = isCurrent ? 0 : Math.max(1, store.head - Math.min(...this.#position));

@@ -8,7 +8,6 @@ import { applyCarried, applyServer, applyUser } from "./apply-carried.ts";
 import { type ChannelRemoval } from "./channel.ts";
 import { ItemFlag } from "./direct-items.ts";
 import { NONE } from "./rows.ts";
-import { PRIORITIES } from "./user-table.ts";
 import { type Delivery, type InboxState, reasonName } from "./state.ts";
 import { applyStates } from "./apply-states.ts";
 import {
@@ -154,12 +153,8 @@ function deliverShared(state: InboxState, delivery: Delivery, at: { sequence: nu
   }
   channel.lastEvent = sequence;
   state.crowdedChannels.add(channel);
-  if (channel !== state.everyone) {
-    for (const reader of state.readers.ofChannel(channel)) reader.changed();
-    return;
-  }
-  const live = { priority, sequence, position: Array.from({ length: PRIORITIES }, () => sequence) };
-  for (const reader of state.readers.ofChannel(channel)) reader.arrived(live);
+  if (channel === state.everyone) return state.readers.announce(channel, { priority, sequence });
+  for (const reader of state.readers.ofChannel(channel)) reader.changed();
 }
 
 function applyDue(state: InboxState, due: KindOf<"due">, place: number): void {

@@ -1,7 +1,7 @@
 // The readers of inboxes that are open: by user, and by the channels that they see, so that what is new finds them.
 import type { Channel } from "./channel.ts";
 import type { LoggedEvent } from "./event-log.ts";
-import type { VisibleChannel } from "./user-table.ts";
+import { PRIORITIES, type VisibleChannel } from "./user-table.ts";
 
 /** An item for everyone that has just been delivered: the same object for all readers. */
 export interface LiveBroadcast {
@@ -9,6 +9,10 @@ export interface LiveBroadcast {
   readonly sequence: number;
   /** Behind it, for who has everything before it. */
   readonly position: readonly number[];
+  /** From 1, by one more each time. */
+  readonly number: number;
+  /** What came for everyone next. */
+  next: LiveBroadcast | undefined;
 }
 
 /** Somebody whose reader may have something new. */
@@ -29,6 +33,7 @@ export class LiveReaders {
   readonly #visible: (user: number) => readonly VisibleChannel[];
   readonly #byUser = new Map<number, Set<StateReader>>();
   readonly #byChannel = new Map<Channel, Set<StateReader>>();
+  #last: LiveBroadcast | undefined;
   readonly #watched = new Map<StateReader, Set<Channel>>();
 
   /** @param visible what of channels a user sees */
@@ -60,6 +65,16 @@ export class LiveReaders {
 
   of(user: number): Iterable<StateReader> {
     return this.#byUser.get(user) ?? [];
+  }
+
+  /** This has come for everyone. */
+  announce(everyone: Channel, { priority, sequence }: { readonly priority: number; readonly sequence: number }): void {
+    const position = Array.from({ length: PRIORITIES }, () => sequence);
+    const number = (this.#last?.number ?? 0) + 1;
+    const live: LiveBroadcast = { priority, sequence, position, number, next: undefined };
+    if (this.#last !== undefined) this.#last.next = live;
+    this.#last = live;
+    for (const reader of this.ofChannel(everyone)) reader.arrived(live);
   }
 
   ofChannel(channel: Channel): Iterable<StateReader> {

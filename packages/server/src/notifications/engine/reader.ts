@@ -5,8 +5,9 @@
 // R2. Of the backlog (up to `liveAfter`) the oldest comes first, or the most urgent; what is live and more urgent than it goes
 //     ahead of it, behind what there is of its own priority.
 // R3. While nothing has overtaken anything all priorities have the same position.
-// R4. A broadcast that comes while there is nothing else is the next event without a search, and behind it there is nothing:
-//     whatever else happens before it is handed out calls `changed`, and it is searched for.
+// R4. A broadcast that comes while there is nothing else is the next event without a search, and behind it there is nothing but
+//     those that came since, as urgent as it is: whatever else happens before it is handed out calls `changed`, and it is
+//     searched for. So a device that is late is not late for being late (bench `notify-broadcast`).
 // R5. It holds positions, nothing of what it will hand out: what is forgotten of the log meanwhile is counted (`missed`).
 import type { InboxEvent, InboxReader, ReaderListener, ReaderOptions, RemovalName } from "../contract.ts";
 import type { ChannelRemoval } from "./channel.ts";
@@ -21,6 +22,8 @@ import type { InboxViews } from "./views.ts";
 
 const URGENT = PRIORITIES - 1;
 const IDS_MAX = 100;
+/** R4. */
+const ALONE_MAX = 64;
 const READ = ItemFlag.READ | ItemFlag.ARCHIVED;
 
 /** The next event of one priority. */
@@ -123,8 +126,16 @@ export class StateInboxReader implements InboxReader, StateReader {
   }
 
   arrived(live: LiveBroadcast): void {
-    if (this.#isAwake || !this.#isLive || live.priority < this.#minPriority) return this.changed();
+    if (!this.#isLive || live.priority < this.#minPriority) return this.changed();
+    if (this.#alone !== undefined) {
+      // It is behind that one, unless it goes ahead. Whoever does not come for them keeps few of them alive.
+      const { priority, number } = this.#alone;
+      if (live.priority !== priority || live.number - number >= ALONE_MAX) this.changed();
+      return;
+    }
+    if (this.#isAwake && !this.#isSettled) return this.changed();
     this.#alone = live;
+    if (this.#isAwake) return;
     this.#isAwake = true;
     this.#listener.changed();
   }
@@ -145,8 +156,8 @@ export class StateInboxReader implements InboxReader, StateReader {
   }
 
   /** R4. */
-  #nextAlone({ priority, sequence, position }: LiveBroadcast): InboxEvent {
-    this.#alone = undefined;
+  #nextAlone({ priority, sequence, position, next }: LiveBroadcast): InboxEvent {
+    this.#alone = next;
     this.#isSettled = true;
     this.#position = position;
     const { everyone: channel } = this.#state;
