@@ -19,6 +19,7 @@ import type { Clock, Random } from "./time.ts";
 
 /** A condition on a label; one that is not there has the value "". */
 export interface MetricMatcher {
+  /** Of a label; `resource.KEY`: an attribute of the resource that a series came with by OTLP. */
   readonly label: string;
   /** `=~` and `!~`: regular expressions in RE2's syntax, for the whole value. */
   readonly operator: "=" | "!=" | "=~" | "!~";

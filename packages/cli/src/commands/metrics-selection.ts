@@ -12,7 +12,7 @@ export interface SelectionOptions {
 export function addSelection(command: Command): void {
   command.option(
     "-l, --label <condition>",
-    'only series with this label: cpu.mode=user, host!=a, name=~"web-.*", name!~"test.*"; may be repeated',
+    'only series with this label: cpu.mode=user, host!=a, name=~"web-.*", resource.host.name=web-1 (of the resource); may be repeated',
     (text: string, all: readonly MetricMatcher[]) => [...all, parseMatcher(text)],
     [],
   );

@@ -39,7 +39,7 @@ export type MetricsRequest = Message<"sluice.metrics.v1.MetricsRequest"> & {
   intervalSeconds: number;
 
   /**
-   * Must all be there, with these values.
+   * Must all be there, with these values. "resource.KEY" is an attribute of the resource that a series came with by OTLP.
    *
    * @generated from field: map<string, string> labels = 3;
    */
@@ -154,6 +154,8 @@ export const MetricsRequestSchema: GenMessage<MetricsRequest> = /*@__PURE__*/
  */
 export type LabelMatcher = Message<"sluice.metrics.v1.LabelMatcher"> & {
   /**
+   * Of a label, or "resource.KEY" as above.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
