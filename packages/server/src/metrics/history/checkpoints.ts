@@ -4,15 +4,14 @@
 // C1. Nothing is written of a point whose record is not durable: a chunk never knows more than the records.
 // C2. A series is described in every checkpoint that has a chunk of it, so that older ones can go.
 import { zstdCompressSync } from "node:zlib";
-import { create, toBinary } from "@bufbuild/protobuf";
-import { SeriesListSchema } from "@sluice/api";
 import type { Clock } from "../../store/contract.ts";
 import type { Log } from "../../store/log.ts";
+import { ByteSink } from "../../stream/byte-sink.ts";
 import { nextTurn } from "../../stream/turn.ts";
 import type { DescribedSeries } from "../series.ts";
 import type { Stretch } from "./arena.ts";
 import type { History } from "./history.ts";
-import { batchOf, definitionOf, encodeRecord } from "./record.ts";
+import { batchOf, encodeRecord, writeDefinition } from "./record.ts";
 
 /** Sealed in one go: a millisecond or so. */
 const SLICE_SERIES = 500;
@@ -133,10 +132,13 @@ export class Checkpoints {
       );
       await this.#append({ case: "ticks", value: { firstTick: BigInt(first), timestamps, sequences } });
     }
+    // A SeriesList.
+    const list = new ByteSink(64 * 1024);
     for (let at = 0; at < described.length; at += SERIES_PER_RECORD) {
-      const series = described.slice(at, at + SERIES_PER_RECORD).map((each) => definitionOf(...each));
-      const list = create(SeriesListSchema, { series });
-      await this.#append({ case: "series", value: { series: zstdCompressSync(toBinary(SeriesListSchema, list)) } });
+      list.used = 0;
+      for (const each of described.slice(at, at + SERIES_PER_RECORD)) writeDefinition(list, ...each);
+      const series = zstdCompressSync(list.bytes.subarray(0, list.used));
+      await this.#append({ case: "series", value: { series } });
     }
   }
 

@@ -20,7 +20,7 @@ import type { DescribedSeries, Point, Series } from "../series.ts";
 import { Checkpoints } from "./checkpoints.ts";
 import { History } from "./history.ts";
 import { loadHistory } from "./load.ts";
-import { batchOf, definitionOf, metricsFrameCodec, OpenRecord } from "./record.ts";
+import { batchOf, metricsFrameCodec, OpenRecord } from "./record.ts";
 
 const MIB = 1024 * 1024;
 
@@ -187,7 +187,7 @@ export class HistoryLog implements AsyncDisposable {
       const known = history.find(series.key);
       id = known ?? history.add(series);
       series.historyId = id;
-      if (known === undefined) this.#filled().record.series.push(definitionOf(id, series));
+      if (known === undefined) this.#filled().record.describe(id, series);
       else history.replace(id, series);
     }
     this.writePast(id, point, isStale);

@@ -1,14 +1,20 @@
-import { create } from "@bufbuild/protobuf";
-import { SeriesDefinitionSchema } from "@sluice/api";
+import { fromBinary } from "@bufbuild/protobuf";
+import { SeriesListSchema } from "@sluice/api";
 import { ManualClock } from "@sluice/rpc/testing";
 import { expect, test } from "vitest";
+import { ByteSink } from "../../stream/byte-sink.ts";
 import { SeriesGuard } from "../series-guard.ts";
 import { type DescribedSeries, PastSeries, SeriesTable } from "../series.ts";
 import { History } from "./history.ts";
 import { restoreSeries } from "./open-history.ts";
-import { definitionOf, seriesOf } from "./record.ts";
+import { seriesOf, writeDefinition } from "./record.ts";
 
-const kept = (series: DescribedSeries) => seriesOf(create(SeriesDefinitionSchema, definitionOf(0, series)));
+/** As it comes back from disk. */
+function kept(series: DescribedSeries): DescribedSeries {
+  const sink = new ByteSink(64);
+  writeDefinition(sink, 0, series);
+  return seriesOf(fromBinary(SeriesListSchema, sink.bytes.subarray(0, sink.used)).series[0]!);
+}
 
 test("series that come back count towards the limit of who brought them", () => {
   const clock = new ManualClock();

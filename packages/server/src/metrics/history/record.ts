@@ -11,8 +11,8 @@ import {
   type MetricsRecord,
   MetricsRecordSchema,
   type PointsRecord,
+  PointsRecordSchema,
   type SeriesDefinition,
-  type SeriesDefinitionSchema,
 } from "@sluice/api";
 import type { Batch, FrameCodec } from "../../store/contract.ts";
 import { ByteSink } from "../../stream/byte-sink.ts";
@@ -78,27 +78,61 @@ export function decodeRecord(bytes: Uint8Array, start: number, end: number): Met
   return fromBinary(MetricsRecordSchema, bytes.subarray(start + HEADER_BYTES, end)).kind;
 }
 
-export function definitionOf(
-  id: number,
-  { key, description: known }: DescribedSeries,
-): MessageInitShape<typeof SeriesDefinitionSchema> {
-  const { name, type: metricType, unit, description, origin, owner } = known;
-  const labels = known.labels.flat();
-  const ownership = owner === undefined ? {} : { owner };
-  return { id, key, name, metricType, unit, description, labels, origin, ...ratesOf(known), ...ownership };
+/** Adds a series to a list of SeriesDefinition, field 1 of whoever has it. Written at once: a list of objects would be garbage. */
+export function writeDefinition(sink: ByteSink, id: number, { key, description: known }: DescribedSeries): void {
+  const { name, type, unit, description, labels, origin, rateScale, rateMax, owner } = known;
+  const own = definition;
+  own.used = 0;
+  own.varintField(DefinitionTag.ID, id);
+  own.textField(DefinitionTag.KEY, key);
+  own.textField(DefinitionTag.NAME, name);
+  own.textField(DefinitionTag.METRIC_TYPE, type);
+  if (unit !== "") own.textField(DefinitionTag.UNIT, unit);
+  if (description !== "") own.textField(DefinitionTag.DESCRIPTION, description);
+  for (const pair of labels) for (const text of pair) own.textField(DefinitionTag.LABELS, text);
+  own.textField(DefinitionTag.ORIGIN, origin);
+  if (rateScale !== undefined) doubleField(own, DefinitionTag.RATE_SCALE, rateScale);
+  if (rateMax !== undefined) doubleField(own, DefinitionTag.RATE_MAX, rateMax);
+  if (owner !== undefined) own.textField(DefinitionTag.OWNER, owner);
+  sink.spanField(LIST_TAG, own.bytes, 0, own.used);
 }
 
-export function seriesOf(definition: SeriesDefinition): DescribedSeries {
-  const { key, name, metricType, unit, description, labels: flat, origin, owner } = definition;
+function doubleField(sink: ByteSink, tag: number, value: number): void {
+  sink.varint(tag);
+  sink.reserve(8);
+  sink.used = sink.bytes.writeDoubleLE(value, sink.used);
+}
+
+const LIST_TAG = (1 << 3) | 2;
+const DefinitionTag = {
+  ID: 1 << 3,
+  KEY: (2 << 3) | 2,
+  NAME: (3 << 3) | 2,
+  METRIC_TYPE: (4 << 3) | 2,
+  UNIT: (5 << 3) | 2,
+  DESCRIPTION: (6 << 3) | 2,
+  LABELS: (7 << 3) | 2,
+  ORIGIN: (8 << 3) | 2,
+  RATE_SCALE: (9 << 3) | 1,
+  RATE_MAX: (10 << 3) | 1,
+  OWNER: (11 << 3) | 2,
+} as const;
+/** Used again for each. */
+const definition = new ByteSink(1024);
+
+export function seriesOf(told: SeriesDefinition): DescribedSeries {
+  const { key, name, metricType, unit, description, labels: flat, origin, owner } = told;
   const labels = Array.from({ length: flat.length / 2 }, (_, i): [string, string] => [flat[2 * i]!, flat[2 * i + 1]!]);
   const about = { name, type: metricType as MetricType, unit, description, labels, origin, owner };
-  return new PastSeries(key, { ...about, ...ratesOf(definition) });
+  return new PastSeries(key, { ...about, ...ratesOf(told) });
 }
 
 function ratesOf({ rateScale, rateMax }: Pick<SeriesDescription, "rateScale" | "rateMax">) {
   return { ...(rateScale === undefined ? {} : { rateScale }), ...(rateMax === undefined ? {} : { rateMax }) };
 }
 
+/** Of MetricsRecord. */
+const POINTS_TAG = (1 << 3) | 2;
 const Told = { DOUBLE: 1, INT: 2, WHOLE: 3 } as const;
 
 /** What was written since the last commit. */
@@ -108,7 +142,8 @@ export class OpenRecord {
   readonly firstTick: number;
   readonly timestamps: bigint[] = [];
   readonly starts: bigint[] = [];
-  readonly series: MessageInitShape<typeof SeriesDefinitionSchema>[] = [];
+  /** Series that have no number yet, as they will lie in the record. */
+  readonly #series = new ByteSink(0);
   readonly #sink = new ByteSink(1024);
   readonly #ticks = new Map<bigint, number>();
   #tick = -1;
@@ -120,12 +155,13 @@ export class OpenRecord {
     this.firstTick = firstTick;
   }
 
-  get isEmpty(): boolean {
-    return this.#sink.used === 0;
+  get bytes(): number {
+    return this.#sink.used + this.#series.used;
   }
 
-  get bytes(): number {
-    return this.#sink.used;
+  /** A series has got a number. */
+  describe(id: number, series: DescribedSeries): void {
+    writeDefinition(this.#series, id, series);
   }
 
   /** The tick of this time; `make` is asked for one when there is none yet. */
@@ -174,10 +210,19 @@ export class OpenRecord {
   }
 
   toMessage(): Uint8Array {
-    const { series, timestamps, starts, firstTick } = this;
+    const { timestamps, starts, firstTick } = this;
     const points = this.#sink.bytes.subarray(0, this.#sink.used);
-    const value = { series, firstTick: BigInt(firstTick), timestamps, starts, points };
-    return encodeRecord({ case: "points", value });
+    const rest = toBinary(
+      PointsRecordSchema,
+      create(PointsRecordSchema, { firstTick: BigInt(firstTick), timestamps, starts, points }),
+    );
+    const series = this.#series;
+    const message = new ByteSink(16 + series.used + rest.length);
+    message.varint(POINTS_TAG);
+    message.varint(series.used + rest.length);
+    message.raw(series.bytes, 0, series.used);
+    message.raw(rest, 0, rest.length);
+    return message.bytes.subarray(0, message.used);
   }
 }
 
