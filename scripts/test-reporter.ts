@@ -20,13 +20,18 @@ export default class implements Reporter {
       const name = `${test.module.project.name} ${test.module.relativeModuleId} ${test.fullName}`;
       report[name] = state === "failed" ? `failed: ${describe(errors)}` : state;
     }
-    // A file that could not be loaded, or that left something behind, has no failed test of its own.
+    // A file that could not be loaded, or that left something behind, has no failed test of its own; nor has one that ran
+    // when an error came that nobody caught.
     for (const module of modules) {
-      const errors = module.errors();
+      const uncaught = unhandledErrors.filter((error) => error["VITEST_TEST_PATH"] === module.moduleId);
+      const errors = [...module.errors(), ...uncaught];
       if (errors.length > 0)
         report[`${module.project.name} ${module.relativeModuleId}`] = `failed: ${describe(errors)}`;
     }
-    if (unhandledErrors.length > 0) report["errors outside of tests"] = `failed: ${describe(unhandledErrors)}`;
+    const homeless = unhandledErrors.filter(
+      (error) => !modules.some(({ moduleId }) => moduleId === error["VITEST_TEST_PATH"]),
+    );
+    if (homeless.length > 0) report["errors outside of tests"] = `failed: ${describe(homeless)}`;
     await leaveTestReport("vitest", report);
   }
 }
