@@ -3,6 +3,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { type Server, withServers } from "../contest.ts";
 import { MetricGroup, otlpPaths, sendMetrics, seriesPerRequest } from "../metric-load.ts";
 import { findPrometheus } from "../peers.ts";
@@ -15,6 +16,8 @@ const mib = 2 ** 20;
 const stepNs = 15_000_000_000n;
 /** Requests under way. */
 const atOnce = 4;
+/** After two hours were written within minutes, until what that left behind has been collected. */
+const restMs = 60_000;
 
 export const metricsMemory: Scenario = {
   name: "metrics-memory",
@@ -29,6 +32,7 @@ export const metricsMemory: Scenario = {
       await findPrometheus(context.folder),
     ]);
     const memory: Measured[] = [];
+    const rested: Measured[] = [];
     const rates: Measured[] = [];
     const versions: Record<string, string> = {};
     // One after the other: each has the machine for itself.
@@ -39,11 +43,22 @@ export const metricsMemory: Scenario = {
         const seconds = await write(server!, { series, moments, say: (text) => context.say(text) });
         memory.push({ who, samples: [residentBytes(pidOf(server!), "VmRSS") / mib] });
         rates.push({ who, samples: [(series * moments) / seconds] });
+        await setTimeout(context.isQuick ? restMs / 10 : restMs);
+        rested.push({ who, samples: [residentBytes(pidOf(server!), "VmRSS") / mib] });
       });
     }
     const title = `${series} series × ${moments} points`;
     const cases: CaseOutcome[] = [
-      { title: `resident memory, ${title}`, unit: "MiB", isSmallerBetter: true, measured: memory, notes: [] },
+      {
+        title: `resident memory, ${title}`,
+        unit: "MiB",
+        isSmallerBetter: true,
+        measured: memory,
+        notes: [
+          "two hours are written as fast as they are taken, and leave more garbage at once than points every 15 s do",
+        ],
+      },
+      { title: "the same after a rest", unit: "MiB", isSmallerBetter: true, measured: rested, notes: [] },
       {
         title: `written, ${title}`,
         unit: "points/s",
