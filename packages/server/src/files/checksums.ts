@@ -83,7 +83,7 @@ export class Checksums {
     try {
       const { version } = file;
       const sha256 = await this.#hasher.hashFile(file.fd, version.size);
-      const now = file.currentVersion();
+      const now = await file.currentVersion();
       if (!hasSameContents(now, version) || now.changedNs !== version.changedNs) return undefined;
       this.remember(version, sha256);
       return sha256;

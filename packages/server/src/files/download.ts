@@ -251,8 +251,7 @@ export class Download implements FrameSource {
     const last = chunks.at(-1)!;
     const block = await this.#seat.read(last.offset + last.length - this.#next, async () => {
       const begun = new Block(chunks, this.#form, this.#resources.pool);
-      const isWhole = await this.#file.hold(() => begun.read(this.#file.fd));
-      this.#verify(isWhole);
+      await this.#fill(begun);
       return begun;
     });
     if (this.#step !== "reading") return;
@@ -297,9 +296,12 @@ export class Download implements FrameSource {
   }
 
   /** D2 */
-  #verify(isWhole: boolean): void {
-    const now = this.#file.currentVersion();
+  async #fill(block: Block): Promise<void> {
+    const file = this.#file;
     const { path, isFollowing } = this.#options;
+    if (file.contents !== undefined) return block.copy(file.contents);
+    const isWhole = await file.hold(() => block.read(file.fd));
+    const now = await file.currentVersion();
     if (isFollowing ? now.size < this.#next : !hasSameContents(now, this.#version)) {
       throw new FileChanged(path.text, this.#next, now.size < this.#version.size ? "cut" : "changed");
     }
@@ -326,7 +328,7 @@ export class Download implements FrameSource {
   /** At the end of a file that is followed: whether there is more, and whether it still is the file. */
   async #look(): Promise<void> {
     const { path } = this.#options;
-    const now = this.#file.currentVersion();
+    const now = await this.#file.currentVersion();
     if (now.size < this.#next) throw new FileChanged(path.text, this.#next, "cut");
     if (now.size === this.#next && !(await this.#isStillThere())) {
       throw new FileChanged(path.text, this.#next, "replaced");

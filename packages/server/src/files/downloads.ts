@@ -5,7 +5,7 @@ import { Download, type DownloadOptions, type DownloadResources } from "./downlo
 import { EtagMismatch, OffsetOutOfRange } from "./file-errors.ts";
 import type { FilePath } from "./file-path.ts";
 import { etagOf } from "./file-version.ts";
-import { openFileInside } from "./open-inside.ts";
+import { type Opener, SMALL_BYTES } from "./opener.ts";
 
 const DEFAULT_CHUNK_BYTES = 256 * 1024;
 const CHUNK_BYTES_MAX = 1024 * 1024;
@@ -78,16 +78,15 @@ function fluentBytes(bytesPerSecond: number): number {
   return Math.max(CHUNK_BYTES_MIN, Math.floor(bytesPerSecond / CHUNKS_PER_SECOND));
 }
 
-/** @param address of who reads @throws PermissionDenied, InvalidRequest, EtagMismatch, OffsetOutOfRange */
+/** @param of `address`: of who reads @throws PermissionDenied, InvalidRequest, EtagMismatch, OffsetOutOfRange */
 export async function openDownload(
   request: FileRequest,
   options: DownloadOptions,
-  resources: DownloadResources,
-  address: string,
+  { resources, opener, address }: { resources: DownloadResources; opener: Pick<Opener, "openFile">; address: string },
 ): Promise<Download> {
-  const { path } = options;
+  const { path, isFollowing } = options;
   const { turns } = resources;
-  const file = await openFileInside(path);
+  const file = await opener.openFile(path, { contentsMax: isFollowing ? -1 : SMALL_BYTES });
   try {
     const etag = etagOf(file.version);
     const { size } = file.version;

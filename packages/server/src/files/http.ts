@@ -21,6 +21,7 @@ import { isRangeOf, preconditionStatus, type Validators } from "./http-condition
 import { digestField, digestOf, wantsSha256 } from "./http-digest.ts";
 import { type ByteRange, parseRange } from "./http-range.ts";
 import { type OpenFile, openFileInside } from "./open-inside.ts";
+import { type Opener, SMALL_BYTES } from "./opener.ts";
 import type { Seat } from "./turns.ts";
 
 /** Where files are: "/files/photos/a.jpg". */
@@ -30,6 +31,7 @@ export interface FileHttpOptions {
   /** Checks a path, and whether it may be read, and counts the download. The seat is its to leave. @throws PermissionDenied, LimitExceeded, Draining */
   readonly admit: (path: string, request: HttpRequest) => { readonly path: FilePath; readonly seat: Seat };
   readonly checksums: Checksums;
+  readonly opener: Pick<Opener, "openFile">;
   readonly clock: Clock;
 }
 
@@ -50,13 +52,13 @@ const PLAIN = { "content-type": "text/plain; charset=utf-8" };
 const SHOWN = new Set(["text/plain", "application/json", "text/csv", "application/pdf"]);
 
 /** Serves FILES_PATH. */
-export function createFileHttpHandler({ admit, checksums, clock }: FileHttpOptions): HttpHandler {
+export function createFileHttpHandler({ admit, checksums, opener, clock }: FileHttpOptions): HttpHandler {
   return async (request) => {
     if (request.method !== "GET") {
       return { status: 405, headers: { allow: "GET, HEAD", ...PLAIN }, body: "Files are read by GET.\n" };
     }
     const { path, seat } = admit(decodePath(request.path), request);
-    const file = await openFileInside(path, "path");
+    const file = await opener.openFile(path, { contentsMax: SMALL_BYTES, field: "path" });
     const close = (): void => void file.close();
     try {
       if (wantsFileDigest(request.headers)) await computeDigest(path, checksums);
@@ -228,13 +230,14 @@ async function* readRange(sending: Sending, { start, end }: ByteRange): AsyncGen
 
 async function readBlock({ file, path, seat }: Sending, { start, end }: ByteRange): Promise<Uint8Array> {
   return await seat.read(end - start, async () => {
+    if (file.contents !== undefined) return file.contents.subarray(start, end);
     const block = Buffer.allocUnsafeSlow(end - start);
     for (let done = 0; done < block.length;) {
       const { bytesRead } = await file.hold(() => readFd(file.fd, block, done, block.length - done, start + done));
       if (bytesRead === 0) throw new FileChanged(path.text, start, "cut");
       done += bytesRead;
     }
-    const now = file.currentVersion();
+    const now = await file.currentVersion();
     if (!hasSameContents(now, file.version)) throw new FileChanged(path.text, start, "changed");
     return block;
   });

@@ -8,48 +8,54 @@
 // OI2. Elsewhere the file is opened first; then its real path must be the one that was asked for, and what lies there
 //      must be the file that is open, by device and inode.
 // OI3. A device, FIFO or socket is never opened for reading: on Linux O_PATH opens nothing, elsewhere lstat comes first.
-// OI4. What is held is looked at and opened, and what is small or only stands for a place is closed, without the threads for
-//      files: none of it waits for a disk, and the way to a thread and back costs ten times as much.
+// OI4. Nothing of it is done on the event loop but closing descriptors that only stand for a place (O_PATH): the file system of a
+//      network may take its time for all else. Who opens many files does it by opener.ts.
 // OI5. What is not there, not inside, a link, or not for this user: PERMISSION_DENIED, one text for all.
-import { close, closeSync, constants, fstatSync, open, openSync, readlinkSync, type BigIntStats } from "node:fs";
-import { lstat, mkdir, realpath } from "node:fs/promises";
+import { close, closeSync, constants, fstat, open, type BigIntStats } from "node:fs";
+import { lstat, mkdir, readlink, realpath } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { InvalidRequest, LimitExceeded, PermissionDenied } from "../errors.ts";
 import { errorCode } from "../store/file-system.ts";
 import type { FilePath } from "./file-path.ts";
 import { type FileVersion, isSameFile, versionOf } from "./file-version.ts";
+import { O_PATH } from "./open-protocol.ts";
 
 const openFd = promisify(open);
-const closeFd = promisify(close);
-
-/** OI4: the last close of a file that was removed gives its space back, and that takes time for a large one. */
-const CLOSED_HERE_BYTES = 1024 * 1024;
+export const closeFd = promisify(close);
+const fstatFd = promisify(fstat);
 
 /** OI1: of a path and of what /proc tells of it, less than PATH_MAX. */
 const FOLLOWED_BYTES_MAX = 4000;
 
-/** Linux' open(2), not among Node's constants; the same number on all architectures that Node runs on. */
-const O_PATH = 0o10000000;
-
-/** An open descriptor. Disposing it closes it. */
+/** An open descriptor, or what a small file had in it. Disposing it closes it. */
 export class OpenFile implements AsyncDisposable {
   readonly fd: number;
   readonly isFolder: boolean;
   readonly version: FileVersion;
+  /** All of this version; undefined: read it by the descriptor. */
+  readonly contents: Uint8Array | undefined;
   #held = 0;
   #closing: PromiseWithResolvers<void> | undefined;
 
-  constructor(fd: number, stats: BigIntStats) {
-    this.fd = fd;
-    this.isFolder = stats.isDirectory();
-    this.version = versionOf(stats);
+  readonly #closeFd: (fd: number) => Promise<void>;
+
+  /** @param opened a descriptor, which it closes by `closeDescriptor`, or contents without one */
+  constructor(
+    opened: Pick<OpenFile, "fd" | "isFolder" | "version" | "contents">,
+    closeDescriptor: (fd: number) => Promise<void> = closeFd,
+  ) {
+    this.#closeFd = closeDescriptor;
+    this.fd = opened.fd;
+    this.isFolder = opened.isFolder;
+    this.version = opened.version;
+    this.contents = opened.contents;
   }
 
-  /** The version that the descriptor has now (OI4). @throws DOMException AbortError when it was closed before */
-  currentVersion(): FileVersion {
-    if (this.#closing !== undefined) throw hasClosed();
-    return versionOf(fstatSync(this.fd, { bigint: true }));
+  /** The version that it has now: of contents, theirs. @throws DOMException AbortError when it was closed before */
+  async currentVersion(): Promise<FileVersion> {
+    if (this.contents !== undefined) return this.version;
+    return await this.hold(async () => versionOf(await fstatFd(this.fd, { bigint: true })));
   }
 
   /**
@@ -77,12 +83,8 @@ export class OpenFile implements AsyncDisposable {
   }
 
   #closeNow({ resolve }: PromiseWithResolvers<void>): void {
-    if (this.version.size <= CLOSED_HERE_BYTES) {
-      closeSync(this.fd);
-      resolve();
-      return;
-    }
-    closeFd(this.fd).then(resolve, () => resolve());
+    if (this.contents === undefined) this.#closeFd(this.fd).then(resolve, () => resolve());
+    else resolve();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -94,7 +96,7 @@ function hasClosed(): DOMException {
   return new DOMException("The file was closed", "AbortError");
 }
 
-const isDescriptorWalk = process.platform === "linux";
+export const isDescriptorWalk = process.platform === "linux";
 
 /** Opens a file or a folder for reading. @throws PermissionDenied, LimitExceeded (no more descriptors) */
 export async function openInside(path: FilePath): Promise<OpenFile> {
@@ -108,7 +110,11 @@ export async function openInside(path: FilePath): Promise<OpenFile> {
 
 /** The same; a folder is INVALID_ARGUMENT. */
 export async function openFileInside(path: FilePath, field = "file_path"): Promise<OpenFile> {
-  const opened = await openInside(path);
+  return await refuseFolder(await openInside(path), path, field);
+}
+
+/** What is no folder; closes one. @throws InvalidRequest */
+export async function refuseFolder(opened: OpenFile, path: FilePath, field: string): Promise<OpenFile> {
   if (!opened.isFolder) return opened;
   await opened.close();
   throw new InvalidRequest("IS_DIRECTORY", [{ field, description: `"${path.text}" is a folder: list it instead` }]);
@@ -201,6 +207,11 @@ async function makeFolder(place: string): Promise<void> {
   }
 }
 
+/** What another thread failed with. */
+export function explainFailure({ code, reason }: { readonly code: string; readonly reason: string }): unknown {
+  return explain(Object.assign(new Error(reason), { code }));
+}
+
 function explain(error: unknown): unknown {
   switch (errorCode(error)) {
     case "ENOENT":
@@ -222,14 +233,21 @@ function explain(error: unknown): unknown {
   }
 }
 
+/** OI1: a path that can be followed at once; undefined: it is too long for that. */
+export function placeOf({ root, parts }: FilePath): string | undefined {
+  const place = [root.folder, ...parts].join("/");
+  return Buffer.byteLength(place) > FOLLOWED_BYTES_MAX ? undefined : place;
+}
+
 /** OI1: undefined when the path has to be walked: also where the root's own path leads over a link. */
-async function openAtOnce({ root, parts }: FilePath): Promise<OpenFile | undefined> {
-  const wanted = Buffer.from([root.folder, ...parts].join("/"));
-  if (wanted.length > FOLLOWED_BYTES_MAX) return undefined;
+async function openAtOnce(path: FilePath): Promise<OpenFile | undefined> {
+  const place = placeOf(path);
+  if (place === undefined) return undefined;
+  const wanted = Buffer.from(place);
   const fd = await openFd(wanted, O_PATH | constants.O_NOFOLLOW);
   try {
-    const isItself = readlinkSync(`/proc/self/fd/${fd}`, { encoding: "buffer" }).equals(wanted);
-    return isItself ? openHeld(fd) : undefined;
+    const isItself = (await readlink(`/proc/self/fd/${fd}`, { encoding: "buffer" })).equals(wanted);
+    return isItself ? await openHeld(fd) : undefined;
   } finally {
     closeSync(fd);
   }
@@ -242,19 +260,22 @@ async function openByWalk({ root, parts }: FilePath): Promise<OpenFile> {
   try {
     const last = parts.at(-1);
     if (last !== undefined) fd = await openFd(`/proc/self/fd/${above}/${last}`, O_PATH | constants.O_NOFOLLOW);
-    return openHeld(fd);
+    return await openHeld(fd);
   } finally {
     if (fd !== above) closeSync(fd);
     closeSync(above);
   }
 }
 
-/** OI4: opens for reading what an O_PATH descriptor holds. */
-function openHeld(held: number): OpenFile {
-  const stats = fstatSync(held, { bigint: true });
+/** Opens for reading what an O_PATH descriptor holds. */
+async function openHeld(held: number): Promise<OpenFile> {
+  const stats = await fstatFd(held, { bigint: true });
   refuseSpecial(stats);
-  const fd = openSync(`/proc/self/fd/${held}`, constants.O_RDONLY | constants.O_NONBLOCK);
-  return new OpenFile(fd, stats);
+  return openFileOf(await openFd(`/proc/self/fd/${held}`, constants.O_RDONLY | constants.O_NONBLOCK), stats);
+}
+
+function openFileOf(fd: number, stats: BigIntStats): OpenFile {
+  return new OpenFile({ fd, isFolder: stats.isDirectory(), version: versionOf(stats), contents: undefined });
 }
 
 /** OI2 */
@@ -277,9 +298,9 @@ async function openAndCompare({ root, parts }: FilePath): Promise<OpenFile> {
 async function openForReading(path: string): Promise<OpenFile> {
   const fd = await openFd(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
-    const stats = fstatSync(fd, { bigint: true });
+    const stats = await fstatFd(fd, { bigint: true });
     refuseSpecial(stats);
-    return new OpenFile(fd, stats);
+    return openFileOf(fd, stats);
   } catch (error) {
     await closeFd(fd);
     throw error;

@@ -77,8 +77,22 @@ export class Block {
       done += count;
       if (done < wanted) views = behind(views, count);
     }
-    if (this.#hasCrc32) for (const place of this.#places) putCrc32(this.bytes, place);
+    this.#putCrc32();
     return true;
+  }
+
+  /** The same from what was read before: all of the file. */
+  copy(contents: Uint8Array): void {
+    let at = this.offset;
+    for (const { dataStart, dataEnd } of this.#places) {
+      this.bytes.set(contents.subarray(at, at + dataEnd - dataStart), dataStart);
+      at += dataEnd - dataStart;
+    }
+    this.#putCrc32();
+  }
+
+  #putCrc32(): void {
+    if (this.#hasCrc32) for (const place of this.#places) putCrc32(this.bytes, place);
   }
 
   /** Where the data lies in `memory`: start, end, start, end, … */

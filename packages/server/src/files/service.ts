@@ -21,6 +21,7 @@ import { type FilePath, type FileRoot, parseFilePath } from "./file-path.ts";
 import { Hasher } from "./hasher.ts";
 import { createFileHttpHandler } from "./http.ts";
 import { listFiles, parseListQuery } from "./list.ts";
+import { Opener } from "./opener.ts";
 import { type Rates, Turns } from "./turns.ts";
 import { createTusHandler } from "./tus.ts";
 import { FolderWatches } from "./watch-folders.ts";
@@ -73,6 +74,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const { uploadStallMs = UPLOAD_STALL_MS, heartbeatMs = HEARTBEAT_MS } = options;
   await checkRoots(roots);
   const hasher = new Hasher();
+  const opener = new Opener(roots);
   const checksums = new Checksums(hasher);
   const turns = new Turns(clock, options.rates);
   const resources: DownloadResources = { clock, hasher, pool: new BlockPool(), turns, checksums };
@@ -87,7 +89,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
   const uploadTurns = new Turns(clock, options.uploadRates);
   const uploading = { uploads, changes, checksums, clock, stallMs, uploadBytesMax, turns: uploadTurns, writablePathOf };
 
-  const reading = createReading({ resources, downloads, pathOf });
+  const reading = createReading({ resources, opener, downloads, pathOf });
 
   return {
     handlers: {
@@ -104,7 +106,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
       readablePathOf: (text, subject, field) => pathOf(text, subject, "read", field),
       download: (request, path, call) => reading.download(request, { path, call, message: "bytes" }),
     }),
-    httpHandler: createFileHttpHandler({ checksums, clock, admit: (...request) => reading.admit(...request) }),
+    httpHandler: createFileHttpHandler({ checksums, opener, clock, admit: (...request) => reading.admit(...request) }),
     tusHandler: createTusHandler(uploading),
     drain() {
       downloads.drain();
@@ -122,6 +124,7 @@ export async function openFileService(options: FileServiceOptions): Promise<File
     async [Symbol.asyncDispose]() {
       await watches[Symbol.asyncDispose]();
       await uploads[Symbol.asyncDispose]();
+      await opener[Symbol.asyncDispose]();
       await hasher[Symbol.asyncDispose]();
     },
   };
@@ -149,10 +152,11 @@ function createGate(roots: readonly FileRoot[], authorize: Authorize) {
 /** What reads a file, by whatever protocol. */
 function createReading(options: {
   readonly resources: DownloadResources;
+  readonly opener: Opener;
   readonly downloads: DownloadCount;
   readonly pathOf: (text: string, subject: Subject, action: Action) => FilePath;
 }) {
-  const { resources, downloads, pathOf } = options;
+  const { resources, opener, downloads, pathOf } = options;
 
   async function download(
     request: FileRequest,
@@ -160,7 +164,7 @@ function createReading(options: {
   ): Promise<FrameSource> {
     const asked = parseDownload(request, path, message);
     call.onEnd(downloads.admit());
-    const opened = await openDownload(request, asked, resources, subjectOf(call).address);
+    const opened = await openDownload(request, asked, { resources, opener, address: subjectOf(call).address });
     call.onEnd(() => {
       opened.close();
     });
