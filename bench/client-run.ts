@@ -25,6 +25,8 @@ export type ClientName =
   | "metrics-ingest"
   | "metrics-subscribe"
   | "notify-broadcast"
+  | "notify-resume"
+  | "notify-users"
   | "files"
   | "files-many-readers"
   | "files-watch";

@@ -38,6 +38,8 @@ import { metricsStream } from "./scenarios/metrics-stream.ts";
 import { metricsMemory } from "./scenarios/metrics-memory.ts";
 import { metricsQuery } from "./scenarios/metrics-query.ts";
 import { notifyBroadcast } from "./scenarios/notify-broadcast.ts";
+import { notifyResume } from "./scenarios/notify-resume.ts";
+import { notifyUsers } from "./scenarios/notify-users.ts";
 import { pingPong } from "./scenarios/ping-pong.ts";
 import { queueDepth } from "./scenarios/queue-depth.ts";
 import { queueFairness } from "./scenarios/queue-fairness.ts";
@@ -89,6 +91,8 @@ const scenarios: readonly Scenario[] = [
   ...files,
   ...rpc,
   notifyBroadcast,
+  notifyUsers,
+  notifyResume,
 ];
 const usage = "npm run bench -- list | SCENARIO | GROUP [--quick] [--runs N] [--json FILE]";
 const runsMax = 50;

@@ -83,7 +83,8 @@ async function findRabbitMq(data: string): Promise<Entrant> {
   }
 }
 
-async function findRedis(data: string): Promise<Entrant> {
+/** Redis, every answered command on disk. */
+export async function findRedis(data: string): Promise<Entrant> {
   try {
     const { stdout } = await run("redis-server", ["--version"]);
     const version = /v=(\S+)/.exec(stdout)?.[1] ?? "";

@@ -55,7 +55,7 @@ export async function openPublisher(task: AudienceTask): Promise<Publisher> {
 /** Less than what a server lets wait to be accepted. */
 const OPENED_AT_ONCE = 200;
 const SUBSCRIBE_PATH = "/notification.NotificationService/SubscribeToNotifications";
-const PUBLISH_PATH = "/sluice.notifications.v1.NotificationService/Publish";
+export const PUBLISH_PATH = "/sluice.notifications.v1.NotificationService/Publish";
 
 /** Users, one device each, as streams of one connection. */
 async function openSluice(task: AudienceTask, index: number, onDelivery: OnDelivery): Promise<Line> {
@@ -82,15 +82,30 @@ async function openSluice(task: AudienceTask, index: number, onDelivery: OnDeliv
   const encoder = new HeaderEncoder();
   for (let device = 0; device < devicesPerConnection; device++) {
     const streamId = device * 2 + 1;
-    const userId = `user-${index * devicesPerConnection + device}`;
-    const request = create(SubscriptionRequestSchema, { userId, onlyNew: true, heartbeatMs: 0 });
-    const body = grpcFrame(toBinary(SubscriptionRequestSchema, request));
-    const block = encoder.encode(requestFields(SUBSCRIBE_PATH, address, "plain", 0));
-    connection.write(frame(frameType.headers, flag.endHeaders, streamId, block));
-    connection.send(streamId, dataFrames(streamId, body, { endStream: true }));
+    const userId = userName(index * devicesPerConnection + device);
+    subscribe(connection, encoder, { address, streamId, userId, onlyNew: true });
   }
   await Promise.race([ready.promise, connection.failure]);
   return connection;
+}
+
+/** Of a number, always as long. */
+export function userName(number: number): string {
+  return `user-${String(number).padStart(7, "0")}`;
+}
+
+/** Begins a subscription, on a stream of its own. */
+export function subscribe(
+  connection: WireConnection,
+  encoder: HeaderEncoder,
+  of: { readonly address: string; readonly streamId: number; readonly userId: string; readonly onlyNew: boolean },
+): void {
+  const { address, streamId, userId, onlyNew } = of;
+  const request = create(SubscriptionRequestSchema, { userId, onlyNew, heartbeatMs: 0 });
+  const body = grpcFrame(toBinary(SubscriptionRequestSchema, request));
+  const block = encoder.encode(requestFields(SUBSCRIBE_PATH, address, "plain", 0));
+  connection.write(frame(frameType.headers, flag.endHeaders, streamId, block));
+  connection.send(streamId, dataFrames(streamId, body, { endStream: true }));
 }
 
 async function publishSluice({ address, payloadBytes }: AudienceTask): Promise<Publisher> {
@@ -300,7 +315,8 @@ class NatsReader {
   }
 }
 
-async function openLine(address: string): Promise<Line & { readonly socket: Socket }> {
+/** A connection of raw bytes. */
+export async function openLine(address: string): Promise<Line & { readonly socket: Socket }> {
   const colon = address.lastIndexOf(":");
   const socket = connect({ host: address.slice(0, colon), port: Number(address.slice(colon + 1)), noDelay: true });
   const { promise: failure, reject } = Promise.withResolvers<never>();

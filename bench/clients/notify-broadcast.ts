@@ -15,6 +15,8 @@ export interface BroadcastOutcome {
   readonly deliveries: number;
   /** From the first publication until the last device had the last one. */
   readonly seconds: number;
+  /** From the first connection until all devices were there. */
+  readonly openedSeconds: number;
   /** From a publication's answer to its delivery, 0 where it was delivered before. */
   readonly sinceAnswerP99Ms: number;
   /** How late the client published at worst: one that cannot keep up measures itself. */
@@ -24,10 +26,12 @@ export interface BroadcastOutcome {
 async function run(task: BroadcastTask): Promise<BroadcastOutcome> {
   const times = new DeliveryTimes();
   let onProgress = (): void => {};
+  const beginMs = performance.now();
   const lines = await openAudience(task, (from, to) => {
     times.deliver(from, to, performance.now());
     onProgress();
   });
+  const openedSeconds = (performance.now() - beginMs) / 1000;
   const publisher = await openPublisher(task);
   const devices = task.connections * task.devicesPerConnection;
   const untilDelivered = (broadcasts: number): Promise<void> =>
@@ -45,7 +49,8 @@ async function run(task: BroadcastTask): Promise<BroadcastOutcome> {
   const seconds = (performance.now() - startMs) / 1000;
   for (const line of [...lines, publisher]) line.close();
   if (times.deliveries !== task.broadcasts * devices) throw new Error(`${times.deliveries} deliveries were too many`);
-  return { deliveries: times.deliveries, seconds, sinceAnswerP99Ms: times.sinceAck.percentile(0.99), publisherLateMs };
+  const sinceAnswerP99Ms = times.sinceAck.percentile(0.99);
+  return { deliveries: times.deliveries, seconds, openedSeconds, sinceAnswerP99Ms, publisherLateMs };
 }
 
 async function publishOne(publisher: Publisher, times: DeliveryTimes): Promise<void> {
