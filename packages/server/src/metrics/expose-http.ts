@@ -1,18 +1,19 @@
 // GET /metrics and GET /federate?match[]=…: what Prometheus scrapes.
 //
 // H1. /metrics has what is measured here: the server and its machine, as of now. /federate has everything else, each sample with
-//     the time that it came with, of the series that a `match[]` selects.
+//     the time that it came with, of the series that a `match[]` selects, and of what programs say of themselves (target-info.ts).
 // H2. A scrape is made in steps between which everything else has its turn, at the pace at which it is read; SCRAPES_MAX at a time.
 import type { HttpHandler, HttpHandlers, HttpRequest, HttpResponse } from "@sluice/rpc";
 import { InvalidRequest, LimitExceeded } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { type Authorize, subjectOf } from "../security/authorize.ts";
 import { nextTurn } from "../stream/turn.ts";
-import { expose, type ExposeFormat, type ExposeOptions } from "./expose.ts";
+import { expose, type ExposedSeries, type ExposeFormat, type ExposeOptions } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
 import { parseSelector, type Selector, selects } from "./federate-selector.ts";
 import { OtlpOrigins } from "./otlp-origin.ts";
 import type { Series } from "./series.ts";
+import { TargetInfos } from "./target-info.ts";
 
 export const METRICS_PATH = "/metrics";
 const FEDERATE_PATH = "/federate";
@@ -48,7 +49,7 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
         return { status: 405, headers: { allow: "GET, HEAD", ...PLAIN }, body: "Metrics are read by GET.\n" };
       }
       authorize(subjectOf(request), "read", RESOURCE);
-      const { wanted, how } = chosen(request);
+      const { gather, how } = chosen(request);
       if (scrapes >= SCRAPES_MAX) {
         const text = `Cannot answer this scrape: ${SCRAPES_MAX} are under way, the limit; scrape less often`;
         throw new LimitExceeded(text, "scrapes", { retryAfterMs: 1000 });
@@ -57,7 +58,7 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
       request.signal.throwIfAborted();
       scrapes++;
       request.signal.addEventListener("abort", () => void scrapes--, { once: true });
-      const body = inTurns(() => gather(source.all(), wanted), { ...how, format });
+      const body = inTurns(gather, { ...how, format });
       const headers = { "content-type": CONTENT_TYPES[format], "cache-control": "no-store", vary: "accept" };
       return { status: 200, headers, body } satisfies HttpResponse;
     };
@@ -65,20 +66,28 @@ export function createMetricsHttpHandlers(options: ExposeHttpOptions): HttpHandl
   return {
     [METRICS_PATH]: scrape(() => {
       refresh();
-      return { wanted: isOwn, how: { hasTimestamps: false, isLinted: true } };
+      return { gather: () => gather(source.all(), isOwn), how: { hasTimestamps: false, isLinted: true } };
     }),
     [FEDERATE_PATH]: scrape(({ query }) => {
       const selectors = parseSelectors(query.getAll("match[]"), limits);
       const names = { translated: new PrometheusNames(), origins: new OtlpOrigins() };
-      const wanted = (series: Series): boolean =>
-        !isOwn(series) && selectors.some((each) => selects(each, series, names));
-      return { wanted, how: { hasTimestamps: true, isLinted: false } };
+      const isSelected = (series: ExposedSeries): boolean => selectors.some((each) => selects(each, series, names));
+      const gatherWithInfos = async (): Promise<readonly ExposedSeries[]> => {
+        const infos = new TargetInfos();
+        const found = await gather(source.all(), (series) => {
+          if (isOwn(series)) return false;
+          if (!series.isStale) infos.note(series.family, series);
+          return isSelected(series);
+        });
+        return [...found, ...[...infos.all()].filter(isSelected)];
+      };
+      return { gather: gatherWithInfos, how: { hasTimestamps: true, isLinted: false } };
     }),
   };
 }
 
 interface Chosen {
-  readonly wanted: (series: Series) => boolean;
+  readonly gather: () => Promise<readonly ExposedSeries[]>;
   readonly how: Omit<ExposeOptions, "format">;
 }
 
@@ -104,7 +113,7 @@ async function gather(all: Iterable<Series>, wanted: (series: Series) => boolean
 
 /** H2. */
 async function* inTurns(
-  gathered: () => Promise<readonly Series[]>,
+  gathered: () => Promise<readonly ExposedSeries[]>,
   options: ExposeOptions,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   for (const piece of expose(await gathered(), options)) {

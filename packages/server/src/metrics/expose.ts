@@ -34,7 +34,7 @@ interface Family {
   readonly type: MetricType;
   readonly help: string;
   /** By the text of their labels (E1). */
-  readonly series: Map<string, Series>;
+  readonly series: Map<string, ExposedSeries>;
 }
 
 const CHUNK_CHARACTERS = 64 * 1024;
@@ -43,7 +43,7 @@ const JOB = "job";
 const INSTANCE = "instance";
 
 /** The series, in pieces, some of which are empty (E2). */
-export function* expose(all: Iterable<Series>, options: ExposeOptions): Generator<string, void, undefined> {
+export function* expose(all: Iterable<ExposedSeries>, options: ExposeOptions): Generator<string, void, undefined> {
   const families = new Map<string, Family>();
   const names = new PrometheusNames();
   let admitted = 0;
@@ -64,6 +64,9 @@ export function* expose(all: Iterable<Series>, options: ExposeOptions): Generato
   }
   yield isOpenMetrics ? `${text}# EOF\n` : text;
 }
+
+/** What is asked of a series that is shown. */
+export type ExposedSeries = Pick<Series, "description" | "point" | "previous" | "isStale">;
 
 /** How a series looks to Prometheus; undefined: it has no name there. */
 export function exposedOf(series: Pick<DescribedSeries, "description">, names: PrometheusNames): Exposed | undefined {
@@ -97,7 +100,7 @@ const SERVICE_NAMES = new Set(["service.name", "service.namespace", "service.ins
 /** E1, E3. */
 function admit(
   families: Map<string, Family>,
-  series: Series,
+  series: ExposedSeries,
   { isLinted, names }: { readonly isLinted: boolean; readonly names: PrometheusNames },
 ): void {
   if (series.isStale) return;
@@ -121,7 +124,7 @@ function headOf(name: string, { type, help }: Family, isOpenMetrics: boolean): s
   return `${help === "" ? "" : `# HELP ${family} ${told}\n`}# TYPE ${family} ${type}\n`;
 }
 
-function samplesOf(name: string, labels: string, series: Series, options: ExposeOptions): string {
+function samplesOf(name: string, labels: string, series: ExposedSeries, options: ExposeOptions): string {
   const { point } = series;
   const time = options.hasTimestamps ? ` ${timeOf(point.timestampNs, options.format)}` : "";
   const shape = point.shape === undefined ? undefined : fromBinary(MetricPointSchema, point.shape);

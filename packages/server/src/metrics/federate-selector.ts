@@ -8,7 +8,7 @@ import { InvalidRequest } from "../errors.ts";
 import { exposedOf } from "./expose.ts";
 import type { PrometheusNames } from "./expose-names.ts";
 import type { OtlpOrigins } from "./otlp-origin.ts";
-import type { MetricType, Series } from "./series.ts";
+import type { DescribedSeries, MetricType } from "./series.ts";
 
 type Test = (value: string) => boolean;
 
@@ -25,7 +25,11 @@ export interface SelectedNames {
 }
 
 /** Whether a series, or a sample of it (a histogram's `_bucket`), is selected. */
-export function selects({ name, labels }: Selector, series: Series, { translated, origins }: SelectedNames): boolean {
+export function selects(
+  { name, labels }: Selector,
+  series: Pick<DescribedSeries, "description">,
+  { translated, origins }: SelectedNames,
+): boolean {
   const { description } = series;
   const known = translated.metric(description);
   const names = [known, ...SUFFIXES[description.type].map((suffix) => known + suffix)];

@@ -3,6 +3,7 @@
 // R1. Names and labels are Prometheus' (expose.ts). A histogram with explicit buckets becomes the series of its buckets, sum and
 //     count; an exponential one becomes a native histogram; a series that has ended gets the stale NaN.
 // R2. 5xx and 429 are tried again, all else that is no success never is (the specification says so).
+// R3. What programs said of themselves goes along as `target_info`, with the newest time of their points, ascending.
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
@@ -13,8 +14,8 @@ import { explicitBuckets } from "./buckets.ts";
 import { type Exposed, exposedOf, type Label } from "./expose.ts";
 import { PrometheusNames } from "./expose-names.ts";
 import type { ForwardedPoint, ForwardOutcome, ForwardTarget } from "./forward.ts";
-import type { DescribedSeries } from "./series.ts";
 import { compressSnappy } from "./snappy.ts";
+import { TargetInfos } from "./target-info.ts";
 
 type Request = MessageInitShape<typeof RemoteWriteV1RequestSchema>;
 type TimeSeries = NonNullable<Request["timeseries"]>[number];
@@ -34,9 +35,10 @@ export function openRemoteWrite(url: URL, clock: Clock): ForwardTarget {
     url.protocol === "https:"
       ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
       : new HttpAgent({ keepAlive: true, maxSockets: 1 });
-  const exposed = new WeakMap<DescribedSeries, Exposed | false>();
+  const exposed = new WeakMap<ForwardedPoint["series"], Exposed | false>();
   const names = new PrometheusNames();
-  const namedOf = (series: DescribedSeries): Exposed | undefined => {
+  const told = new ToldInfos();
+  const namedOf = (series: ForwardedPoint["series"]): Exposed | undefined => {
     let found = exposed.get(series);
     if (found === undefined) exposed.set(series, (found = exposedOf(series, names) ?? false));
     return found === false ? undefined : found;
@@ -44,12 +46,16 @@ export function openRemoteWrite(url: URL, clock: Clock): ForwardTarget {
   return {
     name: `${url.protocol}//${url.host}${url.pathname}`,
     async send(points, signal): Promise<ForwardOutcome> {
-      const timeseries = points.flatMap((point) => timeSeriesOf(point, namedOf(point.series)));
+      const infos = told.newOf(points);
+      const timeseries = [...infos, ...points].flatMap((point) => timeSeriesOf(point, namedOf(point.series)));
       const body = compressSnappy(
         toBinary(RemoteWriteV1RequestSchema, create(RemoteWriteV1RequestSchema, { timeseries })),
       );
       const { status, text, retryAfter } = await post(url, body, { agent, signal });
-      if (status >= 200 && status < 300) return { kind: "taken", refused: 0 };
+      if (status >= 200 && status < 300) {
+        told.note(infos);
+        return { kind: "taken", refused: 0 };
+      }
       const reason = `${status} ${text}`.trim();
       if (status === 429 || status >= 500) {
         const nowMs = Number(clock.nowNs() / NS_PER_MS);
@@ -61,6 +67,32 @@ export function openRemoteWrite(url: URL, clock: Clock): ForwardTarget {
       agent.destroy();
     },
   };
+}
+
+/** Bounded: at the bound all are forgotten, and told again. */
+const INFOS_MAX = 4096;
+
+interface ForwardedInfo extends ForwardedPoint {
+  readonly key: string;
+}
+
+/** R3. When each `target_info` was told last. */
+class ToldInfos {
+  readonly #newestNs = new Map<string, bigint>();
+
+  /** Of the programs of these points, as far as it is newer than what was told. */
+  newOf(points: readonly ForwardedPoint[]): ForwardedInfo[] {
+    const infos = new TargetInfos();
+    for (const { series, point, isStale } of points) if (!isStale) infos.note(series.description, point);
+    return [...infos.all()]
+      .filter(({ key, point }) => point.timestampNs > (this.#newestNs.get(key) ?? 0n))
+      .map(({ key, description, point }) => ({ key, series: { description }, point, value: 1, isStale: false }));
+  }
+
+  note(infos: readonly ForwardedInfo[]): void {
+    if (this.#newestNs.size > INFOS_MAX) this.#newestNs.clear();
+    for (const { key, point } of infos) this.#newestNs.set(key, point.timestampNs);
+  }
 }
 
 /** R1. None: it has no name there. */

@@ -13,7 +13,7 @@ import type { DescribedSeries, Point, Series, SeriesListener } from "./series.ts
 
 /** A point on its way. */
 export interface ForwardedPoint {
-  readonly series: DescribedSeries;
+  readonly series: Pick<DescribedSeries, "description">;
   readonly point: Point;
   /** Of a share of time: over the time since the measurement before. */
   readonly value: number;
