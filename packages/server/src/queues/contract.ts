@@ -276,7 +276,7 @@ export interface QueueEngine extends JournalOwner {
   extend(leases: readonly JobLease[], leaseMs: number): readonly LeaseOutcome[];
   progress(worker: QueueWorker, lease: JobLease, how: { readonly fraction: number; readonly message: string }): void;
   /** No job of this key is handed out or started before `untilMs`. Not durable. */
-  throttle(fairnessKey: string, untilMs: number): void;
+  throttle(worker: QueueWorker, how: { readonly fairnessKey: string; readonly untilMs: number }): void;
 
   /** @returns the number of a job by its id, the server's or its producer's; undefined: not there */
   find(jobId: string): number | undefined;

@@ -266,7 +266,8 @@ export class WorkSession implements QueueWorker, WorkStream, OutboxOwner, Beatin
       }
       case "throttle": {
         const { fairnessKey, until } = kind.value;
-        engine.throttle(parseFairnessKey(fairnessKey, "throttle.fairness_key", this.#limits), msOf(until));
+        const key = parseFairnessKey(fairnessKey, "throttle.fairness_key", this.#limits);
+        engine.throttle(this, { fairnessKey: key, untilMs: msOf(until) });
         return;
       }
       case "drain":

@@ -78,9 +78,9 @@ function* delayed(core: QueueCore, slot: number): Generator<ExplainReason> {
 }
 
 function* throttled(core: QueueCore, slot: number): Generator<ExplainReason> {
-  const { name, throttledUntilMs } = core.jobs.order.keyOf(slot);
-  if (throttledUntilMs <= core.now()) return;
-  yield { code: "throttled", text: `A worker throttled its fairness key`, subject: name, untilMs: throttledUntilMs };
+  const { name, throttledUntilMs: untilMs, throttledBy } = core.jobs.order.keyOf(slot);
+  if (untilMs <= core.now()) return;
+  yield { code: "throttled", text: `Worker ${throttledBy} throttled its fairness key`, subject: name, untilMs };
 }
 
 function* behind({ jobs }: QueueCore, slot: number): Generator<ExplainReason> {

@@ -22,6 +22,8 @@ export class FairKey {
   ready = 0;
   /** Unix ms. */
   throttledUntilMs = 0;
+  /** The id of the worker that throttled it. */
+  throttledBy = "";
   /** Start-time fair queueing: what it has had, in jobs by weight. */
   virtualTime = 0;
   /** Unix ms of its last handout. */

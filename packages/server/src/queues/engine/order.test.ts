@@ -210,7 +210,7 @@ test("a throttled key waits, its offers come back, and others go on", () => {
   const queue = new QueueFixture();
   const worker = queue.worker("w", { window: 1 });
   queue.enqueue({ fairnessKey: "slow" }, { fairnessKey: "slow" }, { fairnessKey: "other" });
-  queue.engine.throttle("slow", queue.nowMs + 1000);
+  queue.engine.throttle(worker, { fairnessKey: "slow", untilMs: queue.nowMs + 1000 });
   expect([...worker.offers.keys()]).toEqual([3]);
   queue.ack(worker, 3);
   expect(worker.load).toBe(0);
@@ -220,8 +220,8 @@ test("a throttled key waits, its offers come back, and others go on", () => {
   ]);
   queue.clock.advance(1000);
   expect([...worker.offers.keys()]).toEqual([1]);
-  queue.engine.throttle("slow", queue.nowMs + 1000);
-  queue.engine.throttle("slow", 0);
+  queue.engine.throttle(worker, { fairnessKey: "slow", untilMs: queue.nowMs + 1000 });
+  queue.engine.throttle(worker, { fairnessKey: "slow", untilMs: 0 });
   expect(worker.load, "set, so a past time ends it").toBe(1);
 });
 

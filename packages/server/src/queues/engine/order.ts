@@ -184,9 +184,10 @@ export class ReadyOrder {
   }
 
   /** A past time ends the throttle. */
-  throttle(name: string, untilMs: number, nowMs: number): void {
+  throttle(name: string, { untilMs, by }: { readonly untilMs: number; readonly by: string }, nowMs: number): void {
     const key = this.#need(name);
     key.throttledUntilMs = untilMs;
+    key.throttledBy = by;
     if (untilMs <= nowMs) {
       if (key.throttleIndex !== NONE) this.#throttles.remove(key.throttleIndex);
     } else if (key.throttleIndex === NONE) this.#throttles.push(key);

@@ -298,14 +298,14 @@ class Engine implements QueueEngine, EngineBeforeOpen {
     this.#commands.progress(this.#core.jobs.workers.find(worker), lease, how);
   }
 
-  throttle(fairnessKey: string, untilMs: number): void {
+  throttle(...[{ id }, { fairnessKey, untilMs }]: Parameters<QueueEngine["throttle"]>): void {
     const { order, leases } = this.#core.jobs;
     const nowMs = this.#core.now();
     if (order.findKey(fairnessKey) === undefined && order.keyCount >= KEYS_MAX) {
       const message = `Cannot throttle a fairness key of queue "${this.#core.name}": it has ${KEYS_MAX} keys already`;
       throw new LimitExceeded(message, `queue:${this.#core.name}/fairness keys`);
     }
-    order.throttle(fairnessKey, untilMs, nowMs);
+    order.throttle(fairnessKey, { untilMs, by: id }, nowMs);
     if (untilMs > nowMs && (order.findKey(fairnessKey)?.active ?? 0) > 0) {
       const offers = leases.all().filter((each) => each.isOffer && order.keyOf(each.slot).name === fairnessKey);
       this.#dispatch.takeBack(offers, "paused", nowMs);

@@ -139,7 +139,10 @@ export class History {
         }
         return;
       case "throttle":
-        engine.throttle(`f${pick % 3}`, size % 3 === 0 ? 0 : this.world.queue.nowMs + size * 40);
+        for (const worker of this.#some([...this.world.workers.values()], pick)) {
+          const untilMs = size % 3 === 0 ? 0 : this.world.queue.nowMs + size * 40;
+          engine.throttle(worker, { fairnessKey: `f${pick % 3}`, untilMs });
+        }
         return;
       case "cancel":
         for (const job of this.#some(this.world.live(), pick)) {
