@@ -12,9 +12,8 @@ let folder: TemporaryFolder;
 /** A data folder with a log of several segments. */
 beforeEach(async () => {
   folder = await openTemporaryFolder("doctor");
-  await using server = await startServer(["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "8KiB"], {
-    folder: folder.path,
-  });
+  const small = ["--segment-bytes", "64KiB", "--limits-entry-bytes-max", "8KiB", "--metrics-history", "off"];
+  await using server = await startServer(small, { folder: folder.path });
   await using client = openLogClient(server.address);
   const entries = Array.from({ length: 100 }, (_, i) => ({ application: "a", message: `${i} ${"x".repeat(1000)}` }));
   for (let i = 0; i < 5; i += 1) await client.write(...entries);
@@ -103,4 +102,36 @@ test("a folder that a server has open, and one that is none", async () => {
   const none = await runDoctor(".");
   expect(none.exitCode).toBe(4);
   expect(none.stderr).toContain("it has no file FORMAT; check the path");
+});
+
+test("the history of metrics is verified, too", async () => {
+  {
+    await using server = await startServer([], { folder: folder.path });
+    const push = ["metrics", "push", "--server", server.address];
+    expect(await runCli(push, { folder: folder.path, input: "orders 7\n" })).toMatchObject({ exitCode: 0 });
+    server.kill("SIGTERM");
+    await server.ended();
+  }
+  const good = await runDoctor("data");
+  expect(good).toMatchObject({ exitCode: 0 });
+  expect(good.stdout).toMatch(/^metrics points: \d+ records?, .*\n/mu);
+
+  const points = join(folder.path, "data/metrics/points");
+  const [first = ""] = (await readdir(points)).filter((name) => name.endsWith(".frames"));
+  const bytes = await readFile(join(points, first));
+  const at = bytes.indexOf("orders");
+  expect(at).toBeGreaterThan(0);
+  await using handle = await open(join(points, first), "r+");
+  await handle.write(Buffer.from("ardens"), 0, 6, at);
+  const bad = await runDoctor("data", "--output", "json");
+  expect(bad.exitCode).toBe(6);
+  const rows = bad.stdout
+    .trim()
+    .split("\n")
+    .map((row) => JSON.parse(row) as { metrics?: string; missing: unknown[]; segments: { damaged: unknown[] }[] });
+  const lost = rows
+    .filter(({ metrics }) => metrics === "points")
+    .flatMap(({ missing, segments: all }) => [...missing, ...all.flatMap(({ damaged }) => damaged)]);
+  // At the end of the log it is missing, for the log knows how far it was durable; before that it is damaged.
+  expect(lost).toHaveLength(1);
 });

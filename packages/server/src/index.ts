@@ -12,6 +12,7 @@ export {
 export { SluiceError } from "./errors.ts";
 export { PortInUse } from "./http/open-listeners.ts";
 export { entryFrameCodec } from "./logs/frame-codec.ts";
+export { metricsFrameCodec } from "./metrics/history/record.ts";
 export { BadExposition } from "./metrics/prometheus-line.ts";
 export { ExpositionPoints, type ExpositionPointsOptions } from "./metrics/prometheus-push.ts";
 export { queueFrameCodec } from "./queues/journal/queue-journal.ts";

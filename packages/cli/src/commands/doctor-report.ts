@@ -1,4 +1,4 @@
-// What an examination of a log found, or of a queue's journal, in words.
+// What an examination of a log found, or of what is kept in one (a queue, metrics), in words.
 import type { LogHealth, SegmentHealth } from "@sluice/server";
 import type { Output } from "../output.ts";
 import { formatBytes, formatCount, plural } from "../terminal.ts";
@@ -7,12 +7,10 @@ import { formatBytes, formatCount, plural } from "../terminal.ts";
 export async function tellLog(
   output: Output,
   log: LogHealth,
-  { isRepair, isQueue = false }: { readonly isRepair: boolean; readonly isQueue?: boolean },
+  { isRepair, kind = "log" }: { readonly isRepair: boolean; readonly kind?: "log" | "queue" | "metrics" },
 ): Promise<void> {
   const { paint } = output;
-  const title = isQueue
-    ? `queue ${log.name}: ${plural(log.entries, "record")}`
-    : `log ${log.name}: ${plural(log.entries, "entry", "entries")}`;
+  const count = kind === "log" ? plural(log.entries, "entry", "entries") : plural(log.entries, "record");
   const leftovers = log.leftovers.map((name) =>
     paint(
       "yellow",
@@ -22,7 +20,7 @@ export async function tellLog(
   await output.result({
     text: () =>
       [
-        `${title}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
+        `${kind} ${log.name}: ${count}, ${formatBytes(log.bytes)} in ${plural(log.segments.length, "segment")}`,
         ...log.missing.map(({ first, last }) => paint("red", `  entries ${range(first, last)} are missing`)),
         ...(log.epochs === "damaged"
           ? [paint("red", "  the table of epochs is damaged; the next start begins a new epoch")]
@@ -31,7 +29,7 @@ export async function tellLog(
         ...leftovers,
         ...log.segments.flatMap((segment) => textOf(segment, output)),
       ].join("\n"),
-    json: () => (isQueue ? { queue: log.name, ...log } : log),
+    json: () => (kind === "log" ? log : { [kind]: log.name, ...log }),
   });
 }
 

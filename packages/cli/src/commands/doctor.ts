@@ -4,6 +4,7 @@ import {
   type DoctorReport,
   entryFrameCodec,
   examineDataFolder,
+  metricsFrameCodec,
   nodeFileSystem,
   queueFrameCodec,
   systemClock,
@@ -24,7 +25,7 @@ interface DoctorOptions {
 export function doctorCommand(context: CommandContext): Command {
   return addOutputOption(new Command("doctor"))
     .description(
-      "Verifies every checksum of a data folder or a backup, queues included, and every index against its entries. It refuses a folder that " +
+      "Verifies every checksum of a data folder or a backup, queues and the history of metrics included, and every index against its entries. It refuses a folder that " +
         "a server has open. Without --repair nothing is changed. " +
         `The exit code is ${EXIT.damaged} when stored data is damaged or missing.`,
     )
@@ -43,12 +44,13 @@ export function doctorCommand(context: CommandContext): Command {
       const report = await examine(resolve(context.folder, folder), options, context);
       const output = createOutput(context, options.output);
       for (const log of report.logs) await tellLog(output, log, { isRepair: options.repair });
-      for (const queue of report.queues) await tellLog(output, queue, { isRepair: options.repair, isQueue: true });
+      for (const queue of report.queues) await tellLog(output, queue, { isRepair: options.repair, kind: "queue" });
+      for (const log of report.metrics) await tellLog(output, log, { isRepair: options.repair, kind: "metrics" });
       if (report.isHealthy) return;
       throw new CommandFailure("Stored data is damaged or missing", {
         exitCode: EXIT.damaged,
         hint:
-          "Readers of a log are told of each gap; a queue that is damaged is not opened. " +
+          "Readers of a log are told of each gap; a queue that is damaged is not opened; metrics lack the points. " +
           "Restore the folder from a copy if you have one.",
       });
     });
@@ -63,6 +65,7 @@ async function examine(folder: string, { repair }: DoctorOptions, context: Comma
       fileSystem: nodeFileSystem,
       codec: entryFrameCodec,
       queueCodec: queueFrameCodec,
+      metricsCodec: metricsFrameCodec,
       clock: systemClock,
       repair,
       onProgress: ({ bytesDone, bytesTotal }) => progress.update(bytesDone, bytesTotal),

@@ -31,6 +31,8 @@ export interface DoctorRequest {
   readonly codec: FrameCodec;
   /** Of the journals of queues; without it they are not examined. */
   readonly queueCodec?: FrameCodec;
+  /** Of the history of metrics; without it that is not examined. */
+  readonly metricsCodec?: FrameCodec;
   readonly clock: Clock;
   /** Writes indexes and tables anew, cuts the torn end, removes what an interrupted write left. */
   readonly repair: boolean;
@@ -39,7 +41,7 @@ export interface DoctorRequest {
   readonly lock?: (folder: string) => Disposable;
 }
 
-/** Frames examined so far, of all logs and queues. */
+/** Frames examined so far, of all logs, queues and the history of metrics. */
 export interface DoctorProgress {
   readonly log: string;
   readonly bytesDone: number;
@@ -50,6 +52,8 @@ export interface DoctorReport {
   readonly logs: readonly LogHealth[];
   /** Their journals, which are logs of records. One that is damaged is not opened. */
   readonly queues: readonly LogHealth[];
+  /** The two logs of their history. Where one is damaged, points are missing. */
+  readonly metrics: readonly LogHealth[];
   /** Nothing is damaged or missing. What was never acknowledged, or can be derived, is no fault. */
   readonly isHealthy: boolean;
 }
@@ -91,24 +95,34 @@ export async function examineDataFolder(request: DoctorRequest): Promise<DoctorR
 }
 
 async function examineLogs(request: DoctorRequest): Promise<DoctorReport> {
-  const { folder, fileSystem, codec, queueCodec } = request;
-  const logs = await takeStockOfAll(fileSystem, `${folder}/logs`, codec);
-  const queues = queueCodec === undefined ? [] : await takeStockOfAll(fileSystem, `${folder}/queues`, queueCodec);
-  const progress = { bytesDone: 0, bytesTotal: [...logs, ...queues].reduce((sum, log) => sum + log.bytesTotal, 0) };
+  const { codec, queueCodec, metricsCodec } = request;
+  const logs = await takeStockOfAll(request, "logs", codec);
+  const queues = await takeStockOfAll(request, "queues", queueCodec);
+  const metrics = await takeStockOfAll(request, "metrics", metricsCodec);
+  const all = [...logs, ...queues, ...metrics];
+  const progress = { bytesDone: 0, bytesTotal: all.reduce((sum, log) => sum + log.bytesTotal, 0) };
   const health: LogHealth[] = [];
-  for (const log of [...logs, ...queues]) health.push(await examineLog(request, log, progress));
+  for (const log of all) health.push(await examineLog(request, log, progress));
+  const metricsAt = logs.length + queues.length;
   return {
     logs: health.slice(0, logs.length),
-    queues: health.slice(logs.length),
+    queues: health.slice(logs.length, metricsAt),
+    metrics: health.slice(metricsAt),
     isHealthy: health.every(isHealthy),
   };
 }
 
 /** Of all logs in a folder, which may be missing. What begins with a dot is no log: not yet, or no longer. */
-async function takeStockOfAll(fileSystem: FileSystem, folder: string, codec: FrameCodec): Promise<Examination[]> {
+async function takeStockOfAll(
+  { fileSystem, folder }: DoctorRequest,
+  part: string,
+  codec: FrameCodec | undefined,
+): Promise<Examination[]> {
+  if (codec === undefined) return [];
   const logs: Examination[] = [];
-  for (const name of await listIfThere(fileSystem, folder)) {
-    if (!name.startsWith(".")) logs.push(await takeStock(fileSystem, { name, folder: `${folder}/${name}`, codec }));
+  for (const name of await listIfThere(fileSystem, `${folder}/${part}`)) {
+    if (name.startsWith(".")) continue;
+    logs.push(await takeStock(fileSystem, { name, folder: `${folder}/${part}/${name}`, codec }));
   }
   return logs;
 }
