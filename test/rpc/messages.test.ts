@@ -1,8 +1,12 @@
 // Messages: split anywhere, of any size, compressed, over the limit; and ready-made frames.
+import { once } from "node:events";
+import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { toBinary, create } from "@bufbuild/protobuf";
 import { Code, codecOf, frameOf, Frames } from "@sluice/rpc";
 import { expect, test } from "vitest";
+import { PREFACE } from "../../packages/rpc/src/http2/frame.ts";
+import { dataFrame, headersFrame, settingsFrame } from "../../packages/rpc/src/http2/testing/frames.ts";
 import { CountResponseSchema, EchoRequestSchema, EchoResponseSchema, SumRequestSchema } from "./gen/echo_pb.ts";
 import { callFields, expectOwnBytes, fieldOf, openWire, overBothTransports, startEcho } from "./support.ts";
 
@@ -51,6 +55,58 @@ overBothTransports((transport) => {
     await using wire = await openWire(transport, echo.listener.address);
     const answer = await wire.request(callFields("Sum"), Buffer.alloc(5 * 1000));
     expect(answer.data).toEqual(Buffer.of(0, 0, 0, 0, 3, 0x10, 0xe8, 0x07));
+  });
+
+  test("a request in one frame that its handler keeps stays as it was", async () => {
+    const payloads: Uint8Array[] = [];
+    const isDone = Promise.withResolvers<void>();
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo({ payload }) {
+          payloads.push(payload);
+          if (payloads.length === 3) isDone.resolve();
+          return {};
+        },
+      },
+    });
+    const socket = connect(echo.listener.port, "127.0.0.1");
+    socket.write(Buffer.concat([PREFACE, settingsFrame()]));
+    for (const [at, text] of ["first", "second", "third"].entries()) {
+      const message = toBinary(EchoRequestSchema, create(EchoRequestSchema, { payload: Buffer.from(text) }));
+      const streamId = 2 * at + 1;
+      const request = [
+        headersFrame(streamId, callFields("Echo")),
+        dataFrame(streamId, frameOf(message), { endStream: true }),
+      ];
+      // Each comes in a read of its own: what is answered was read.
+      const answered = once(socket, "data");
+      socket.write(Buffer.concat(request));
+      await answered;
+    }
+    await isDone.promise;
+    const kept = payloads.map((payload) => Buffer.from(payload).toString());
+    const closed = once(socket, "close");
+    socket.destroy();
+    await closed;
+    expect(kept).toEqual(["first", "second", "third"]);
+  });
+
+  test("what handlers and callers keep of messages stays as it was", async () => {
+    const kept: Uint8Array[] = [];
+    await using echo = await startEcho(transport, {
+      handlers: {
+        echo({ payload }) {
+          kept.push(payload);
+          return { payload };
+        },
+      },
+    });
+    const sent = [3, 100, 5000, 15_000, 40_000].map((length, at) => new Uint8Array(length).fill(at + 1));
+    const answers: Uint8Array[] = [];
+    for (const payload of sent) answers.push((await echo.client.echo({ payload })).payload);
+    await echo.client.echo({ payload: new Uint8Array(200_000) });
+    expect(kept.slice(0, -1)).toEqual(sent);
+    expect(answers).toEqual(sent);
   });
 
   test("messages larger than all windows arrive whole, both ways", async () => {
