@@ -4,7 +4,8 @@
 //   openJournal → openLog → replay.ts → JournalOwner
 //   cleaner.ts: the oldest segment's live records go to the end, then it is dropped
 //
-// J1. Records of a turn, and all that come while a commit runs, go to disk together: one batch on its way, one being filled.
+// J1. Records of a turn, and all that come while a commit runs, go to disk together: one batch on its way, one being filled, which
+//     may wait for those whom the last one answered (`gathering.ts`).
 // J2. `append` either adds a whole record or has changed nothing. What it has taken becomes durable, or the journal fails as
 //     a whole: `onFailure` once, `durable` rejects, nothing more is appended.
 // J3. `admit` refuses earlier than `append`: while the disk is nearly full, things can still be ended.
@@ -16,6 +17,7 @@ import { DataLoss, LimitExceeded, SluiceError } from "../errors.ts";
 import { Cleaner } from "./cleaner.ts";
 import type { Journal, JournalOwner, JournalSubject, Place, RecordFormat } from "./contract.ts";
 import { DiskSpace } from "./disk-space.ts";
+import { Gathering } from "./gathering.ts";
 import { DEFAULT_JOURNAL_OPTIONS, type JournalOptions } from "./options.ts";
 import { openRecordLog } from "./record-log.ts";
 import { type RecordBatch, RecordBatches } from "./record-batch.ts";
@@ -91,6 +93,7 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
   readonly #space: DiskSpace;
   readonly #batches: RecordBatches<New>;
   readonly #cleaner: Cleaner<Stored, New>;
+  readonly #gathering: Gathering;
   readonly #resources: AsyncDisposableStack;
   readonly #listeners: ((error: Error) => void)[] = [];
   #state: State = { kind: "open" };
@@ -125,6 +128,7 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
     this.#space = space;
     this.#batches = request.batches ?? new RecordBatches(format);
     this.#resources = parts.resources;
+    this.#gathering = new Gathering(clock);
     this.#next = log.writer.next;
     this.#durable = this.#next - 1;
     this.#cleaner = new Cleaner({ log, clock, owner, format, space, options, onFault, journal: this });
@@ -241,8 +245,15 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      if (this.#underway.length === 0) this.#hand();
+      this.#handGathered();
     });
+  }
+
+  /** J1. */
+  #handGathered(): void {
+    if (this.#open === undefined || this.#underway.length > 0) return;
+    if (this.#gathering.waits(this.#open.count)) this.#schedule();
+    else this.#hand();
   }
 
   /** Gives the log what was gathered. */
@@ -251,6 +262,7 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
     if (batch === undefined || batch.count === 0 || this.#state.kind !== "open") return;
     this.#open = undefined;
     this.#underway.push(batch);
+    this.#gathering.begin();
     try {
       this.#log.writer.append(batch.first, batch.toBatch()).then(
         () => this.#committed(batch),
@@ -265,14 +277,13 @@ class LogJournal<Stored, New> implements OpenJournal<New> {
     this.#underway.shift();
     this.#durable = batch.last;
     this.#pendingBytes -= batch.bytes;
+    this.#gathering.end({ answered: batch.count, waiting: this.#open?.count ?? 0 });
     this.#owner.committed?.(batch.last);
     batch.resolve();
     this.#batches.give(batch);
     this.#admitWaiters();
     // Behind those who waited for this batch: what they append now joins the next one.
-    queueMicrotask(() => {
-      if (this.#underway.length === 0) this.#hand();
-    });
+    queueMicrotask(() => this.#handGathered());
     this.#cleaner.wake(batch.bytes);
   }
 

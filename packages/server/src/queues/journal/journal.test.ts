@@ -70,6 +70,26 @@ describe("a journal", () => {
     expect(place.writes).toBe(before + 2);
   });
 
+  test("makes one commit of those whom a slow one answered, though they do not come back together", async () => {
+    await using place = await JournalPlace.make();
+    await using opened = await place.open();
+    const { journal, queue } = opened;
+    place.isHeld = true;
+    const answered = [queue.add(10), queue.add(10)];
+    await turn();
+    place.clock.advance(1);
+    place.isHeld = false;
+    place.release();
+    await journal.durable(answered[1]!.place);
+    const before = place.writes;
+    queue.add(10);
+    await turn();
+    await turn();
+    expect(place.writes).toBe(before);
+    await journal.durable(queue.add(10).place);
+    expect(place.writes).toBe(before + 1);
+  });
+
   test("tells nobody that a record is durable before it is", async () => {
     await using place = await JournalPlace.make();
     await using opened = await place.open();
