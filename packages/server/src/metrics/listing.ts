@@ -13,7 +13,7 @@ import { InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { Baseline } from "./baseline.ts";
-import { parseSeriesQuery, type SeriesQuery } from "./query.ts";
+import { parseSeriesQuery, seriesIn, type SeriesQuery } from "./query.ts";
 import type { Series, SeriesTable } from "./series.ts";
 
 /** @throws InvalidRequest */
@@ -39,7 +39,7 @@ export function listSeries(
   request: ListSeriesRequest,
   query: SeriesQuery,
 ): MessageInitShape<typeof ListSeriesResponseSchema> {
-  const found = [...table.all()].filter((series) => query.matches(series));
+  const found = [...seriesIn(table, query)];
   const placed = found.map((series) => ({ series, place: placeOf(series) }));
   const sorted = placed.toSorted((a, b) => (a.place < b.place ? -1 : a.place > b.place ? 1 : 0));
   const { page, nextPageToken } = pageOf(sorted, ({ place }) => place, request);

@@ -6,11 +6,13 @@ import { type FieldViolation, InvalidRequest } from "../errors.ts";
 import type { Limits } from "../limits.ts";
 import { matchesGlob } from "../stream/glob.ts";
 import { OtlpOrigins } from "./otlp-origin.ts";
-import type { DescribedSeries } from "./series.ts";
+import type { DescribedSeries, Series, SeriesTable } from "./series.ts";
 
 /** Which series. */
 export interface SeriesQuery {
   readonly matchesName: (name: string) => boolean;
+  /** Of a series whose name matches. */
+  readonly matchesLabels: (series: DescribedSeries) => boolean;
   readonly matches: (series: DescribedSeries) => boolean;
   /** The same text for queries that ask for the same series. */
   readonly key: string;
@@ -36,6 +38,17 @@ export interface MetricsQuery extends SeriesQuery {
   readonly isRaw?: boolean;
   /** Of histograms and summaries, 0 to 1. */
   readonly quantiles: readonly number[];
+}
+
+/** Those of a table. A name is looked at once, however many series have it. */
+export function* seriesIn(
+  table: Pick<SeriesTable, "names" | "named">,
+  { matchesName, matchesLabels }: SeriesQuery,
+): Generator<Series, void, undefined> {
+  for (const name of table.names()) {
+    if (!matchesName(name)) continue;
+    for (const series of table.named(name)) if (matchesLabels(series)) yield series;
+  }
 }
 
 const INTERVAL_MS_MIN = 10;
@@ -139,12 +152,12 @@ function parseSeries(
   );
   const matchesName = (name: string): boolean =>
     metricNames.length === 0 || metricNames.some((pattern) => matchesGlob(pattern, name));
+  const matchesLabels = (series: DescribedSeries): boolean =>
+    wanted.every(([label, value]) => labelOf(series, label) === value) && tests.every((test) => test(series));
   return {
     matchesName,
-    matches: (series) =>
-      matchesName(series.description.name) &&
-      wanted.every(([label, value]) => labelOf(series, label) === value) &&
-      tests.every((test) => test(series)),
+    matchesLabels,
+    matches: (series) => matchesName(series.description.name) && matchesLabels(series),
     key: JSON.stringify([
       metricNames.toSorted(),
       wanted.toSorted(([a], [b]) => (a < b ? -1 : 1)),

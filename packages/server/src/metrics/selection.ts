@@ -10,7 +10,7 @@ import { PointCause } from "@sluice/api";
 import type { Clock, Timer } from "../store/contract.ts";
 import { ByteSink } from "../stream/byte-sink.ts";
 import { Baseline } from "./baseline.ts";
-import type { MetricsQuery } from "./query.ts";
+import { type MetricsQuery, seriesIn } from "./query.ts";
 import type { Series, SeriesListener, SeriesTable } from "./series.ts";
 
 /** A subscriber, as its selection sees it. */
@@ -88,7 +88,7 @@ export class Selection implements SeriesListener, Disposable {
   constructor(options: SelectionOptions) {
     this.#options = options;
     const { query, table, clock } = options;
-    for (const series of table.all()) this.#admit(series);
+    for (const series of seriesIn(table, query)) this.#admit(series);
     this.#inStep = new Baseline(query);
     this.#inStep.skip(this.#series);
     // Samples do not wait for points: thousands of selections need not hear of each.
@@ -106,6 +106,11 @@ export class Selection implements SeriesListener, Disposable {
   /** Its series, as they are now. */
   series(): Iterable<Series> {
     return this.#series;
+  }
+
+  /** Whether some were left out, for there were too many. */
+  get isFull(): boolean {
+    return this.#leftOut > 0;
   }
 
   get subscribers(): number {
@@ -154,7 +159,7 @@ export class Selection implements SeriesListener, Disposable {
   }
 
   onAdded(series: Series): void {
-    if (this.#admit(series)) this.#onChange();
+    if (this.#options.query.matches(series) && this.#admit(series)) this.#onChange();
   }
 
   onPoint(series: Series): void {
@@ -180,9 +185,9 @@ export class Selection implements SeriesListener, Disposable {
     return this.#options.query.mode === "on-change" ? PointCause.CHANGE : PointCause.SAMPLE;
   }
 
+  /** Takes one that matches, if there is room. */
   #admit(series: Series): boolean {
-    const { query, seriesMax } = this.#options;
-    if (!query.matches(series)) return false;
+    const { seriesMax } = this.#options;
     if (this.#series.size >= seriesMax) {
       this.#leftOut++;
       if (this.#leftOut === 1) for (const { reader } of this.#seats.values()) reader.onLeftOut(1);

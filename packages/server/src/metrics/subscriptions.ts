@@ -7,7 +7,7 @@ import { Heartbeats } from "../stream/heartbeat.ts";
 import { Durations } from "../telemetry/durations.ts";
 import type { Instrument, Reporter } from "../telemetry/instrument.ts";
 import type { HistoryLog } from "./history/history-log.ts";
-import type { MetricsQuery } from "./query.ts";
+import { type MetricsQuery, seriesIn } from "./query.ts";
 import { Selection } from "./selection.ts";
 import type { SeriesTable } from "./series.ts";
 import { findPast } from "./past.ts";
@@ -76,9 +76,8 @@ export class Subscriptions implements Disposable {
       const text = `Cannot subscribe to metrics: the server has ${this.#open.size} subscriptions, its limit`;
       throw new LimitExceeded(text, "subscriptions to metrics");
     }
-    if (query.seriesMax > 0) this.#refuseTooMany(query);
     const { selection, key } = this.#selectionOf(query);
-    const past = this.#findPast(query, selection, key);
+    const past = this.#begin(query, selection, key);
     const subscription = new Subscription({
       query,
       past,
@@ -105,8 +104,10 @@ export class Subscriptions implements Disposable {
     for (const subscription of this.#open) subscription.close();
   }
 
-  #findPast(query: MetricsQuery, selection: Selection, key: string): Past | undefined {
+  /** What comes first. @throws LimitExceeded, and what `findPast` throws: then the selection is left as it was */
+  #begin(query: MetricsQuery, selection: Selection, key: string): Past | undefined {
     try {
+      if (query.seriesMax > 0 && selection.isFull) this.#refuseTooMany(query);
       return findPast(query, selection, this.#options.log);
     } catch (error) {
       this.#leave(selection, key);
@@ -149,7 +150,7 @@ export class Subscriptions implements Disposable {
 
   #refuseTooMany(query: MetricsQuery): void {
     let count = 0;
-    for (const series of this.#options.table.all()) if (query.matches(series)) count++;
+    for (const _ of seriesIn(this.#options.table, query)) count++;
     if (count <= query.seriesMax) return;
     const text = `Cannot subscribe: ${count} series match, max_series is ${query.seriesMax}; name fewer or raise it`;
     throw new LimitExceeded(text, "series of a subscription");
