@@ -35,6 +35,9 @@ const peers: readonly PeerName[] = [
 ];
 /** What any server on Node can reach with large messages: it does nothing but read and write, and only h2load can call it. */
 const ceiling: PeerName = "node:net";
+/** Ourselves with what packages/rpc/README.md advises for large messages. */
+const tuned = `${us} tuned`;
+const tunedFlags = ["--minor-gc-task-trigger=20"] as const;
 /** Whose changing headers are measured as well: the fast ones, and the one that Node's users have. */
 const peersOfHeaders: readonly string[] = ["grpc-js", "grpc-go tuned", "tonic tuned"];
 
@@ -69,6 +72,7 @@ export const unary: Scenario = {
       notes: [
         `a message of ${messageBytes} B each way unless the case says otherwise; every answer's status and length is verified`,
         "ours: a typed handler behind the ordinary API, with deadlines, metadata and cancellation in place",
+        `${tuned}: the same on Node with ${tunedFlags.join(" ")}`,
         h2load === undefined
           ? "the client is our own, for h2load is not installed; so there is no case over TLS"
           : "the client is h2load where no case says otherwise",
@@ -87,7 +91,8 @@ async function measureAll(context: ScenarioContext, how: { readonly isSecure: bo
   const { contestants, missing } = partEntrants(await Promise.all(names.map((who) => findPeer(who, options))));
   const words = [join(root, "bench/servers/sluice-rpc.ts"), ...serverArguments(options, "plain")];
   const ours = { who: us, command: nodeServer(words, options.withMemoryProbe) };
-  return await withServers([ours, ...contestants], async (all) => {
+  const oursTuned = { who: tuned, command: nodeServer([...tunedFlags, ...words], options.withMemoryProbe) };
+  return await withServers([ours, oursTuned, ...contestants], async (all) => {
     const servers = all.filter(({ who }) => who !== ceiling);
     const ordinary = all.filter(({ who }) => !isEncoded(who) && !isTuned(who));
     const cases: CaseOutcome[] = [];
@@ -100,7 +105,9 @@ async function measureAll(context: ScenarioContext, how: { readonly isSecure: bo
       for (const shape of [oneConnection, manyConnections]) {
         const echo = { ...shape, messageBytes: size, isSecure };
         const isLarge = size > messageBytes;
-        const taking = isLarge ? ordinary : ordinary.filter(({ who }) => who !== ceiling);
+        const taking = isLarge
+          ? all.filter(({ who }) => who === tuned || !(isEncoded(who) || isTuned(who)))
+          : ordinary.filter(({ who }) => who !== ceiling);
         const costs = isLarge && !isSecure ? new CostMeter("call") : undefined;
         cases.push(...(await measureEcho(context, taking, echo, hasH2load, costs)));
       }
