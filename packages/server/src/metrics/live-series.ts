@@ -147,7 +147,7 @@ export class Series implements DescribedSeries {
   }
 
   label(name: string): string {
-    return labelIn(this.labels, name);
+    return this.#departed === undefined ? this.#columns.label(this.#row, name) : labelIn(this.labels, name);
   }
 
   /** V1: before its row goes. Answers the row. For the table. */

@@ -8,7 +8,7 @@
 // C3. A row that is let go is given again. Whoever has to do with its series longer copies before what it needs.
 // `npm run bench -- metrics-memory` shows what it is for.
 import { grown } from "./columns.ts";
-import { keyPrefix, labelsOfText, labelsText } from "./series-key.ts";
+import { keyPrefix, labelInText, labelsOfText, labelsText } from "./series-key.ts";
 import type { Point, SeriesDescription } from "./point.ts";
 
 /** What series of a metric share. */
@@ -122,6 +122,12 @@ export class SeriesColumns {
 
   labels(row: number): SeriesDescription["labels"] {
     return this.#has(row, IS_ODD) ? this.#odd.get(row)!.labels : labelsOfText(this.#labelsText(row));
+  }
+
+  /** The value of one of them; "": it is not there. */
+  label(row: number, name: string): string {
+    if (!this.#has(row, IS_ODD)) return labelInText(this.#labelsText(row), name);
+    return this.#odd.get(row)!.labels.find(([label]) => label === name)?.[1] ?? "";
   }
 
   point(row: number): Point {

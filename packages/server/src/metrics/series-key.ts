@@ -34,6 +34,18 @@ export function labelsOfText(text: string): Labels {
   return labels;
 }
 
+/** The value of one of them, without reading the others; "": it is not there. */
+export function labelInText(text: string, name: string): string {
+  const head = `${escape(name)}=`;
+  for (let at = text.indexOf(head); at >= 0; at = text.indexOf(head, at + 1)) {
+    // A label begins with the text, or behind a comma that is not of a value.
+    if (at > 0 && (text[at - 1] !== "," || isEscaped(text, at - 1))) continue;
+    const start = at + head.length;
+    return unescape(text.slice(start, endOf(text, start, ",")));
+  }
+  return "";
+}
+
 /** The next one that is not escaped. */
 function endOf(text: string, from: number, mark: string): number {
   let at = text.indexOf(mark, from);
