@@ -1,7 +1,8 @@
 // Opens files for those who read many, in threads of their own.
 //
-// OP1. A folder that is shared has its thread, up to `THREADS_MAX`: a network's file system that hangs holds up nobody but who reads
-//      from it, neither the event loop nor the threads that everything else writes with.
+// OP1. A folder that is shared has its thread, up to `THREADS_MAX`: a network's file system that takes its time to open a file holds up
+//      who opens files there, neither the event loop nor the threads that everything else writes with. (What is large is then read by
+//      these all the same, `READS_MAX` of turns.ts at once.)
 // OP2. What is asked for in one turn of the event loop goes to a thread in one message.
 // OP3. A thread is started on first use and keeps no process alive. When it dies, what it was asked for fails, and the next
 //      one starts another.
