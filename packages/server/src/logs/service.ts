@@ -113,48 +113,10 @@ export function serveLog(name: string, log: Log, quotaBytes?: number): ServedLog
 /** @throws InvalidRequest when a log's name is none */
 export function createLogService(options: LogServiceOptions): LogServiceHandle {
   const { authorize, clock, limits = DEFAULT_LIMITS, heartbeatMs = DEFAULT_HEARTBEAT_MS, routes = [] } = options;
-  const controls = new ControlFrames(CONTROL_FIELD);
-  const batchControls = new ControlFrames(BATCH_CONTROL_FIELD);
-  const batchEncoder = new BatchEncoder();
-  const otlpControls = new ControlFrames(OTLP_CONTROL_FIELD);
+  const access = new LogAccess(options.logs, authorize);
   const followers = new Followers({ clock, max: limits.followersMax });
-  const matchers = new SharedMatchers();
-  const logs = new Map(options.logs.map((log) => [log.name, log]));
+  const streams = new LogStreams(options.logs, { access, followers, limits });
   const targets = createWriteTargets({ logs: options.logs, routes, authorize, clock, limits });
-  const otlpEncoders = new Map(options.logs.map(({ name, dictionary }) => [name, new OtlpBatchEncoder(dictionary)]));
-  let isDraining = false;
-
-  function openLog(subject: Subject, action: Action, name: LogName): ServedLog {
-    authorize(subject, action, { type: "log", name });
-    const log = logs.get(name);
-    if (log === undefined) throw new NotFound("log", name, "this server was started without it");
-    return log;
-  }
-
-  function mayDescribe(subject: Subject, name: string): boolean {
-    try {
-      authorize(subject, "describe", { type: "log", name });
-      return true;
-    } catch (error) {
-      if (error instanceof PermissionDenied) return false;
-      throw error;
-    }
-  }
-
-  const plainBatches = (_log: string): BatchForm => ({ batchControls, encoder: batchEncoder });
-  const otlpBatches = (log: string): BatchForm => ({ batchControls: otlpControls, encoder: otlpEncoders.get(log)! });
-
-  function streamLogs(
-    defaults: QueryDefaults,
-    batchesOf = plainBatches,
-  ): (request: LogStreamRequest, call: Call) => FrameSource | AsyncIterable<Frames> {
-    return (request, call) => {
-      const query = parseLogQuery(request, limits, defaults);
-      const { reader } = openLog(subjectOf(call), "read", query.log);
-      if (isDraining && query.isFollowing) throw new Draining();
-      return readLogs(query, call, { reader, followers, matchers, controls, ...batchesOf(query.log) });
-    };
-  }
 
   async function write(
     subject: Subject,
@@ -166,16 +128,18 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
   }
 
   function exportOtlp(subject: Subject, request: Uint8Array): ReturnType<typeof exportLogs> {
-    const dictionaryOf = (name: LogName) => logs.get(name)!.dictionary;
+    const dictionaryOf = (name: LogName) => access.find(name)!.dictionary;
     return exportLogs(request, { ...targets, target: targets.find(subject, ""), limits, dictionaryOf });
   }
 
+  const plain = { hasControls: true, heartbeatMs, hasBatches: false };
+  const batches = { hasControls: true, heartbeatMs, hasBatches: true };
   return {
     exportOtlp,
     handlers: {
-      streamLogs: streamLogs({ hasControls: true, heartbeatMs, hasBatches: false }),
-      streamLogBatches: streamLogs({ hasControls: true, heartbeatMs, hasBatches: true }),
-      streamOtlpLogs: streamLogs({ hasControls: true, heartbeatMs, hasBatches: true }, otlpBatches),
+      streamLogs: (request, call) => streams.open(request, call, plain),
+      streamLogBatches: (request, call) => streams.open(request, call, batches),
+      streamOtlpLogs: (request, call) => streams.open(request, call, { ...batches, isOtlp: true }),
       writeLogs: { raw: true, unary: (bytes, call) => write(subjectOf(call), bytes, { atBound: "refuse" }) },
       writeLogStream: {
         raw: true,
@@ -186,33 +150,16 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
             open: (log) => targets.find(subjectOf(call), log),
           }),
       },
-      listApplications: (request, call) =>
-        listApplications(openLog(subjectOf(call), "describe", parseLogName(request.log)).reader),
-      countLogs: (request, call) => {
-        const query = parseCountQuery(request, limits);
-        return countLogs(query, openLog(subjectOf(call), "read", query.log).reader, clock);
-      },
-      getLogContext: (request, call) =>
-        getLogContext(request, openLog(subjectOf(call), "read", parseLogName(request.log)).reader, {
-          clock,
-          isCancelled: () => call.isEnded,
-        }),
-      getResources: (request, call) =>
-        getResources(openLog(subjectOf(call), "read", parseLogName(request.log)).dictionary, request),
-      listLogs: (_request, call) => listLogs(options.logs.filter(({ name }) => mayDescribe(subjectOf(call), name))),
+      ...createLookups(access, { clock, limits }),
     },
-    seedHandlers: { streamLogs: streamLogs({ hasControls: false, heartbeatMs, hasBatches: false }) },
-    otlpHandlers: {
-      export: {
-        raw: true,
-        unary: (bytes, call) => exportOtlp(subjectOf(call), bytes),
-      },
+    seedHandlers: {
+      streamLogs: (request, call) => streams.open(request, call, { ...plain, hasControls: false }),
     },
+    otlpHandlers: { export: { raw: true, unary: (bytes, call) => exportOtlp(subjectOf(call), bytes) } },
     ingest: (subject, request) =>
       write(subject, toBinary(WriteLogsRequestSchema, create(WriteLogsRequestSchema, request)), { atBound: "wait" }),
-    drain() {
-      isDraining = true;
-      followers.interruptAll();
+    drain: () => {
+      streams.drain();
     },
     get followers() {
       return followers.count;
@@ -221,5 +168,119 @@ export function createLogService(options: LogServiceOptions): LogServiceHandle {
     get writingBytes() {
       return targets.budget.held;
     },
+  };
+}
+
+/** V1. The logs, for those who may have them. */
+class LogAccess {
+  readonly #logs: ReadonlyMap<string, ServedLog>;
+  readonly #authorize: Authorize;
+
+  constructor(logs: readonly ServedLog[], authorize: Authorize) {
+    this.#logs = new Map(logs.map((log) => [log.name, log]));
+    this.#authorize = authorize;
+  }
+
+  /** Without a question. */
+  find(name: string): ServedLog | undefined {
+    return this.#logs.get(name);
+  }
+
+  /** @throws PermissionDenied, NotFound */
+  open(call: Call, action: Action, name: LogName): ServedLog {
+    this.#authorize(subjectOf(call), action, { type: "log", name });
+    const log = this.#logs.get(name);
+    if (log === undefined) throw new NotFound("log", name, "this server was started without it");
+    return log;
+  }
+
+  /** Those that the caller may hear of. */
+  list(call: Call): ServedLog[] {
+    return [...this.#logs.values()].filter(({ name }) => this.#mayDescribe(subjectOf(call), name));
+  }
+
+  #mayDescribe(subject: Subject, name: string): boolean {
+    try {
+      this.#authorize(subject, "describe", { type: "log", name });
+      return true;
+    } catch (error) {
+      if (error instanceof PermissionDenied) return false;
+      throw error;
+    }
+  }
+}
+
+/** All streams that read. */
+class LogStreams {
+  readonly #access: LogAccess;
+  readonly #followers: Followers;
+  readonly #limits: Limits;
+  readonly #matchers = new SharedMatchers();
+  readonly #controls = new ControlFrames(CONTROL_FIELD);
+  readonly #batches: BatchForm = { batchControls: new ControlFrames(BATCH_CONTROL_FIELD), encoder: new BatchEncoder() };
+  /** By log: they give out what its dictionary has. */
+  readonly #otlpBatches: ReadonlyMap<string, BatchForm>;
+  #isDraining = false;
+
+  constructor(
+    logs: readonly ServedLog[],
+    { access, followers, limits }: { access: LogAccess; followers: Followers; limits: Limits },
+  ) {
+    const batchControls = new ControlFrames(OTLP_CONTROL_FIELD);
+    this.#access = access;
+    this.#followers = followers;
+    this.#limits = limits;
+    this.#otlpBatches = new Map(
+      logs.map(({ name, dictionary }) => [name, { batchControls, encoder: new OtlpBatchEncoder(dictionary) }]),
+    );
+  }
+
+  /** @throws InvalidRequest, PermissionDenied, NotFound, Draining, CursorExpired, LimitExceeded */
+  open(
+    request: LogStreamRequest,
+    call: Call,
+    defaults: QueryDefaults & { readonly isOtlp?: boolean },
+  ): FrameSource | AsyncIterable<Frames> {
+    const query = parseLogQuery(request, this.#limits, defaults);
+    const { reader } = this.#access.open(call, "read", query.log);
+    if (this.#isDraining && query.isFollowing) throw new Draining();
+    return readLogs(query, call, {
+      reader,
+      followers: this.#followers,
+      matchers: this.#matchers,
+      controls: this.#controls,
+      ...(defaults.isOtlp === true ? this.#otlpBatches.get(query.log)! : this.#batches),
+    });
+  }
+
+  drain(): void {
+    this.#isDraining = true;
+    this.#followers.interruptAll();
+  }
+}
+
+/** Calls that look something up. */
+function createLookups(
+  access: LogAccess,
+  { clock, limits }: { clock: Clock; limits: Limits },
+): Pick<
+  LogServiceHandle["handlers"],
+  "listApplications" | "countLogs" | "getLogContext" | "getResources" | "listLogs"
+> {
+  return {
+    listApplications: (request, call) =>
+      listApplications(access.open(call, "describe", parseLogName(request.log)).reader),
+    countLogs: (request, call) => {
+      const query = parseCountQuery(request, limits);
+      return countLogs(query, access.open(call, "read", query.log).reader, clock);
+    },
+    getLogContext: (request, call) =>
+      getLogContext(request, access.open(call, "read", parseLogName(request.log)).reader, {
+        clock,
+        isCancelled: () => call.isEnded,
+      }),
+    getResources: (request, call) =>
+      getResources(access.open(call, "read", parseLogName(request.log)).dictionary, request),
+    listLogs: (_request, call) => listLogs(access.list(call)),
   };
 }
