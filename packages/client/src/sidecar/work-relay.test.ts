@@ -242,6 +242,24 @@ test("a throttle that came while the server was away is said before what goes ba
   expect(second.last("throttle")).toMatchObject({ fairnessKey: "gold", until: 5n });
 });
 
+test("a worker that has seen what it was not sent is told so, in its subscription and later", async () => {
+  const flow = { seen: 10n ** 17n, window: 1 };
+  expect(() => openRelay({ flow })).toThrow(
+    "flow.seen: 100000000000000000 deliveries cannot have been seen: 0 were sent",
+  );
+  const { streams, read, say, ending } = openRelay();
+  streams[0]!.tell(session());
+  streams[0]!.deliver(1, 11);
+  await read();
+  say({ case: "flow", value: { seen: 2n, window: 1 } });
+  await read();
+  expect(ending()).toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: expect.stringContaining("1 were sent") as string,
+  });
+  expect(streams[0]!.cases()).toEqual(["subscribe", "drain", "nack"]);
+});
+
 const MISTAKES: readonly (readonly [string, Uint8Array, string])[] = [
   ["bytes that are no request", Uint8Array.of(0xff), "is no WorkRequest"],
   ["a kind of a newer contract", Uint8Array.of(0xfa, 0x01, 0x00), "kind: is missing"],

@@ -55,7 +55,10 @@ export class WorkRelay {
   #isAttached = false;
   #isOver = false;
 
-  /** @param subscribe the worker's first request, with the queue's name in it */
+  /**
+   * @param subscribe the worker's first request, with the queue's name in it
+   * @throws RpcError INVALID_ARGUMENT
+   */
   constructor(subscribe: Subscribe, context: RelayContext) {
     this.#subscribe = subscribe;
     this.#context = context;

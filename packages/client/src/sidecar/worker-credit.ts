@@ -6,6 +6,7 @@
 // WC1. The server is never told of more than the worker said: what is under way to the worker counts against its window, also
 //      when it came by an earlier stream.
 // WC2. What was taken back frees its place at once, as at the server, until the worker says anew how it is.
+import { badRequest } from "./work-messages.ts";
 
 /** As in the contract: a Flow. */
 export interface Window {
@@ -45,7 +46,11 @@ export class WorkerCredit {
     return this.#before === 0n;
   }
 
+  /** @throws RpcError INVALID_ARGUMENT for a worker that has seen what it was not sent */
   set({ seen, window, windowBytes }: Window): void {
+    if (seen > this.#sent) {
+      throw badRequest("flow.seen", `${seen} deliveries cannot have been seen: ${this.#sent} were sent`);
+    }
     this.#seen = seen;
     this.#limit = seen + BigInt(window);
     this.#windowBytes = windowBytes;

@@ -121,7 +121,7 @@ interface Worker {
   readonly leaseMs?: number;
   readonly explicitStart?: boolean;
   readonly heartbeatMs?: number;
-  readonly flow?: { readonly window: number };
+  readonly flow?: { readonly seen?: bigint; readonly window: number };
 }
 
 /** A relay between a worker and a server that the test plays. */
