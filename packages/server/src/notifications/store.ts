@@ -1,55 +1,40 @@
 // The store of notifications: commands become records of a journal, which are put into effect when they are durable.
 //
 //   command → judged (publishing.ts, here) → RecordQueue → journal → committed → engine/apply.ts → the command's promise
-//   openNotificationStore → journal → replay → engine/apply.ts
+//   openNotificationStore → checkpoint/load.ts → journal → replay → engine/apply.ts
+//   store-reading.ts: what is asked, and written nowhere; checkpoint/checkpoints.ts: so that a start is short
 //   upkeep.ts: what is due, expires or must go for want of room, by itself
 import type { Place } from "../journal/contract.ts";
 import { openJournal, type OpenJournal } from "../journal/journal.ts";
-import { DataLoss, LimitExceeded, NotFound } from "../errors.ts";
+import { DataLoss, LimitExceeded } from "../errors.ts";
 import type {
-  DeviceView,
-  InboxCounts,
   InboxItem,
-  InboxReader,
-  ListPage,
-  ListQuery,
   NewNotificationRecord,
   NotificationStore,
   PublishDraft,
   PublishVerdict,
-  PushDevice,
-  PushRoute,
-  ReaderListener,
-  ReaderOptions,
   StateCommand,
   StateVerdict,
   StoreStatistics,
   Through,
-  TopicView,
   WebPushTarget,
 } from "./contract.ts";
-import { create } from "@bufbuild/protobuf";
-import { type Policy, PolicySchema, RemovalReason } from "@sluice/api";
+import { type Policy, RemovalReason } from "@sluice/api";
 import type { AppliedRecord } from "./engine/records.ts";
 import { requestKey } from "./engine/apply-states.ts";
 import { ItemFlag } from "./engine/direct-items.ts";
-import { policyOf } from "./engine/policies.ts";
-import { StateInboxReader } from "./engine/reader.ts";
 import { NONE } from "./engine/rows.ts";
 import { serverSnapshot, usersOf } from "./engine/snapshot.ts";
-import type { InboxState } from "./engine/state.ts";
-import { InboxViews } from "./engine/views.ts";
 import { type HiddenItem, removeFrom } from "./engine/wanted.ts";
 import { notificationRecords } from "./journal/format.ts";
 import { Checkpoints } from "./checkpoint/checkpoints.ts";
 import { Publishing } from "./publishing.ts";
 import type { QueuedRecord } from "./record-queue.ts";
+import { checkNewUser, checkTopics } from "./store-bounds.ts";
 import { StoreOwner, touchesOf } from "./store-owner.ts";
+import { StoreReading } from "./store-reading.ts";
 import { type OpenStoreRequest, STORE_JOURNAL_OPTIONS, type StoreLimits } from "./store-options.ts";
 import { Upkeep } from "./upkeep.ts";
-
-const NO_COUNTS: InboxCounts = { unread: 0, unreadByPriority: [0, 0, 0, 0, 0, 0, 0, 0] };
-const NO_POLICY = create(PolicySchema);
 
 /**
  * Opens the store, or makes it, with all that is in its journal. @throws DataLoss when a record that had been durable does not
@@ -90,13 +75,11 @@ export interface OpenNotificationStore extends NotificationStore {
   cleaned(): Promise<void>;
 }
 
-class JournalNotificationStore implements OpenNotificationStore {
-  readonly #state: InboxState;
+class JournalNotificationStore extends StoreReading implements OpenNotificationStore {
   readonly #owner: StoreOwner;
   readonly #journal: OpenJournal<NewNotificationRecord>;
   readonly #request: OpenStoreRequest;
   readonly #limits: StoreLimits;
-  readonly #views: InboxViews;
   readonly #publishing: Publishing;
   readonly #upkeep: Upkeep;
   readonly #checkpoints: Checkpoints;
@@ -107,12 +90,11 @@ class JournalNotificationStore implements OpenNotificationStore {
   constructor(parts: { request: OpenStoreRequest; owner: StoreOwner; journal: OpenJournal<NewNotificationRecord> }) {
     const { request, owner, journal } = parts;
     const { state } = owner;
+    super(state);
     this.#request = request;
     this.#limits = request.limits;
-    this.#state = state;
     this.#owner = owner;
     this.#journal = journal;
-    this.#views = new InboxViews(state);
     this.#publishing = new Publishing(state, request.limits);
     this.#upkeep = new Upkeep({
       state,
@@ -148,8 +130,8 @@ class JournalNotificationStore implements OpenNotificationStore {
 
   /** The first record of a new store. */
   async begin(): Promise<void> {
-    this.#state.era = 1 + Math.floor(this.#request.random() * 0xffff_fffe);
-    await this.#write({ record: serverSnapshot(this.#state), touches: [""] });
+    this.state.era = 1 + Math.floor(this.#request.random() * 0xffff_fffe);
+    await this.#write({ record: serverSnapshot(this.state), touches: [""] });
   }
 
   start(): void {
@@ -157,16 +139,8 @@ class JournalNotificationStore implements OpenNotificationStore {
     this.#checkpoints.look();
   }
 
-  get epoch(): number {
-    return this.#state.era;
-  }
-
-  get head(): number {
-    return this.#state.head;
-  }
-
   get statistics(): StoreStatistics {
-    const { users, topics, items, sharedCount, delayed, liveBytes } = this.#state;
+    const { users, topics, items, sharedCount, delayed, liveBytes } = this.state;
     return {
       users: users.size,
       topics: topics.size,
@@ -224,19 +198,19 @@ class JournalNotificationStore implements OpenNotificationStore {
     if (requestId !== "") {
       const underway = this.#requests.get(key);
       if (underway !== undefined) return underway;
-      const known = this.#state.keys.get(key);
+      const known = this.state.keys.get(key);
       if (known !== undefined && known.untilMs > this.#nowMs()) return { kind: "changed", changed: 0 };
       const { rememberedKeysMax } = this.#limits;
-      if (this.#state.keys.size + this.#requests.size >= rememberedKeysMax) {
+      if (this.state.keys.size + this.#requests.size >= rememberedKeysMax) {
         throw new LimitExceeded(
-          `Cannot remember the request id: ${this.#state.keys.size} are remembered, the limit is ${rememberedKeysMax}`,
+          `Cannot remember the request id: ${this.state.keys.size} are remembered, the limit is ${rememberedKeysMax}`,
           "request ids",
         );
       }
     }
-    const user = this.#state.users.find(userId);
+    const user = this.state.users.find(userId);
     for (const id of through === undefined ? ids : []) {
-      const item = user === NONE ? undefined : this.#views.find(user, id);
+      const item = user === NONE ? undefined : this.views.find(user, id);
       if (item === undefined) return { kind: "unknown", id };
       const { revision } = item.state;
       if (ifRevision !== undefined && revision !== ifRevision) return { kind: "revision", revision };
@@ -256,19 +230,19 @@ class JournalNotificationStore implements OpenNotificationStore {
   ): Promise<void> {
     const joined = [...new Set(change.join ?? [])];
     const left = [...new Set(change.leave ?? [])];
-    this.#checkTopics(userId, joined);
+    checkTopics(this.state, { userId, joined }, this.#limits);
     const value = { userId, joined, left, at: this.#nowNs() };
     await this.#writeOf(userId, { kind: { case: "topics", value } });
   }
 
   async remove(userId: string, ids: readonly number[]): Promise<{ readonly unknown: number | undefined }> {
-    const { users, items } = this.#state;
+    const { users, items } = this.state;
     const user = users.find(userId);
     const rows: number[] = [];
     const hidden: HiddenItem[] = [];
     for (const id of new Set(ids)) {
       const row = user === NONE ? NONE : users.findById(user, id);
-      const shared = user === NONE || row !== NONE ? undefined : this.#state.findShared(user, id);
+      const shared = user === NONE || row !== NONE ? undefined : this.state.findShared(user, id);
       const isGone = row === NONE ? shared === undefined : items.has(row, ItemFlag.DOOMED);
       if (isGone || this.#hiding.has(`${userId}\0${id}`)) return { unknown: id };
       if (row !== NONE) rows.push(row);
@@ -276,7 +250,7 @@ class JournalNotificationStore implements OpenNotificationStore {
     }
     if (rows.length + hidden.length === 0) return { unknown: undefined };
     const nowMs = this.#nowMs();
-    const wanted = removeFrom(this.#state, user, { rows, hidden, reason: RemovalReason.DELETED, nowMs });
+    const wanted = removeFrom(this.state, user, { rows, hidden, reason: RemovalReason.DELETED, nowMs });
     const keys = hidden.map(({ id }) => `${userId}\0${id}`);
     for (const key of keys) this.#hiding.add(key);
     try {
@@ -299,7 +273,7 @@ class JournalNotificationStore implements OpenNotificationStore {
   }
 
   async acknowledge(userId: string, deviceId: string, through: Through): Promise<void> {
-    const devices = this.#devicesOf(userId);
+    const devices = this.devicesOf(userId);
     const ack = through.map((sequence) => Math.min(sequence, this.head));
     const known = devices?.get(deviceId)?.ack;
     if (known !== undefined && ack.every((sequence, priority) => sequence <= known[priority]!)) return;
@@ -319,66 +293,6 @@ class JournalNotificationStore implements OpenNotificationStore {
   async deleteUser(userId: string): Promise<void> {
     if (!this.hasUser(userId)) return;
     await this.#writeOf(userId, { kind: { case: "deleted", value: { userId, at: this.#nowNs() } } });
-  }
-
-  hasUser(userId: string): boolean {
-    return this.#state.users.find(userId) !== NONE;
-  }
-
-  counts(userId: string): InboxCounts {
-    const user = this.#state.users.find(userId);
-    return user === NONE ? NO_COUNTS : this.#views.counts(user);
-  }
-
-  list(userId: string, query: ListQuery): ListPage {
-    const user = this.#state.users.find(userId);
-    return user === NONE ? { items: [], before: 0 } : this.#views.list(user, query);
-  }
-
-  find(userId: string, id: number): InboxItem | undefined {
-    const user = this.#state.users.find(userId);
-    return user === NONE ? undefined : this.#views.find(user, id);
-  }
-
-  topics(userId: string, page: { readonly after: string; readonly max: number }): readonly TopicView[] {
-    if (userId === "") return this.#views.topics(undefined, page);
-    const user = this.#state.users.find(userId);
-    return user === NONE ? [] : this.#views.topics(user, page);
-  }
-
-  devices(userId: string): readonly DeviceView[] {
-    return [...(this.#devicesOf(userId) ?? [])].map(([deviceId, { ack, webPush, lastSeenMs }]) => ({
-      deviceId,
-      ack,
-      webPush,
-      lastSeenMs,
-    }));
-  }
-
-  *webPushDevices({ userIds, topics, everyone }: PushRoute): Generator<PushDevice> {
-    const { users, pushing } = this.#state;
-    const named = new Set(userIds);
-    for (const user of pushing) {
-      const userId = users.name(user);
-      if (!everyone && !named.has(userId) && !topics.some((topic) => this.#state.isMember(user, topic))) continue;
-      for (const [deviceId, { webPush }] of users.extra(user)?.devices ?? []) {
-        if (webPush !== undefined) yield { userId, deviceId, target: webPush };
-      }
-    }
-  }
-
-  policy(userId: string): { readonly policy: Policy; readonly isDefault: boolean } {
-    const user = this.#state.users.find(userId);
-    const own = user === NONE ? undefined : this.#state.users.extra(user)?.policy;
-    if (own !== undefined) return { policy: own, isDefault: false };
-    const policy = (user === NONE ? this.#state.defaultPolicy : policyOf(this.#state, user)) ?? NO_POLICY;
-    return { policy, isDefault: true };
-  }
-
-  openReader(userId: string, options: ReaderOptions, listener: ReaderListener): InboxReader {
-    const user = this.#state.users.find(userId);
-    if (user === NONE) throw new NotFound("user", userId, "it has had no contact yet");
-    return new StateInboxReader({ state: this.#state, views: this.#views, user }, options, listener);
   }
 
   body({ place }: Pick<InboxItem, "place">): Uint8Array | Promise<Uint8Array | undefined> {
@@ -407,11 +321,6 @@ class JournalNotificationStore implements OpenNotificationStore {
 
   #nowMs(): number {
     return Number(this.#nowNs() / 1_000_000n);
-  }
-
-  #devicesOf(userId: string) {
-    const user = this.#state.users.find(userId);
-    return user === NONE ? undefined : this.#state.users.extra(user)?.devices;
   }
 
   #append(queued: QueuedRecord): Place {
@@ -459,7 +368,7 @@ class JournalNotificationStore implements OpenNotificationStore {
     deviceId: string,
     change: { readonly ack?: bigint[]; readonly webPush?: WebPushTarget },
   ): Promise<void> {
-    const devices = this.#devicesOf(userId);
+    const devices = this.devicesOf(userId);
     if (devices !== undefined && !devices.has(deviceId) && devices.size >= this.#limits.devicesPerUserMax) {
       const [oldest] = [...devices].toSorted(([, a], [, b]) => a.lastSeenMs - b.lastSeenMs);
       await this.removeDevice(userId, oldest![0]);
@@ -469,32 +378,7 @@ class JournalNotificationStore implements OpenNotificationStore {
   }
 
   #checkNewUser(userId: string): void {
-    if (userId === "" || this.hasUser(userId)) return;
-    const { usersMax } = this.#limits;
-    const users = this.#state.users.size + this.#publishing.newUsers;
-    if (users < usersMax) return;
-    throw new LimitExceeded(`Cannot make the user "${userId}": there are ${users}, the limit is ${usersMax}`, "users");
-  }
-
-  #checkTopics(userId: string, joined: readonly string[]): void {
-    const { topicsMax, topicsPerUserMax } = this.#limits;
-    const { topics, users } = this.#state;
-    const made = joined.filter((name) => !topics.has(name)).length;
-    if (topics.size + made > topicsMax) {
-      throw new LimitExceeded(
-        `Cannot make ${made} topics: there are ${topics.size}, the limit is ${topicsMax}`,
-        "topics",
-      );
-    }
-    const user = users.find(userId);
-    const has = user === NONE ? 0 : (users.extra(user)?.memberships.size ?? 0);
-    const added = joined.filter((name) => user === NONE || !this.#state.isMember(user, name)).length;
-    if (has + added > topicsPerUserMax) {
-      throw new LimitExceeded(
-        `Cannot join ${added} topics: the user has ${has}, left ones with notifications included, the limit is ${topicsPerUserMax}`,
-        "topics of a user",
-      );
-    }
+    checkNewUser(this.state, userId, { usersMax: this.#limits.usersMax, underway: this.#publishing.newUsers });
   }
 
   /** Resolves when the record at this place is in effect. */
