@@ -17,7 +17,7 @@ import { nodeFileSystem } from "../../packages/server/src/store/file-system-node
 /** 2026-01-01T00:00:00Z. */
 const START_NS = 1_767_225_600_000_000_000n;
 const HOUR_NS = 3_600_000_000_000n;
-export const GOLDEN_USERS = ["ann", "bob", "żółw", "carried"];
+const GOLDEN_USERS = ["ann", "bob", "żółw", "carried"];
 const TITLES = ["only two teapots left", "Grüße aus Łódź", "🫖 sold", "line one\nline two"];
 
 type Kind = NonNullable<NewNotificationRecord["kind"]>;
