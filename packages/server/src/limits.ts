@@ -54,7 +54,7 @@ export interface Limits {
   readonly watchHintsMax: number;
   /** Removals remembered of a watched folder: who is further behind is told to start anew. */
   readonly watchRemovalsMax: number;
-  /** Series of metrics: each costs about a KiB of memory. */
+  /** Series of metrics: each costs about 700 bytes of memory, and its points. */
   readonly seriesMax: number;
   /** Of them, those that one subject brought; without authentication everybody is one. The rest is for the machine's own. */
   readonly seriesPerSubjectMax: number;

@@ -142,7 +142,8 @@ export const limits = z.strictObject({
     default: DEFAULT_LIMITS.watchRemovalsMax,
   }),
   seriesMax: setting(count(1, 100_000_000), {
-    description: "Series of metrics; points of further ones are refused. Each costs about a KiB of memory.",
+    description:
+      "Series of metrics; points of further ones are refused. Each costs about 700 bytes of memory, and its points.",
     placeholder: "number",
     default: DEFAULT_LIMITS.seriesMax,
   }),
