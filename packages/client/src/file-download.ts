@@ -10,9 +10,9 @@ import { crc32 } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { FileChunk, FileRequestSchema } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
-import { abortWith } from "./abort.ts";
-import { Retrier, type RetryPolicy } from "./retry.ts";
-import { type Clock, type Random, sleep } from "./time.ts";
+import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { Clock, Random } from "./time.ts";
 
 /** What is read, and how. All sizes and offsets in bytes. */
 export interface DownloadOptions {
@@ -63,8 +63,7 @@ interface DownloadContext {
   readonly closed: AbortSignal;
 }
 
-/** Why a download stops whose reader called `return`: an end, no error. */
-const READER_LEFT = new DOMException("The reader left", "AbortError");
+type Delivery = { readonly kind: "bytes"; readonly bytes: Uint8Array } | ConnectionEvent;
 
 /** The bytes of a file, or of a part of it, in order. Iterated once: itself, or by `readable()`. */
 export class FileDownload implements AsyncIterable<Uint8Array> {
@@ -106,12 +105,12 @@ export class FileDownload implements AsyncIterable<Uint8Array> {
   [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     if (this.#isTaken) throw new Error("Cannot read a download twice: open another one");
     this.#isTaken = true;
-    const stop = new AbortController();
-    const generator = this.#run(stop);
+    const deliveries = this.#deliveries();
+    const generator = this.#bytesOf(deliveries);
     return {
       next: () => generator.next(),
-      return: () => {
-        stop.abort(READER_LEFT); // FD3: a generator that waits for the server hears of nothing else
+      return: async () => {
+        await deliveries.return!(); // FD3: a generator that waits for the server hears of nothing else
         return generator.return(undefined);
       },
       [Symbol.asyncIterator]() {
@@ -126,33 +125,25 @@ export class FileDownload implements AsyncIterable<Uint8Array> {
   }
 
   /** Attempt after attempt, until all is there. */
-  async *#run(stop: AbortController): AsyncGenerator<Uint8Array> {
+  #deliveries(): AsyncIterableIterator<Delivery> {
     const { clock, random, retry, closed } = this.#context;
-    const { signal, onInterruption } = this.#options;
-    const retrier = new Retrier({ ...retry, ...this.#options.retry }, random);
-    const unlink = abortWith(stop, [closed, signal]);
-    try {
-      for (;;) {
-        stop.signal.throwIfAborted();
-        try {
-          for await (const bytes of this.#attempt(stop.signal)) {
-            retrier.succeeded();
-            yield bytes;
-          }
-          return;
-        } catch (error) {
-          stop.signal.throwIfAborted();
-          if (this.#isComplete) return; // all was delivered: how the call ended does not matter
-          const retryInMs = retrier.failed(error);
-          onInterruption?.({ error, retryInMs });
-          await sleep(clock, retryInMs, stop.signal);
-        }
-      }
-    } catch (error) {
-      if (error !== READER_LEFT) throw error;
-    } finally {
-      unlink();
-      stop.abort();
+    return reconnecting<Uint8Array, Delivery>({
+      attempt: (stop) => this.#attempt(stop),
+      isDone: () => this.#isComplete,
+      eventsOf: (bytes) => [{ kind: "bytes", bytes }],
+      clock,
+      random,
+      retry: { ...retry, ...this.#options.retry },
+      signals: [closed, this.#options.signal],
+    });
+  }
+
+  async *#bytesOf(deliveries: AsyncIterable<Delivery>): AsyncGenerator<Uint8Array> {
+    for await (const delivery of deliveries) {
+      if (delivery.kind === "bytes") yield delivery.bytes;
+      if (delivery.kind !== "disconnected") continue;
+      const { error, retryInMs } = delivery;
+      this.#options.onInterruption?.({ error, retryInMs });
     }
   }
 

@@ -6,11 +6,11 @@
 // S3. When the reader leaves, by `return` or by its signal, the attempt, its timer and its listeners go in that turn.
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Gap, LogEntry, LogStreamRequestSchema, StreamControl } from "@sluice/api";
-import { abortWith } from "./abort.ts";
 import { type LogControl, LogPosition, type LogQuery, type Placed } from "./log-position.ts";
-import { Retrier, type RetryPolicy } from "./retry.ts";
 import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
-import { type Clock, type Random, sleep } from "./time.ts";
+import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { Clock, Random } from "./time.ts";
 
 /** What happens on a log stream, in order. */
 export type LogEvent<M = LogEntry> =
@@ -71,14 +71,9 @@ export interface StreamLogsCall<M = LogEntry> {
 }
 
 /** What comes in one go: entries, of which none is delivered yet, or something else. */
-type Delivery<M> =
-  | { readonly kind: "entries"; readonly entries: readonly M[] }
-  | Exclude<LogEvent<M>, { kind: "entry" }>;
+type Delivery<M> = { readonly kind: "entries"; readonly entries: readonly M[] } | LogControl | ConnectionEvent;
 
 const HEARTBEAT_MS = 15_000;
-/** Why a stream stops whose reader called `return`: an end, no error. */
-const READER_LEFT = new DOMException("The reader left", "AbortError");
-
 export interface LogStreamContext<M = LogEntry> {
   readonly call: StreamLogsCall<M>;
   readonly clock: Clock;
@@ -127,15 +122,15 @@ export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> 
     return this.#open((deliveries) => this.#entriesOf(deliveries));
   }
 
-  #open<T>(form: (deliveries: AsyncGenerator<Delivery<M>>) => AsyncGenerator<T>): AsyncIterableIterator<T> {
+  #open<T>(form: (deliveries: AsyncIterable<Delivery<M>>) => AsyncGenerator<T>): AsyncIterableIterator<T> {
     if (this.#isTaken) throw new Error("Cannot iterate a log stream twice: open another with resumeAfter");
     this.#isTaken = true;
-    const stop = new AbortController();
-    const generator = form(this.#run(stop));
+    const deliveries = this.#deliveries();
+    const generator = form(deliveries);
     return {
       next: () => generator.next(),
-      return: () => {
-        stop.abort(READER_LEFT); // S3: a generator that waits for the server hears of nothing else
+      return: async () => {
+        await deliveries.return!(); // S3: a generator that waits for the server hears of nothing else
         return generator.return(undefined);
       },
       [Symbol.asyncIterator]() {
@@ -147,7 +142,7 @@ export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> 
   async *#eventsOf(deliveries: AsyncIterable<Delivery<M>>): AsyncGenerator<LogEvent<M>> {
     for await (const delivery of deliveries) {
       if (delivery.kind !== "entries") {
-        yield delivery;
+        yield delivery.kind === "resumed" ? { ...delivery, cursor: this.#position.cursor } : delivery;
         continue;
       }
       for (const entry of delivery.entries) {
@@ -184,44 +179,25 @@ export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> 
   }
 
   /** Attempt after attempt, until the stream ends well or for good. */
-  async *#run(stop: AbortController): AsyncGenerator<Delivery<M>> {
-    const { clock, random } = this.#context;
-    const policy = { ...this.#context.retry, ...this.#options.retry };
-    const retrier = new Retrier(policy, random);
-    const unlink = abortWith(stop, [this.#context.closed, this.#options.signal]);
-    let isResuming = false;
-    try {
-      while (!this.#position.isFull) {
-        stop.signal.throwIfAborted();
-        const startedMs = clock.monotonicMs();
-        try {
-          for await (const { entries, control } of this.#attempt(stop.signal)) {
-            if (isResuming) yield { kind: "resumed", cursor: this.#position.cursor };
-            isResuming = false;
-            if (control !== undefined) yield this.#position.hear(control);
-            if (entries.length === 0) continue;
-            retrier.succeeded();
-            yield { kind: "entries", entries };
-          }
-          return;
-        } catch (error) {
-          stop.signal.throwIfAborted();
-          this.#position.interrupt(error);
-          if (this.#position.isFull) return; // all was delivered: how the stream ended does not matter
-          // An attempt that lived for long was a good one even if nothing was logged meanwhile.
-          if (clock.monotonicMs() - startedMs > policy.maxMs) retrier.succeeded();
-          const retryInMs = retrier.failed(error);
-          isResuming = true;
-          yield { kind: "disconnected", error, retryInMs, failures: retrier.failures };
-          await sleep(clock, retryInMs, stop.signal);
-        }
-      }
-    } catch (error) {
-      if (error !== READER_LEFT) throw error;
-    } finally {
-      unlink();
-      stop.abort();
-    }
+  #deliveries(): AsyncIterableIterator<Delivery<M>> {
+    const { clock, random, retry, closed } = this.#context;
+    const position = this.#position;
+    return reconnecting<LogMessage<M>, Delivery<M>>({
+      attempt: (stop) => this.#attempt(stop),
+      isDone(error) {
+        if (error !== undefined) position.interrupt(error);
+        return position.isFull;
+      },
+      isProgress: ({ entries }) => entries.length > 0,
+      *eventsOf({ entries, control }) {
+        if (control !== undefined) yield position.hear(control);
+        if (entries.length > 0) yield { kind: "entries", entries };
+      },
+      clock,
+      random,
+      retry: { ...retry, ...this.#options.retry },
+      signals: [closed, this.#options.signal],
+    });
   }
 
   /** One call, from where the stream stands. */

@@ -13,6 +13,13 @@ export type ConnectionEvent =
 
 export interface ReconnectOptions<M, E> {
   readonly attempt: (stop: AbortSignal) => AsyncIterable<M>;
+  /**
+   * Whether all that was asked for is there; asked before each attempt, and with its error when one has failed: how it
+   * ended does not matter then. Absent: there is always more.
+   */
+  readonly isDone?: (error?: unknown) => boolean;
+  /** Whether a message shows that the attempt was a good one. Absent: each does. */
+  readonly isProgress?: (message: M) => boolean;
   /** What the reader gets of a message; iterated as the reader takes it. */
   readonly eventsOf: (message: M) => Iterable<E>;
   readonly clock: Clock;
@@ -42,26 +49,27 @@ export function reconnecting<M, E>(options: ReconnectOptions<M, E>): AsyncIterab
 }
 
 async function* run<M, E>(
-  { attempt, eventsOf, clock, random, retry, signals }: ReconnectOptions<M, E>,
+  { attempt, isDone, isProgress, eventsOf, clock, random, retry, signals }: ReconnectOptions<M, E>,
   stop: AbortController,
 ): AsyncGenerator<E | ConnectionEvent> {
   const retrier = new Retrier(retry, random);
   const unlink = abortWith(stop, signals);
   let isResuming = false;
   try {
-    for (;;) {
+    while (isDone?.() !== true) {
       stop.signal.throwIfAborted();
       const startedMs = clock.monotonicMs();
       try {
         for await (const message of attempt(stop.signal)) {
           if (isResuming) yield { kind: "resumed" };
           isResuming = false;
-          retrier.succeeded();
+          if (isProgress?.(message) !== false) retrier.succeeded();
           yield* eventsOf(message);
         }
         return;
       } catch (error) {
         stop.signal.throwIfAborted();
+        if (isDone?.(error) === true) return;
         // An attempt that lived for long was a good one even if nothing happened meanwhile.
         if (clock.monotonicMs() - startedMs > retry.maxMs) retrier.succeeded();
         const retryInMs = retrier.failed(error);
