@@ -8,16 +8,7 @@ import { ByteSink } from "../stream/byte-sink.ts";
 import { quantilesOf, writeQuantiles } from "./quantile.ts";
 import { PointTag } from "./point-fields.ts";
 import type { EarlierPoint } from "./series-columns.ts";
-import type { DescribedSeries, Point, Series } from "./series.ts";
-
-/** Of one series, which itself is what there is of it now; replaced, never changed, so that a copy of the map is a copy. */
-interface Sent {
-  readonly updates: number;
-  readonly point: Point;
-  readonly isStale: boolean;
-  /** False: it counts as sent, but nothing of its series was. */
-  readonly isTold: boolean;
-}
+import type { DescribedSeries, Point, Series, SeriesNow } from "./series.ts";
 
 export interface RoundOptions {
   readonly cause: PointCause;
@@ -35,24 +26,29 @@ export interface BaselineOptions {
 
 export class Baseline {
   readonly #options: BaselineOptions;
-  readonly #sent: Map<Series, Sent>;
+  /** Values are replaced, never changed, so that a copy of the map is a copy; they are shared with other baselines. */
+  readonly #sent: Map<Series, SeriesNow>;
+  /** Those of them that count as sent, although nothing of them was. */
+  readonly #untold: Set<Series>;
 
-  constructor(options: BaselineOptions, sent = new Map<Series, Sent>()) {
+  constructor(options: BaselineOptions, sent = new Map<Series, SeriesNow>(), untold = new Set<Series>()) {
     this.#options = options;
     this.#sent = sent;
+    this.#untold = untold;
   }
 
   copy(): Baseline {
-    return new Baseline(this.#options, new Map(this.#sent));
+    return new Baseline(this.#options, new Map(this.#sent), new Set(this.#untold));
   }
 
   forget(series: Series): void {
     this.#sent.delete(series);
+    this.#untold.delete(series);
   }
 
   /** Counts what is there as sent, although it was not. */
   skip(all: Iterable<Series>): void {
-    for (const series of all) this.#note(series, false);
+    for (const series of all) this.#note(series, series.now, false);
   }
 
   /** Frames of what is to be told now. */
@@ -60,9 +56,12 @@ export class Baseline {
     let last = -1;
     for (const series of all) {
       const start = sink.used;
-      const outcome = this.#tell(sink, series, { now: series, how });
+      const sent = this.#sent.get(series);
+      if (sent?.updates === series.updates && !how.isResend) continue;
+      const { now } = series;
+      const outcome = this.#tell(sink, series, { now, how });
       if (outcome === "told") last = start;
-      if (outcome === "told" || !this.#sent.has(series)) this.#note(series, outcome === "told");
+      if (outcome === "told" || sent === undefined) this.#note(series, now, outcome === "told");
     }
     if (last >= 0 && how.cursor !== undefined && how.cursor !== "") addCursor(sink, last, how.cursor);
   }
@@ -72,7 +71,7 @@ export class Baseline {
    * unless something could not be said yet or this is ahead of it. Changes neither.
    */
   encodeUpTo(target: Baseline, sink: ByteSink, how: RoundOptions): Baseline {
-    const differing = new Map<Series, Sent>();
+    const differing = new Map<Series, SeriesNow>();
     let last = -1;
     for (const [series, now] of target.#sent) {
       const start = sink.used;
@@ -80,14 +79,13 @@ export class Baseline {
       const sent = this.#sent.get(series);
       if (outcome === "told") last = start;
       else if (sent !== undefined && this.#isAhead(sent, now)) differing.set(series, sent);
-      else if (outcome === "unsaid" && now.isTold && sent?.isTold !== true)
-        differing.set(series, { ...now, isTold: false });
+      else if (outcome === "unsaid" && !target.#untold.has(series) && !this.#isTold(series)) differing.set(series, now);
     }
     if (last >= 0 && how.cursor !== undefined && how.cursor !== "") addCursor(sink, last, how.cursor);
     for (const [series, sent] of this.#sent) if (!target.#sent.has(series)) differing.set(series, sent);
     if (differing.size === 0) return target;
     const reached = target.copy();
-    for (const [series, sent] of differing) reached.#sent.set(series, sent);
+    for (const [series, sent] of differing) reached.#note(series, sent, this.#isTold(series));
     return reached;
   }
 
@@ -95,7 +93,7 @@ export class Baseline {
   #tell(
     sink: ByteSink,
     series: Series,
-    { now, how: { cause, isResend } }: { readonly now: Omit<Sent, "isTold">; readonly how: RoundOptions },
+    { now, how: { cause, isResend } }: { readonly now: SeriesNow; readonly how: RoundOptions },
   ): "told" | "unsaid" | "nothing" {
     const { updates } = now;
     const sent = this.#sent.get(series);
@@ -107,19 +105,24 @@ export class Baseline {
     const previous = series.updates === updates ? series.previous : point;
     const before = sent?.point ?? previous;
     const coalesced = Math.max(1, updates - (sent?.updates ?? updates - 1));
-    const told = { series, point, before, isStale, coalesced, cause, isFirst: sent?.isTold !== true };
+    const told = { series, point, before, isStale, coalesced, cause, isFirst: !this.#isTold(series) };
     return encodeTold(sink, told, this.#options) ? "told" : "unsaid";
   }
 
-  #isAhead(sent: Sent, now: Sent): boolean {
+  #isTold(series: Series): boolean {
+    return this.#sent.has(series) && !this.#untold.has(series);
+  }
+
+  #isAhead(sent: SeriesNow, now: SeriesNow): boolean {
     if (sent.updates <= now.updates) return false;
     // Who is not told of the same value again does not have to be told how often it came, either.
     return !this.#options.suppressRedundant || sent.point.value !== now.point.value;
   }
 
-  #note(series: Series, isTold: boolean): void {
-    const { updates, point, isStale } = series;
-    this.#sent.set(series, { updates, point, isStale, isTold });
+  #note(series: Series, now: SeriesNow, isTold: boolean): void {
+    this.#sent.set(series, now);
+    if (isTold) this.#untold.delete(series);
+    else this.#untold.add(series);
   }
 }
 

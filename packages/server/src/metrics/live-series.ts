@@ -56,6 +56,14 @@ export class PastSeries implements DescribedSeries {
   }
 }
 
+/** What there is of a series at one time. */
+export interface SeriesNow {
+  /** Points so far. */
+  readonly updates: number;
+  readonly point: Point;
+  readonly isStale: boolean;
+}
+
 /** What a series was when it left the table. */
 interface Departed {
   readonly key: string;
@@ -73,6 +81,7 @@ export class Series implements DescribedSeries {
   readonly #row: number;
   #departed: Departed | undefined;
   #encoded: Encoded | undefined;
+  #now: SeriesNow | undefined;
 
   constructor(columns: SeriesColumns, row: number) {
     this.#columns = columns;
@@ -130,6 +139,13 @@ export class Series implements DescribedSeries {
 
   get isStale(): boolean {
     return this.#departed === undefined ? this.#columns.isStale(this.#row) : this.#departed.isStale;
+  }
+
+  /** The newest point, with what stands beside it: one object for all who tell of it, until there is a newer one. */
+  get now(): SeriesNow {
+    const { updates } = this;
+    if (this.#now?.updates !== updates) this.#now = { updates, point: this.point, isStale: this.isStale };
+    return this.#now;
   }
 
   /** It has left the table. */

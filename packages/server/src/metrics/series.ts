@@ -11,7 +11,7 @@ import type { Point, SeriesDescription } from "./point.ts";
 import { RowsByName } from "./rows-by-name.ts";
 import { type EarlierPoint, SeriesColumns } from "./series-columns.ts";
 
-export { type DescribedSeries, PastSeries, Series } from "./live-series.ts";
+export { type DescribedSeries, PastSeries, Series, type SeriesNow } from "./live-series.ts";
 export type { MetricType, Point, SeriesDescription } from "./point.ts";
 
 /** Hears of what happens to series. Called in the turn in which it happens. */
