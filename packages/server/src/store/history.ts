@@ -6,8 +6,8 @@
 // R3. Blocks begin and end at the same places for everybody, so that readers in company read once.
 // R4. Who looks for bytes first (`Sought`) reads blocks without their columns: those are read when there is something in it.
 // R5. A block that leaves gives its memory to the next one, unless a reader has runs of it and has not released them:
-//     then the memory is left to them and to the garbage collector. So one that was read to its end
-//     stays until it is released, or room is needed.
+//     then the memory is left to them and to the garbage collector. So one that was read to its end stays until it
+//     is released, or room is needed.
 import type { Block } from "./block.ts";
 import type { FrameCodec } from "./contract.ts";
 import type { PageTable } from "./page-table.ts";
