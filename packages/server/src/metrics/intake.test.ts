@@ -14,7 +14,8 @@ test("a point far ahead of the server's time is refused, by whatever way, and do
   const at = (timestampNs: bigint) => ({ value: 1, timestampNs, startNs: 0n });
   const batch = intake.begin();
   const write = (timestampNs: bigint) => batch.write("m", at(timestampNs), () => description);
-  const early = { reason: "early", message: expect.stringContaining("10 minutes") };
+  const message: unknown = expect.stringContaining("10 minutes");
+  const early = { reason: "early", message };
   expect(write(nowNs + 10n * MINUTE_NS + 1n)).toEqual(early);
   expect(table.size).toBe(0);
   expect(write(nowNs)).toBe("taken");
