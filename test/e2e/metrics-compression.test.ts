@@ -21,9 +21,7 @@ test("a point of a real machine takes 2.5 bytes at most, its time and all heads 
   const history = new History({ keepMs: 7_200_000, bytesMax: 1e9, isLive: () => true, nowMs: () => 0 });
   const labels: [] = [];
   const ids = series.map(({ name }, i) =>
-    history.add(
-      new PastSeries(`${i}`, { name, type: "gauge", unit: "", description: "", labels, origin: "system" }),
-    ),
+    history.add(new PastSeries(`${i}`, { name, type: "gauge", unit: "", description: "", labels, origin: "system" })),
   );
   let points = 0;
   timestamps.forEach((text, moment) => {

@@ -36,7 +36,7 @@ beforeAll(async () => {
   server = resources.use(
     await startProbedServer(folder.path, {
       "limits.seriesPerSubjectMax": "1000",
-      "metrics.scrape": `shop=${target.url};interval=100ms;labels.env=test`,
+      "metrics.scrape": `shop=${target.url};interval=1s;labels.env=test`,
     }),
   );
   channel = openChannel(server.address);

