@@ -84,7 +84,10 @@ test("offers in front of a worker are taken back through it, for an urgent job a
     .poll(async () => (await sluice.client.queues.explain("offers", urgent!.jobId)).job?.state)
     .toBe(JobState.OFFERED);
   slow.finish("1");
-  await expect.poll(() => slow.begun[1]).toBe("urgent");
+  await expect.poll(() => slow.begun.length).toBe(2);
+  // The offer may have been on its way when the job before ended. It is here before the answer to what was started then.
+  if (slow.begun[1] !== "urgent") slow.finish(slow.begun[1]!);
+  await expect.poll(() => slow.begun.slice(1, 3)).toContain("urgent");
   await sluice.client.queues.purge("offers");
   const ended = Promise.all([slowWorker.drain(), fastWorker.drain()]);
   slow.finishAll();

@@ -86,23 +86,25 @@ function pumped(source: FrameSource): Promise<Buffer> {
   });
 }
 
-/** Calls a handler that takes messages. */
+type Asked<T> = (request: T | AsyncIterable<T>, call: Call) => unknown;
+
+/** Calls a handler, with what it takes: a message, or what travels. */
 function call<I extends DescMessage>(
   method: DescMethod & { readonly input: I },
   handlers: object,
   { request, context }: { readonly request: MessageInitShape<I>; readonly context: Call },
 ): unknown {
-  const handler = (handlers as Record<string, (request: unknown, call: Call) => unknown>)[method.localName]!;
+  const handler = (handlers as Record<string, Asked<unknown> | { readonly clientStreaming: Asked<Uint8Array> }>)[
+    method.localName
+  ]!;
   const message = create(method.input, request);
-  toBinary(method.input, message); // as it would travel
-  return handler(
-    method.methodKind.startsWith("client")
-      ? (async function* () {
-          yield message;
-        })()
-      : message,
-    context,
-  );
+  const bytes = toBinary(method.input, message);
+  if (typeof handler !== "function") return handler.clientStreaming(oneOf(bytes), context);
+  return handler(method.methodKind.startsWith("client") ? oneOf(message) : message, context);
+}
+
+async function* oneOf<T>(request: T): AsyncGenerator<T, undefined> {
+  yield request;
 }
 
 const { getFileInfo, downloadFile, listFiles, watchFiles, deleteFile, moveFile, makeDirectory } = FileService.method;

@@ -217,10 +217,13 @@ export class GroupCommit implements LogWriter {
 
   /** Takes no more, brings to disk what was taken, closes the file. */
   async close(): Promise<void> {
+    const isFaulty = () => this.#state.kind === "read-only";
+    const wasFaulty = isFaulty();
     this.#state = { kind: "closed" };
     await this.#running;
     this.#admit();
-    await this.#file.close(this.#core.chain.open.bytes);
+    // A file that could not be written or synced is left as it is: the next start finds out what of it is there.
+    await this.#file.close(wasFaulty || isFaulty() ? undefined : this.#core.chain.open.bytes);
   }
 
   #isReopenable(): boolean {
