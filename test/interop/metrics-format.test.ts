@@ -3,8 +3,8 @@
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, type TestContext } from "vitest";
-import { runCommand } from "../../scripts/command.ts";
 import { type GoldenPoint, makeGoldenMetrics, readGoldenMetrics } from "../support/golden-metrics.ts";
+import { parseLines, readByDescription } from "../support/format-folder.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
 const GOLDEN = join(import.meta.dirname, "../fixtures/metrics-format-1");
@@ -22,18 +22,9 @@ afterEach(() => folder[Symbol.asyncDispose]());
 const expected = async (): Promise<GoldenPoint[]> =>
   parseLines(await readFile(join(GOLDEN, "expected.jsonl"), "utf8")) as GoldenPoint[];
 
-function parseLines(text: string): unknown[] {
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as unknown);
-}
-
-async function readByDescription({ skip }: TestContext) {
-  const done = await runCommand(["python3", READER, metrics]).catch((error: unknown) =>
-    skip(`there is no python3: ${String(error)}`),
-  );
-  if (/No such file or directory: 'zstd'/u.test(done.output)) skip("Python cannot read Zstandard here");
+async function readPoints(context: TestContext) {
+  const done = await readByDescription(context, { reader: READER, folder: metrics });
+  if (/No such file or directory: 'zstd'/u.test(done.output)) context.skip("Python cannot read Zstandard here");
   return done;
 }
 
@@ -51,7 +42,7 @@ describe("the folder of version 1", () => {
 
 describe("a reader that was written from the description", () => {
   test("finds the same points", async (context) => {
-    const { stdout, code } = await readByDescription(context);
+    const { stdout, code } = await readPoints(context);
     expect({ code, points: parseLines(stdout) }).toEqual({ code: 0, points: await expected() });
   });
 
@@ -61,7 +52,7 @@ describe("a reader that was written from the description", () => {
     const bytes = await readFile(join(points, first));
     bytes[300]! ^= 1;
     await writeFile(join(points, first), bytes);
-    const { code, output } = await readByDescription(context);
+    const { code, output } = await readPoints(context);
     expect(code).toBe(1);
     expect(output).toMatch(/record \d+ in \d+\.frames does not prove itself/u);
   });

@@ -2,9 +2,9 @@
 // docs/formats/notifications.md alone finds the inboxes that the store finds.
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, type TestContext } from "vitest";
-import { runCommand } from "../../scripts/command.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type GoldenItem, makeGoldenNotifications, readGoldenNotifications } from "../support/golden-notifications.ts";
+import { expectSameFiles, parseLines, readByDescription } from "../support/format-folder.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
 const GOLDEN = join(import.meta.dirname, "../fixtures/notifications-format-1");
@@ -24,23 +24,8 @@ async function expected(): Promise<unknown[]> {
   return parseLines(await readFile(join(GOLDEN, "expected.jsonl"), "utf8"));
 }
 
-function parseLines(text: string): unknown[] {
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as unknown);
-}
-
 function sorted(items: readonly GoldenItem[]): GoldenItem[] {
   return items.toSorted((a, b) => (a.user < b.user ? -1 : a.user > b.user ? 1 : a.sequence - b.sequence));
-}
-
-async function readByDescription({
-  skip,
-}: TestContext): Promise<{ code: number | null; stdout: string; output: string }> {
-  return runCommand(["python3", READER, notifications]).catch((error: unknown) =>
-    skip(`there is no python3: ${String(error)}`),
-  );
 }
 
 describe("the folder of version 1", () => {
@@ -56,18 +41,13 @@ describe("the folder of version 1", () => {
   test("is what this version writes, byte for byte", async () => {
     const again = join(folder.path, "again");
     await makeGoldenNotifications(again);
-    const names = (await readdir(notifications)).toSorted();
-    expect((await readdir(again)).toSorted()).toEqual(names);
-    for (const name of names) {
-      const written = await readFile(join(again, name));
-      expect(written.equals(await readFile(join(notifications, name))), name).toBe(true);
-    }
+    await expectSameFiles(again, notifications);
   });
 });
 
 describe("a reader that was written from the description", () => {
   test("finds the same inboxes", async (context) => {
-    const { stdout, code } = await readByDescription(context);
+    const { stdout, code } = await readByDescription(context, { reader: READER, folder: notifications });
     expect({ code, lines: parseLines(stdout) }).toEqual({ code: 0, lines: await expected() });
   });
 
@@ -76,7 +56,7 @@ describe("a reader that was written from the description", () => {
     const bytes = await readFile(join(notifications, first));
     bytes[700]! ^= 1;
     await writeFile(join(notifications, first), bytes);
-    const { code, output } = await readByDescription(context);
+    const { code, output } = await readByDescription(context, { reader: READER, folder: notifications });
     expect(code).toBe(1);
     const [, record] = /record (\d+) in \S+ does not prove itself/.exec(output) ?? [];
     await expect(readGoldenNotifications(notifications)).rejects.toThrow(

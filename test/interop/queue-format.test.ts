@@ -2,9 +2,9 @@
 // docs/formats/queue.md alone finds the jobs that the engine finds.
 import { cp, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, type TestContext } from "vitest";
-import { runCommand } from "../../scripts/command.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type GoldenJob, makeGoldenQueue, readGoldenQueue } from "../support/golden-queue.ts";
+import { expectSameFiles, parseLines, readByDescription } from "../support/format-folder.ts";
 import { openTemporaryFolder, type TemporaryFolder } from "../support/temporary-folder.ts";
 
 const GOLDEN = join(import.meta.dirname, "../fixtures/queue-format-1");
@@ -25,21 +25,6 @@ async function expected(): Promise<{ jobs: GoldenJob[]; records: number }> {
   return { jobs: lines.slice(0, -1) as GoldenJob[], records: (lines.at(-1) as { records: number }).records };
 }
 
-function parseLines(text: string): unknown[] {
-  return text
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line) as unknown);
-}
-
-async function readByDescription({
-  skip,
-}: TestContext): Promise<{ code: number | null; stdout: string; output: string }> {
-  return runCommand(["python3", READER, queue]).catch((error: unknown) =>
-    skip(`there is no python3: ${String(error)}`),
-  );
-}
-
 describe("the folder of version 1", () => {
   test("is read as it always was", async () => {
     expect(await readGoldenQueue(queue)).toEqual(await expected());
@@ -48,18 +33,13 @@ describe("the folder of version 1", () => {
   test("is what this version writes, byte for byte", async () => {
     const again = join(folder.path, "again");
     await makeGoldenQueue(again);
-    const names = (await readdir(queue)).toSorted();
-    expect((await readdir(again)).toSorted()).toEqual(names);
-    for (const name of names) {
-      const written = await readFile(join(again, name));
-      expect(written.equals(await readFile(join(queue, name))), name).toBe(true);
-    }
+    await expectSameFiles(again, queue);
   });
 });
 
 describe("a reader that was written from the description", () => {
   test("finds the same jobs", async (context) => {
-    const { stdout, code } = await readByDescription(context);
+    const { stdout, code } = await readByDescription(context, { reader: READER, folder: queue });
     const lines = parseLines(stdout);
     const { jobs, records } = await expected();
     expect({ code, jobs: lines.slice(0, -1), records: lines.at(-1) }).toEqual({ code: 0, jobs, records: { records } });
@@ -70,7 +50,7 @@ describe("a reader that was written from the description", () => {
     const bytes = await readFile(join(queue, second));
     bytes[700]! ^= 1;
     await writeFile(join(queue, second), bytes);
-    const { code, output } = await readByDescription(context);
+    const { code, output } = await readByDescription(context, { reader: READER, folder: queue });
     expect(code).toBe(1);
     const [, record] = /record (\d+) in \S+ does not prove itself/.exec(output) ?? [];
     await expect(readGoldenQueue(queue)).rejects.toThrow(

@@ -10,7 +10,7 @@ import { crc32 } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { FileChunk, FileRequestSchema } from "@sluice/api";
 import { Code, RpcError } from "@sluice/rpc";
-import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
+import { type ConnectionEvent, reading, reconnecting } from "./reconnect.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { Clock, Random } from "./time.ts";
 
@@ -105,18 +105,7 @@ export class FileDownload implements AsyncIterable<Uint8Array> {
   [Symbol.asyncIterator](): AsyncIterableIterator<Uint8Array> {
     if (this.#isTaken) throw new Error("Cannot read a download twice: open another one");
     this.#isTaken = true;
-    const deliveries = this.#deliveries();
-    const generator = this.#bytesOf(deliveries);
-    return {
-      next: () => generator.next(),
-      return: async () => {
-        await deliveries.return!(); // FD3: a generator that waits for the server hears of nothing else
-        return generator.return(undefined);
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    return reading(this.#deliveries(), (deliveries) => this.#bytesOf(deliveries)); // FD3
   }
 
   /** The same as a web stream; cancelling it ends the download. */

@@ -8,7 +8,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Gap, LogEntry, LogStreamRequestSchema, StreamControl } from "@sluice/api";
 import { type LogControl, LogPosition, type LogQuery, type Placed } from "./log-position.ts";
 import { listenTo, SILENCE_IN_HEARTBEATS } from "./listen.ts";
-import { type ConnectionEvent, reconnecting } from "./reconnect.ts";
+import { type ConnectionEvent, reading, reconnecting } from "./reconnect.ts";
 import type { RetryPolicy } from "./retry.ts";
 import type { Clock, Random } from "./time.ts";
 
@@ -74,6 +74,7 @@ export interface StreamLogsCall<M = LogEntry> {
 type Delivery<M> = { readonly kind: "entries"; readonly entries: readonly M[] } | LogControl | ConnectionEvent;
 
 const HEARTBEAT_MS = 15_000;
+
 export interface LogStreamContext<M = LogEntry> {
   readonly call: StreamLogsCall<M>;
   readonly clock: Clock;
@@ -125,18 +126,7 @@ export class LogStream<M extends Placed = LogEntry> implements AsyncIterable<M> 
   #open<T>(form: (deliveries: AsyncIterable<Delivery<M>>) => AsyncGenerator<T>): AsyncIterableIterator<T> {
     if (this.#isTaken) throw new Error("Cannot iterate a log stream twice: open another with resumeAfter");
     this.#isTaken = true;
-    const deliveries = this.#deliveries();
-    const generator = form(deliveries);
-    return {
-      next: () => generator.next(),
-      return: async () => {
-        await deliveries.return!(); // S3: a generator that waits for the server hears of nothing else
-        return generator.return(undefined);
-      },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-    };
+    return reading(this.#deliveries(), form); // S3
   }
 
   async *#eventsOf(deliveries: AsyncIterable<Delivery<M>>): AsyncGenerator<LogEvent<M>> {

@@ -48,6 +48,24 @@ export function reconnecting<M, E>(options: ReconnectOptions<M, E>): AsyncIterab
   };
 }
 
+/** What `form` makes of what comes. Who leaves it leaves both at once, also while it waits for the server (RC1). */
+export function reading<E, T>(
+  events: AsyncIterableIterator<E>,
+  form: (events: AsyncIterable<E>) => AsyncGenerator<T>,
+): AsyncIterableIterator<T> {
+  const generator = form(events);
+  return {
+    next: () => generator.next(),
+    return: async () => {
+      await events.return!(); // a generator that waits hears of nothing else
+      return generator.return(undefined);
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
 async function* run<M, E>(
   { attempt, isDone, isProgress, eventsOf, clock, random, retry, signals }: ReconnectOptions<M, E>,
   stop: AbortController,

@@ -11,6 +11,7 @@
 //                 between two ticks of one of them differ by a few each time
 //   value         0: as before; 10: the changed bits, where those of the last time lay; 11: 5 bits of how many zeros are in
 //                 front, 6 bits of how many bits follow less 1, the bits
+import { grown } from "../columns.ts";
 
 /** Bytes of a block: 100 points or so of real metrics. */
 export const BLOCK_BYTES = 256;
@@ -120,10 +121,6 @@ export class GorillaBlocks {
 
   #grow(id: number): void {
     const size = Math.max(64, 2 * this.#counts.length, id + 1);
-    const grown = <T extends { set(from: T): void }>(column: T, larger: T): T => {
-      larger.set(column);
-      return larger;
-    };
     this.#counts = grown(this.#counts, new Uint16Array(size));
     this.#bits = grown(this.#bits, new Uint16Array(size));
     this.#firstTicks = grown(this.#firstTicks, new Float64Array(size));
